@@ -1,0 +1,50 @@
+"""tokembed: byte-pair encoding and skip-gram embeddings, readable and fast.
+
+    from tokembed import load_corpus, train_bpe, BPETokenizerLoader, TrainingConfig, train_skipgram, Embeddings
+
+Names are imported when they are first used: `import tokembed` alone loads no numba, numpy or torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "load_corpus": "corpus",
+    "Corpus": "corpus",
+    "CorpusError": "corpus",
+    "train_bpe": "bpe",
+    "BPEModel": "bpe",
+    "BPETokenizerLoader": "tokenizer",
+    "select_device": "device",
+    "SkipGramModel": "skipgram",
+    "TrainingConfig": "training",
+    "TrainingResult": "training",
+    "train_skipgram": "training",
+    "Embeddings": "embeddings",
+}
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from tokembed.bpe import BPEModel, train_bpe
+    from tokembed.corpus import Corpus, CorpusError, load_corpus
+    from tokembed.device import select_device
+    from tokembed.embeddings import Embeddings
+    from tokembed.skipgram import SkipGramModel
+    from tokembed.tokenizer import BPETokenizerLoader
+    from tokembed.training import TrainingConfig, TrainingResult, train_skipgram
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

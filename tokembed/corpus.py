@@ -1,0 +1,324 @@
+"""Corpora: find the text, else download it, clean it, and keep it.
+
+| name | text | from |
+| --- | --- | --- |
+| `frankenstein` | *Frankenstein*, letters and chapters | Project Gutenberg, book 84 |
+| `wikitext2` | WikiText-2, joins mended and `<unk>` removed | Hugging Face `datasets` |
+| `pydocs` | the help texts that ship with every CPython | this Python, no network |
+| a path | a UTF-8 `.txt` or `.txt.gz` of the user's | the file |
+"""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import gzip
+import os
+import re
+import socket
+import urllib.parse
+import urllib.request
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+from tokembed import download, paths
+
+NAMES = ("frankenstein", "wikitext2", "pydocs")
+SPLITS = ("train", "validation", "test")
+GUTENBERG_URL = "https://www.gutenberg.org/cache/epub/84/pg84.txt"
+WIKITEXT_REPOSITORY = ("Salesforce/wikitext", "wikitext-2-raw-v1")
+EAGER_BYTES = 64 << 20  # files up to this size are read, and so checked, by `load_corpus` itself
+READ_BYTES = 1 << 20
+
+
+class CorpusError(ValueError):
+    """A corpus that can't be had or is no text; the message says what to do."""
+
+
+class CorpusNotFoundError(CorpusError, FileNotFoundError):
+    """A corpus whose file is not there and could not be downloaded."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text with its name and where it came from.
+
+    Attributes
+    ----------
+    name : str
+        The name or path that `load_corpus` was given.
+    path : Path or None
+        The file behind the text; None for `pydocs`.
+    text : str
+        The whole cleaned text, read at first use and kept.
+    """
+
+    name: str
+    path: Path | None
+    _read: Callable[[], Iterator[str]] = field(repr=False)
+
+    @cached_property
+    def text(self) -> str:
+        return "".join(self._read())
+
+    def chunks(self, size: int = READ_BYTES) -> Iterator[str]:
+        """Yield the text in parts of about `size` characters, cut at white space, so that no piece is cut.
+
+        A file larger than memory is streamed: one part at a time is held.
+        """
+        if size < 1:
+            raise ValueError(f"size must be at least 1 character, not {size}")
+        held: list[str] = []
+        num_held = 0
+        for part in self._read() if "text" not in self.__dict__ else iter([self.text]):
+            start = 0
+            while num_held + len(part) - start >= size:
+                # The cut lies at the first white space from `size` on, so a long word stays whole.
+                cut = _next_space(part, start + max(size - num_held, 0))
+                if cut < 0:
+                    break
+                yield "".join([*held, part[start:cut]])
+                held, num_held, start = [], 0, cut
+            held.append(part[start:])
+            num_held += len(part) - start
+        if num_held:
+            yield "".join(held)
+
+
+def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str | os.PathLike[str] | None = None) -> Corpus:
+    """Find a corpus, else download it; return it cleaned.
+
+    Parameters
+    ----------
+    name : str or path
+        "frankenstein", "wikitext2", "pydocs", or the path of a UTF-8 text file (`.gz` is unpacked).
+    split : str
+        "train", "validation" or "test" of WikiText-2; the others are one text, their "train".
+    raw_dir : path, optional
+        Where to look first, instead of `TOKEMBED_RAW_DIR`. The project's `data/raw/01_tokenization/` comes second;
+        downloads go there.
+
+    Raises
+    ------
+    CorpusError
+        Unknown name or split, an empty, binary or non-UTF-8 file.
+    CorpusNotFoundError
+        No such file, and no download; the message says where to put it.
+    """
+    if split not in SPLITS:
+        raise CorpusError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
+    if name != "wikitext2" and split != "train":
+        raise CorpusError(f"{name} has no split {split!r}: it is one text, its 'train'")
+    if name == "frankenstein":
+        return _load_frankenstein(paths.raw_dirs(raw_dir))
+    if name == "wikitext2":
+        return _load_wikitext2(split, paths.raw_dirs(raw_dir))
+    if name == "pydocs":
+        return _load_pydocs()
+    return _load_file(name)
+
+
+def _in_memory(name: str, path: Path | None, text: str) -> Corpus:
+    if not text.strip():
+        raise CorpusError(f"{name}: the corpus is empty" + (f" ({paths.display_path(path)})" if path else ""))
+    corpus = Corpus(name, path, lambda: iter([text]))
+    corpus.__dict__["text"] = text
+    return corpus
+
+
+# ---------------------------------------------------------------- Frankenstein
+
+
+def clean_frankenstein(text: str) -> str:
+    """Cut Project Gutenberg's header (all before the last "Letter 1" heading) and footer off the book.
+
+    The table of contents names "Letter 1" too, hence the last. A text already cleaned comes back as it is.
+
+    Raises
+    ------
+    CorpusError
+        The text is not that book.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    starts = list(re.finditer(r"^[ \t]*letter[ \t]+(?:1|i)\.?[ \t]*$", text, flags=re.I | re.M))
+    if not starts or "frankenstein" not in text.lower() or not re.search(r"^\s*chapter\s+(?:24|xxiv)\b", text, re.I | re.M):
+        raise CorpusError(f"this is not the text of Frankenstein from {GUTENBERG_URL}: no 'Letter 1' to 'Chapter 24' in it")
+    body = text[starts[-1].start() :]
+    footer = re.search(r"^\W*end of (?:the |this )?project gutenberg", body, flags=re.I | re.M)
+    if footer:
+        body = body[: footer.start()]
+    return body.strip() + "\n"
+
+
+def _load_frankenstein(folders: list[Path]) -> Corpus:
+    own = paths.raw_dir()
+    for folder in folders:
+        for file_name in ("frankenstein.txt", "pg84.txt"):
+            source = folder / file_name
+            if source.is_file():
+                text = _cleaned(source)
+                if file_name == "pg84.txt":
+                    _keep(own / "frankenstein.txt", text)
+                return _in_memory("frankenstein", source, text)
+    source = own / "pg84.txt"
+    try:
+        download.download(GUTENBERG_URL, source, check=lambda data: clean_frankenstein(_decode(data, "the download")))
+    except download.DownloadError as error:
+        raise CorpusNotFoundError(
+            f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {paths.display_path(source)} "
+            "(or set TOKEMBED_RAW_DIR to the folder that has it), or use --dataset pydocs, which needs no network"
+        ) from error
+    text = _cleaned(source)
+    _keep(own / "frankenstein.txt", text)
+    return _in_memory("frankenstein", source, text)
+
+
+def _cleaned(source: Path) -> str:
+    try:
+        return clean_frankenstein(_decode(source.read_bytes(), paths.display_path(source)))
+    except CorpusError as error:
+        raise CorpusError(f"{paths.display_path(source)}: {error}") from None
+
+
+def _keep(path: Path, text: str) -> None:
+    """Save a cleaned corpus for people to look at; nothing reads it in the same run, so a failure is a warning."""
+    try:
+        if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+            paths.write_atomic(path, text)
+    except OSError as error:
+        warnings.warn(f"could not save {paths.display_path(path)}: {error}", stacklevel=2)
+
+
+# ---------------------------------------------------------------- WikiText-2
+
+
+def clean_wikitext(text: str) -> str:
+    """Undo WikiText's word-level marks: ` @-@ `, ` @,@ ` and ` @.@ ` are joined again, `<unk>` goes.
+
+    >>> clean_wikitext("a 1 @,@ 000 @-@ year @-@ old <unk> of 2 @.@ 5 m")
+    'a 1,000-year-old  of 2.5 m'
+    """
+    return re.sub(r" @([-,.])@ ", r"\1", text).replace("<unk>", "")
+
+
+def _load_wikitext2(split: str, folders: list[Path]) -> Corpus:
+    relative = Path("wikitext2") / f"{split}.txt"
+    source = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
+    if source is None:
+        _download_wikitext2(paths.raw_dir() / "wikitext2")
+        source = paths.raw_dir() / relative
+    return _in_memory("wikitext2", source, clean_wikitext(_decode(source.read_bytes(), paths.display_path(source))))
+
+
+def _download_wikitext2(folder: Path) -> None:
+    datasets = _import_datasets()
+    try:
+        splits = datasets.load_dataset(*WIKITEXT_REPOSITORY)
+        texts = {split: "".join(splits[split]["text"]) for split in SPLITS}
+    except Exception as error:  # whatever the hub's client raises: its errors share no base class
+        reason = str(error).strip().splitlines()
+        raise CorpusNotFoundError(
+            f"no WikiText-2: could not load {WIKITEXT_REPOSITORY[0]} ({reason[0] if reason else type(error).__name__}). "
+            f"Put its splits at {paths.display_path(folder)}/train.txt, validation.txt and test.txt "
+            "(or set TOKEMBED_RAW_DIR to the folder that has wikitext2/), or use --dataset pydocs, which needs no network"
+        ) from error
+    for split, text in texts.items():
+        paths.write_atomic(folder / f"{split}.txt", text)
+
+
+def _import_datasets() -> ModuleType:
+    """Import `datasets` (seconds, and needed here alone); offline, let it look into its cache without half a minute of retries."""
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    offline = {}
+    if not urllib.request.getproxies() and "HF_HUB_OFFLINE" not in os.environ:
+        try:
+            socket.getaddrinfo(urllib.parse.urlsplit(endpoint).hostname, None)
+        except OSError:
+            offline = {"HF_HUB_OFFLINE": "1"}  # read once, when the hub's client is imported
+    os.environ.update(offline)
+    try:
+        import datasets
+    finally:
+        for name in offline:
+            del os.environ[name]
+    return datasets
+
+
+# ---------------------------------------------------------------- embedded, and the user's own
+
+
+def _load_pydocs() -> Corpus:
+    from pydoc_data import topics
+
+    return _in_memory("pydocs", None, "\n\n".join(topics.topics[topic] for topic in sorted(topics.topics)))
+
+
+def _load_file(name: str | os.PathLike[str]) -> Corpus:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        raise CorpusError(f"{name} is a folder: name a .txt or .txt.gz file in it")
+    if not path.is_file():
+        looks_like_path = path.suffix in {".txt", ".gz"} or len(path.parts) > 1
+        if looks_like_path:
+            raise CorpusNotFoundError(f"no such file: {name}")
+        close = difflib.get_close_matches(str(name), NAMES, n=1)
+        raise CorpusError(
+            f"unknown dataset {str(name)!r}: "
+            + (f"did you mean {close[0]}? " if close else "")
+            + f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
+        )
+    corpus = Corpus(str(name), path, lambda: _stream(path))
+    if path.stat().st_size <= EAGER_BYTES:
+        return _in_memory(str(name), path, corpus.text)
+    return corpus
+
+
+def _stream(path: Path) -> Iterator[str]:
+    """Yield a file's text in parts, without byte order mark; one part at a time is in memory."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    num_bytes = 0
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        while True:
+            try:
+                data = file.read(READ_BYTES)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise CorpusError(f"{path} is no whole gzip file: {error}") from error
+            _refuse_nul(data, str(path), num_bytes)
+            pending = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                raise _not_utf8(str(path), num_bytes - pending + error.start) from None
+            yield text.removeprefix("\ufeff") if num_bytes == 0 else text
+            num_bytes += len(data)
+            if not data:
+                return
+
+
+def _decode(data: bytes, source: str) -> str:
+    _refuse_nul(data, source, 0)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(source, error.start) from None
+
+
+def _refuse_nul(data: bytes, source: str, offset: int) -> None:
+    nul = data.find(0)
+    if nul >= 0:
+        raise CorpusError(f"{source} is no text: a NUL byte at byte {offset + nul} (a binary file, or UTF-16?)")
+
+
+def _not_utf8(source: str, offset: int) -> CorpusError:
+    return CorpusError(f"{source} is not UTF-8: invalid at byte {offset}. Convert it, e.g. `iconv -t UTF-8`")
+
+
+def _next_space(text: str, start: int) -> int:
+    """Return the first white space at or after `start`, or -1."""
+    match = re.compile(r"\s").search(text, start)
+    return match.start() if match else -1

@@ -1,0 +1,152 @@
+"""The CPU engine: threads that train on blocks of the stream and write to two shared tables without locks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed import _skipgram_kernels as kernels
+from tokembed import sampling
+from tokembed.compilation import say_when_compiling
+
+if TYPE_CHECKING:
+    from tokembed.training import TrainingConfig
+
+BLOCK_TOKENS = 8192  # a few milliseconds of work: threads end an epoch together, and calls cost nothing beside it
+CACHE_LINE_FLOATS = 16
+
+Report = Callable[[int, int, float], None]
+
+
+class HogwildEngine:
+    """Skip-gram with negative sampling on `workers` threads.
+
+    Parameters
+    ----------
+    token_ids : array (N,) of integers
+        The stream; may be memory-mapped.
+    counts : array (V,) of int64
+        Occurrences of each id, 0 for those that training drops.
+    config : TrainingConfig
+    workers : int
+        Threads. With one, the same seed gives the same bits.
+    """
+
+    name = "hogwild"
+
+    def __init__(
+        self, token_ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig, workers: int
+    ) -> None:
+        self.config = config
+        self.workers = workers
+        self._token_ids = token_ids
+        vocab_size, dim = counts.size, config.embedding_dim
+        self._targets = _aligned_zeros(vocab_size, dim)
+        self._contexts = _aligned_zeros(vocab_size, dim)
+        self._targets[:, :dim] = initial_vectors(vocab_size, dim, config.seed)
+        keep = sampling.keep_probability(counts, config.subsample)
+        self._keep_below = np.floor(keep * 2.0**32).astype(np.uint64)
+        self._thresholds, self._aliases = sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent))
+
+    @property
+    def target_vectors(self) -> npt.NDArray[np.float32]:
+        """Return a copy of the vectors of tokens as targets, (V, D)."""
+        return self._targets[:, : self.config.embedding_dim].copy()
+
+    @property
+    def context_vectors(self) -> npt.NDArray[np.float32]:
+        """Return a copy of the vectors of tokens as contexts, (V, D)."""
+        return self._contexts[:, : self.config.embedding_dim].copy()
+
+    def run_epoch(self, epoch: int, report: Report) -> tuple[int, float]:
+        """Train on the whole stream once; return the number of pairs and their summed loss.
+
+        `report(tokens, pairs, loss)` is called after every block with what that block added.
+        """
+        num_tokens = self._token_ids.size
+        starts = iter(range(0, num_tokens, BLOCK_TOKENS))
+        lock = threading.Lock()
+        stop = threading.Event()
+        totals: dict[int, tuple[int, float]] = {}
+
+        def work() -> None:
+            scratch = _Scratch(self.config)
+            while not stop.is_set():
+                with lock:
+                    start = next(starts, None)
+                if start is None:
+                    return
+                end = min(start + BLOCK_TOKENS, num_tokens)
+                pairs, loss = self._train_block(epoch, start, end, scratch)
+                with lock:
+                    totals[start] = (pairs, loss)
+                    report(end - start, pairs, loss)
+
+        with say_when_compiling(kernels.train_block), ThreadPoolExecutor(self.workers) as pool:
+            try:
+                for future in [pool.submit(work) for _ in range(self.workers)]:
+                    future.result()
+            finally:  # on `Ctrl-C` the threads end after the block in hand
+                stop.set()
+        # Summed in the stream's order, so that the sum does not depend on which thread was first.
+        ordered = [totals[start] for start in sorted(totals)]
+        return sum(pairs for pairs, _ in ordered), sum(loss for _, loss in ordered)
+
+    def _train_block(self, epoch: int, start: int, end: int, scratch: _Scratch) -> tuple[int, float]:
+        config, total = self.config, self.config.epochs * self._token_ids.size
+        done = epoch * self._token_ids.size
+        return kernels.train_block(  # type: ignore[no-any-return]
+            self._token_ids, start, end,
+            self._targets, self._contexts,
+            self._keep_below, self._thresholds, self._aliases,
+            config.window_size, config.num_negative_samples,
+            np.float32(config.rate_after((done + start) / total)), np.float32(config.rate_after((done + end) / total)),
+            np.uint64(_mix(config.seed, epoch)), np.uint64(_mix(config.seed, epoch, start)),
+            scratch.tokens, scratch.windows,
+            scratch.inputs, scratch.outputs, scratch.scores, scratch.signs, scratch.output_ids,
+        )  # fmt: skip
+
+
+class _Scratch:
+    """One thread's buffers."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        # Rows are handled four at a time: the buffers hold full fours.
+        num_inputs, num_outputs = 2 * config.window_size + 4, config.num_negative_samples + 4
+        self.tokens = np.zeros(BLOCK_TOKENS + 2 * config.window_size + 1, dtype=np.int32)
+        self.windows = np.zeros(self.tokens.size, dtype=np.int32)
+        self.inputs = _aligned_zeros(num_inputs, config.embedding_dim)
+        self.outputs = _aligned_zeros(num_outputs, config.embedding_dim)
+        self.scores = _aligned_zeros(num_inputs, num_outputs)
+        self.signs = np.zeros(self.scores.shape[1], dtype=np.float32)
+        self.output_ids = np.zeros(num_outputs, dtype=np.int32)
+
+
+def initial_vectors(vocab_size: int, dim: int, seed: int) -> npt.NDArray[np.float32]:
+    """Return where the target vectors start, uniform in ±1/(2D), shape (V, D)."""
+    random = np.random.default_rng([seed, 0])
+    return (random.random((vocab_size, dim), dtype=np.float32) - np.float32(0.5)) / np.float32(dim)
+
+
+def _aligned_zeros(rows: int, columns: int) -> npt.NDArray[np.float32]:
+    """Return a float32 table whose rows start at cache lines: (rows, columns rounded up to 16)."""
+    padded = -(-columns // CACHE_LINE_FLOATS) * CACHE_LINE_FLOATS
+    flat = np.zeros(rows * padded + CACHE_LINE_FLOATS, dtype=np.float32)
+    skip = -(flat.ctypes.data // flat.itemsize) % CACHE_LINE_FLOATS
+    return flat[skip : skip + rows * padded].reshape(rows, padded)
+
+
+def _mix(*numbers: int) -> int:
+    """Return 64 bits that depend on all the numbers (splitmix64, absorbed one by one)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % 2**64
+        state ^= state >> 31
+    return state

@@ -1,0 +1,91 @@
+"""The project's folders, and writing files so that no reader ever meets half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+CHAPTER = "01_tokenization"
+
+
+def project_root() -> Path:
+    """Return the checkout that holds this package, or the current directory for an installed wheel."""
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "phase3_embeddings").is_dir() else Path.cwd()
+
+
+def raw_dir() -> Path:
+    """Corpora: what was downloaded, and what the user put there."""
+    return project_root() / "data" / "raw" / CHAPTER
+
+
+def processed_dir() -> Path:
+    """Tokenizers and token ids made from the corpora."""
+    return project_root() / "data" / "processed" / CHAPTER
+
+
+def plots_dir() -> Path:
+    """Every figure, and the tables beside them."""
+    return project_root() / "visualizations" / "plots" / CHAPTER
+
+
+def checkpoints_dir() -> Path:
+    """Trained vectors."""
+    return project_root() / "models" / "checkpoints" / CHAPTER
+
+
+def raw_dirs(first: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Return the folders searched for a corpus, in order: `first` or `TOKEMBED_RAW_DIR`, then the project's own."""
+    given = first or os.environ.get("TOKEMBED_RAW_DIR")
+    return [Path(given), raw_dir()] if given else [raw_dir()]
+
+
+def display_path(path: str | os.PathLike[str]) -> str:
+    """Return `path` relative to the current directory where it lies below it, for messages."""
+    path = Path(path)
+    with contextlib.suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well, it replaces `path` in one step.
+
+    A crash, a full disk or `Ctrl-C` inside the block leaves the earlier file, or none, and no temporary one.
+    Folders above `path` are made.
+
+    Raises
+    ------
+    OSError
+        The folder can't be made or written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Dot first, suffix kept: a listing hides it, and libraries that look at the suffix still know the format.
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
+    """Write `data` (text as UTF-8, line ends as they are) to `path` in one step."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,104 @@
+"""What skip-gram draws: which tokens are kept, which negatives are likely, which pairs a window makes.
+
+V is the vocabulary's size throughout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def count_tokens(token_ids: npt.NDArray[np.integer[Any]], vocab_size: int, min_count: int = 1) -> npt.NDArray[np.int64]:
+    """Return how often each id occurs, shape (V,); ids below `min_count` count as 0, since training drops them."""
+    counts = np.bincount(token_ids, minlength=vocab_size).astype(np.int64, copy=False)
+    return np.where(counts >= min_count, counts, 0)
+
+
+def noise_distribution(counts: npt.NDArray[np.int64], exponent: float = 0.75) -> npt.NDArray[np.float64]:
+    """Return the probability of each token as a negative: counts^exponent, normalised, shape (V,).
+
+    An exponent of 1 draws tokens as often as they occur, 0 all of them (that occur) alike.
+
+    References
+    ----------
+    Mikolov et al. (2013), Distributed Representations of Words and Phrases and their Compositionality, section 2.2.
+    """
+    weights = np.where(counts > 0, counts.astype(np.float64) ** exponent, 0.0)
+    return weights / weights.sum()
+
+
+def keep_probability(counts: npt.NDArray[np.int64], subsample: float = 1e-3) -> npt.NDArray[np.float64]:
+    """Return the probability that an occurrence of each token is kept, sqrt(t/f) + t/f up to 1, shape (V,).
+
+    f is the token's share of all counted tokens and t is `subsample`; 0 keeps every token that occurs.
+
+    References
+    ----------
+    The formula of the word2vec program, which differs from the paper's 1 - sqrt(t/f).
+    """
+    if subsample == 0:
+        return (counts > 0).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        ratio = subsample * counts.sum() / counts
+    return np.where(counts > 0, np.minimum(np.sqrt(ratio) + ratio, 1.0), 0.0)
+
+
+def alias_table(probabilities: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]:
+    """Prepare draws from a discrete distribution in constant time.
+
+    To draw, take a uniform column c and a uniform 32-bit number x: the result is c if x < thresholds[c], else aliases[c].
+
+    Parameters
+    ----------
+    probabilities : array (V,)
+        They sum to 1.
+
+    Returns
+    -------
+    thresholds : array (V,) of uint32
+        The share of each column that is the column's own, times 2^32.
+    aliases : array (V,) of int32
+
+    References
+    ----------
+    Vose (1991), A linear algorithm for generating random numbers with a given distribution.
+    """
+    num_columns = probabilities.size
+    heights = probabilities * num_columns
+    aliases = np.arange(num_columns, dtype=np.int32)
+    short = [column for column in range(num_columns) if heights[column] < 1.0]
+    tall = [column for column in range(num_columns) if heights[column] >= 1.0]
+    while short and tall:
+        low, high = short.pop(), tall[-1]
+        aliases[low] = high
+        heights[high] -= 1.0 - heights[low]
+        if heights[high] < 1.0:
+            short.append(tall.pop())
+    # What rounding leaves over is a full column, which is its own alias.
+    thresholds = np.minimum(heights * 2.0**32, 2.0**32 - 1).astype(np.uint32)
+    return thresholds, aliases
+
+
+def window_pairs(tokens: npt.NDArray[np.integer[Any]], windows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Return the (target, positive) pairs of a stream of tokens, shape (number of pairs, 2).
+
+    Position i, with a window of `windows[i]`, is the positive of each neighbour at a distance of at most that.
+
+    >>> window_pairs(np.array([7, 8, 9]), np.array([1, 1, 2])).tolist()
+    [[8, 7], [7, 8], [9, 8], [7, 9], [8, 9]]
+    """
+    centers, neighbours = [], []
+    for distance in range(1, int(windows.max(initial=0)) + 1):
+        (reaching,) = np.nonzero(windows >= distance)
+        for offset in (-distance, distance):
+            inside = reaching[(reaching + offset >= 0) & (reaching + offset < tokens.size)]
+            centers.append(inside)
+            neighbours.append(inside + offset)
+    if not centers:
+        return np.empty((0, 2), dtype=np.int64)
+    center, neighbour = np.concatenate(centers), np.concatenate(neighbours)
+    order = np.lexsort((neighbour, center))
+    return np.stack([tokens[neighbour[order]], tokens[center[order]]], axis=1).astype(np.int64)

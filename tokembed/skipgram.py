@@ -1,0 +1,91 @@
+"""The skip-gram model and its loss in torch: the torch engine's mathematics, and the readable form of the Hogwild kernel's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SkipGramModel(nn.Module):
+    """Two tables of vectors: one for tokens as targets, one for tokens as contexts. B pairs, K negatives, D dimensions.
+
+    Parameters
+    ----------
+    vocab_size, embedding_dim : int
+        Both tables are (vocab_size, embedding_dim), float32. Targets start uniform in ±1/(2D), contexts at 0.
+
+    References
+    ----------
+    Mikolov, Sutskever, Chen, Corrado, Dean (2013), Distributed Representations of Words and Phrases and their
+    Compositionality.
+    """
+
+    def __init__(self, vocab_size: int, embedding_dim: int) -> None:
+        super().__init__()
+        if vocab_size < 1 or embedding_dim < 1:
+            raise ValueError(f"vocab_size and embedding_dim must be at least 1, not {vocab_size} and {embedding_dim}")
+        self.target_embeddings = nn.Embedding(vocab_size, embedding_dim)
+        self.context_embeddings = nn.Embedding(vocab_size, embedding_dim)
+        nn.init.uniform_(self.target_embeddings.weight, -0.5 / embedding_dim, 0.5 / embedding_dim)
+        nn.init.zeros_(self.context_embeddings.weight)
+
+    def forward(self, target_ids: Tensor, positive_ids: Tensor, negative_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores u·v of (B,) positives and (B, K) negatives, in those shapes, for (B,) targets."""
+        targets = self.target_embeddings(target_ids)  # (B, D)
+        positives = self.context_embeddings(positive_ids)  # (B, D)
+        negatives = self.context_embeddings(negative_ids)  # (B, K, D)
+        positive_scores = (targets * positives).sum(dim=1)
+        negative_scores = torch.bmm(negatives, targets.unsqueeze(2)).squeeze(2)
+        return positive_scores, negative_scores
+
+
+def negative_sampling_loss(positive_scores: Tensor, negative_scores: Tensor, is_negative: Tensor | None = None) -> Tensor:
+    """Return the summed loss of B pairs, -log σ(u·v) - Σ_k log σ(-u·v_k), computed without overflow.
+
+    Parameters
+    ----------
+    positive_scores, negative_scores : Tensor (B,), (B, K)
+    is_negative : Tensor (B, K) of bool, optional
+        False where a drawn negative equals the pair's positive, which leaves it out.
+    """
+    negative_terms = functional.logsigmoid(-negative_scores)
+    if is_negative is not None:
+        negative_terms = negative_terms * is_negative
+    return -(functional.logsigmoid(positive_scores).sum() + negative_terms.sum())
+
+
+@torch.no_grad()
+def descend(
+    target_table: Tensor,
+    context_table: Tensor,
+    target_ids: Tensor,
+    positive_ids: Tensor,
+    negative_ids: Tensor,
+    learning_rate: float,
+) -> Tensor:
+    """Take one step of gradient descent on B pairs, in place, and return their summed loss (a tensor: no host sync).
+
+    The gradients are written out, since autograd would fill and walk two dense (V, D) tables a step:
+
+        ∂/∂u = -(1 - σ(u·v)) v + Σ_k σ(u·v_k) v_k
+        ∂/∂v = -(1 - σ(u·v)) u,      ∂/∂v_k = σ(u·v_k) u
+
+    A row met several times in a batch gets the sum. Only operators that MPS has are used: `index_add_`, no sparse tensors.
+    """
+    targets = target_table[target_ids]  # (B, D)
+    positives = context_table[positive_ids]  # (B, D)
+    negatives = context_table[negative_ids]  # (B, K, D)
+    positive_scores = (targets * positives).sum(dim=1)  # (B,)
+    negative_scores = torch.bmm(negatives, targets.unsqueeze(2)).squeeze(2)  # (B, K)
+    is_negative = negative_ids != positive_ids.unsqueeze(1)
+
+    positive_steps = learning_rate * torch.sigmoid(-positive_scores)  # (B,)
+    negative_steps = -learning_rate * torch.sigmoid(negative_scores) * is_negative  # (B, K)
+    target_steps = positive_steps.unsqueeze(1) * positives + torch.bmm(negative_steps.unsqueeze(1), negatives).squeeze(1)
+    context_table.index_add_(0, positive_ids, positive_steps.unsqueeze(1) * targets)
+    context_table.index_add_(
+        0, negative_ids.flatten(), (negative_steps.unsqueeze(2) * targets.unsqueeze(1)).flatten(0, 1)
+    )
+    target_table.index_add_(0, target_ids, target_steps)
+    return negative_sampling_loss(positive_scores, negative_scores, is_negative)

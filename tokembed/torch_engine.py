@@ -1,0 +1,125 @@
+"""The engine for accelerators: the same pairs and the same loss, in batches, on whatever device torch has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tokembed import sampling
+from tokembed.skipgram import SkipGramModel, descend
+
+if TYPE_CHECKING:
+    from tokembed.training import TrainingConfig
+
+BLOCK_TOKENS = 1 << 17  # tokens whose pairs are made, shuffled and trained on together
+
+Report = Callable[[int, int, float], None]
+
+
+class TorchEngine:
+    """Skip-gram with negative sampling in batches of `config.batch_size` pairs on one device.
+
+    Pairs and negatives are made on the device; the host waits for it once a block, to read the loss.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        token_ids: npt.NDArray[np.integer[Any]],
+        counts: npt.NDArray[np.int64],
+        config: TrainingConfig,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.device = device
+        self._token_ids = token_ids
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = SkipGramModel(counts.size, config.embedding_dim)
+        self._targets = model.target_embeddings.weight.detach().to(device)
+        self._contexts = model.context_embeddings.weight.detach().to(device)
+        keep = sampling.keep_probability(counts, config.subsample)
+        thresholds, aliases = sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent))
+        self._keep = torch.from_numpy(keep.astype(np.float32)).to(device)
+        self._thresholds = torch.from_numpy((thresholds / 2.0**32).astype(np.float32)).to(device)
+        self._aliases = torch.from_numpy(aliases.astype(np.int64)).to(device)
+        self._random = torch.Generator(device=device)
+
+    @property
+    def target_vectors(self) -> npt.NDArray[np.float32]:
+        """Return a copy of the vectors of tokens as targets, (V, D)."""
+        return self._targets.cpu().numpy().copy()
+
+    @property
+    def context_vectors(self) -> npt.NDArray[np.float32]:
+        """Return a copy of the vectors of tokens as contexts, (V, D)."""
+        return self._contexts.cpu().numpy().copy()
+
+    def run_epoch(self, epoch: int, report: Report) -> tuple[int, float]:
+        """Train on the whole stream once; return the number of pairs and their summed loss."""
+        config, num_tokens = self.config, self._token_ids.size
+        # Seeded by epoch, so that an epoch draws the same whatever came before it in this process.
+        self._random.manual_seed(config.seed * 1_000_003 + epoch)
+        num_pairs, total_loss, done = 0, 0.0, 0
+        for block_tokens, targets, positives in self._pair_blocks():
+            rate = config.rate_after((epoch + done / num_tokens) / config.epochs)
+            loss = self._train_pairs(targets, positives, rate)
+            done += block_tokens
+            num_pairs += len(targets)
+            total_loss += loss
+            report(block_tokens, len(targets), loss)
+        return num_pairs, total_loss
+
+    def _pair_blocks(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield (tokens read, targets, positives) until the stream ends; windows reach across the blocks' borders."""
+        window_size, num_tokens = self.config.window_size, self._token_ids.size
+        kept = torch.empty(0, dtype=torch.int64, device=self.device)
+        first = 0  # the first position of `kept` that has not been a centre yet
+        for start in range(0, num_tokens, BLOCK_TOKENS):
+            end = min(start + BLOCK_TOKENS, num_tokens)
+            ids = torch.from_numpy(self._token_ids[start:end].astype(np.int64)).to(self.device)
+            is_kept = torch.rand(ids.shape, generator=self._random, device=self.device) < self._keep[ids]
+            kept = torch.cat([kept, ids[is_kept]])
+            # The last W positions wait for their right-hand neighbours, unless nothing more comes.
+            last = len(kept) if end == num_tokens else max(len(kept) - window_size, first)
+            yield end - start, *self._pairs(kept, first, last)
+            cut = max(last - window_size, 0)
+            kept, first = kept[cut:], last - cut
+
+    def _pairs(self, kept: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Return the shuffled (targets, positives) of the centres first..last-1 (see `sampling.window_pairs`)."""
+        window_size = self.config.window_size
+        centers = torch.arange(first, last, device=self.device)
+        windows = torch.randint(1, window_size + 1, centers.shape, generator=self._random, device=self.device)
+        distances = torch.arange(1, window_size + 1, device=self.device)
+        offsets = torch.cat([-distances, distances])  # (2W,)
+        neighbours = centers.unsqueeze(1) + offsets  # (centres, 2W)
+        inside = (neighbours >= 0) & (neighbours < len(kept)) & (offsets.abs() <= windows.unsqueeze(1))
+        targets = kept[neighbours[inside]]
+        positives = kept[centers.unsqueeze(1).expand_as(neighbours)[inside]]
+        order = torch.randperm(len(targets), generator=self._random, device=self.device)
+        return targets[order], positives[order]
+
+    def _train_pairs(self, targets: Tensor, positives: Tensor, rate: float) -> float:
+        """Train on pairs in batches; return their summed loss."""
+        batch_size, num_negatives = self.config.batch_size, self.config.num_negative_samples
+        losses = []
+        for start in range(0, len(targets), batch_size):
+            batch = slice(start, start + batch_size)
+            negatives = self._negatives(len(targets[batch]), num_negatives)
+            losses.append(descend(self._targets, self._contexts, targets[batch], positives[batch], negatives, rate))
+        # Summed in float64 on the host: MPS has no float64.
+        return float(torch.stack(losses).cpu().double().sum()) if losses else 0.0
+
+    def _negatives(self, num_pairs: int, num_negatives: int) -> Tensor:
+        """Draw (B, K) negatives from the noise distribution by its alias table."""
+        shape = (num_pairs, num_negatives)
+        columns = torch.randint(len(self._aliases), shape, generator=self._random, device=self.device)
+        own = torch.rand(shape, generator=self._random, device=self.device) < self._thresholds[columns]
+        return torch.where(own, columns, self._aliases[columns])

@@ -1,0 +1,277 @@
+"""Train skip-gram vectors on a stream of token ids: settings, the choice of engine, the loop over epochs."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from tokembed import device as devices
+from tokembed import sampling
+
+ENGINES = ("auto", "hogwild", "torch")
+
+
+class TrainingDivergedError(ArithmeticError):
+    """The loss is no finite number any more."""
+
+
+def _setting(default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The settings of skip-gram training, checked when made.
+
+    Raises
+    ------
+    ValueError
+        A setting out of its range; the message names it, its value and what is allowed.
+    """
+
+    embedding_dim: int = _setting(100, "numbers in a vector")
+    window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many")
+    num_negative_samples: int = _setting(10, "noise tokens a position is told apart from")
+    batch_size: int = _setting(512, "pairs a step; torch engine only")
+    epochs: int = _setting(10, "passes over the tokens")
+    learning_rate: float = _setting(0.025, "at the start; falls linearly")
+    min_learning_rate: float = _setting(1e-4, "at the end")
+    min_count: int = _setting(5, "drop tokens that occur less often")
+    subsample: float = _setting(1e-3, "thin out tokens more frequent than about this share; 0: none")
+    ns_exponent: float = _setting(0.75, "negatives are drawn by count to this power")
+    seed: int = _setting(1, "of all that is drawn")
+    workers: int = _setting(0, "threads of the hogwild engine; 0: one a core")
+    engine: str = _setting("auto", "hogwild (CPU threads) or torch (batches on a device)")
+    device: str = _setting("auto", "mps, cuda or cpu")
+
+    def __post_init__(self) -> None:
+        def require(name: str, is_allowed: bool, allowed: str) -> None:
+            if not is_allowed:
+                raise ValueError(f"{name} must be {allowed}, not {getattr(self, name)!r}")
+
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.type == "int":
+                require(setting.name, isinstance(value, (int, np.integer)) and not isinstance(value, bool), "a whole number")
+            elif setting.type == "float":
+                is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+                require(setting.name, is_number and math.isfinite(value), "a finite number")
+        for name in ("embedding_dim", "window_size", "num_negative_samples", "batch_size", "epochs", "min_count"):
+            require(name, getattr(self, name) >= 1, "at least 1")
+        require("learning_rate", self.learning_rate > 0, "above 0")
+        require("min_learning_rate", 0 <= self.min_learning_rate, "at least 0")
+        require("subsample", self.subsample >= 0, "at least 0")
+        require("seed", self.seed >= 0, "at least 0")
+        require("workers", self.workers >= 0, "at least 0 (0: one a core)")
+        require("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
+        devices.check_device_name(self.device)
+
+    def rate_after(self, share: float) -> float:
+        """Return the learning rate when `share` (0 to 1) of all tokens of all epochs has been seen."""
+        floor = min(self.min_learning_rate, self.learning_rate)
+        return self.learning_rate - (self.learning_rate - floor) * share
+
+
+class Engine(Protocol):
+    """What trains: two tables, and one pass over the stream at a time."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def target_vectors(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def context_vectors(self) -> npt.NDArray[np.float32]: ...
+    def run_epoch(self, epoch: int, report: Callable[[int, int, float], None]) -> tuple[int, float]: ...
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Trained vectors, and how training went. V tokens, D dimensions.
+
+    Attributes
+    ----------
+    target_vectors, context_vectors : array (V, D) of float32
+        The rows of tokens that were dropped (see `counts`) are as they were initialised.
+    counts : array (V,) of int64
+        Occurrences of each id in the stream, 0 for those below `min_count`.
+    epoch_losses : list of float
+        Mean loss of a pair, in nats, one an epoch.
+    num_pairs : list of int
+        Pairs trained on, one an epoch.
+    seconds : list of float
+        Wall-clock time, one an epoch.
+    num_tokens : int
+        The stream's length.
+    config : TrainingConfig
+    engine : str
+        Engine, device and threads, for people.
+    """
+
+    target_vectors: npt.NDArray[np.float32]
+    context_vectors: npt.NDArray[np.float32]
+    counts: npt.NDArray[np.int64]
+    epoch_losses: list[float]
+    num_pairs: list[int]
+    seconds: list[float]
+    num_tokens: int
+    config: TrainingConfig
+    engine: str
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens of the stream (before any is dropped) trained on a second, over all epochs."""
+        return self.num_tokens * len(self.seconds) / sum(self.seconds)
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Pairs trained on a second, over all epochs."""
+        return sum(self.num_pairs) / sum(self.seconds)
+
+
+def choose_engine(config: TrainingConfig) -> tuple[str, str]:
+    """Return (engine, device) for a configuration, without importing torch unless torch will train.
+
+    Raises
+    ------
+    ValueError
+        The hogwild engine with a device that is not the CPU, or a device that is not here.
+    """
+    kind = devices.check_device_name(config.device)
+    if kind not in ("auto", "cpu"):
+        if config.engine == "hogwild":
+            raise ValueError(f"the hogwild engine runs on the CPU, not on {config.device!r}: use --engine torch")
+        accelerator = devices.find_accelerator()
+        if kind != accelerator:
+            raise ValueError(f"device {config.device!r} is not available here (there is: {accelerator or 'cpu'})")
+        return "torch", str(devices.select_device(config.device))
+    if config.engine == "torch":
+        return "torch", str(devices.select_device(config.device))
+    if config.engine == "auto" and kind == "auto" and devices.find_accelerator():
+        device = devices.select_device("auto")
+        if device.type != "cpu":
+            return "torch", str(device)
+    return "hogwild", "cpu"
+
+
+def train_skipgram(
+    token_ids: npt.ArrayLike,
+    vocab_size: int,
+    config: TrainingConfig | None = None,
+    *,
+    progress: bool = False,
+    on_epoch: Callable[[int, float, float], None] | None = None,
+) -> TrainingResult:
+    """Train skip-gram vectors with negative sampling.
+
+    Parameters
+    ----------
+    token_ids : array (N,) of integers
+        One flat stream, each id in [0, vocab_size).
+    vocab_size : int
+        V, the number of rows of both tables.
+    config : TrainingConfig, optional
+    progress : bool
+        Show a bar an epoch when stderr is a terminal.
+    on_epoch : callable, optional
+        Called after each epoch with its number (from 1), its mean loss and its tokens a second.
+
+    Raises
+    ------
+    ValueError
+        Ids that are no such stream, or fewer than two different tokens to train.
+    TrainingDivergedError
+        The loss became infinite or NaN.
+
+    Notes
+    -----
+    One seed with `workers=1` gives equal bits; more workers give equal quality. Each epoch costs O(N·W·K·D).
+    """
+    config = config or TrainingConfig()
+    ids = checked_ids(token_ids, vocab_size)
+    counts = sampling.count_tokens(ids, vocab_size, config.min_count)
+    num_trained = int(np.count_nonzero(counts))
+    if num_trained < 2:
+        raise ValueError(
+            f"nothing to learn: {num_trained} of {len(np.unique(ids))} different tokens occur {config.min_count} times or more "
+            f"among {ids.size:,}; give more text or a lower min_count"
+        )
+    engine, description = _make_engine(ids, counts, config)
+
+    losses, pairs, seconds = [], [], []
+    for epoch in range(config.epochs):
+        start = time.perf_counter()
+        label = f"epoch {epoch + 1}/{config.epochs}"
+        with tqdm(total=ids.size, desc=label, unit="tok", unit_scale=True, disable=None if progress else True, leave=False) as bar:
+            num_pairs, loss = engine.run_epoch(epoch, _reporter(bar))
+        seconds.append(time.perf_counter() - start)
+        if num_pairs == 0:
+            raise ValueError("nothing to learn: no token has a neighbour in its window; give more text or lower subsampling")
+        losses.append(loss / num_pairs)
+        pairs.append(num_pairs)
+        if not math.isfinite(losses[-1]):
+            raise TrainingDivergedError(
+                f"training diverged in epoch {epoch + 1}: the loss is {losses[-1]}; lower the learning rate ({config.learning_rate})"
+            )
+        if on_epoch:
+            on_epoch(epoch + 1, losses[-1], ids.size / seconds[-1])
+    return TrainingResult(
+        engine.target_vectors, engine.context_vectors, counts, losses, pairs, seconds, ids.size, config, description
+    )
+
+
+def checked_ids(token_ids: npt.ArrayLike, vocab_size: int) -> npt.NDArray[np.integer[Any]]:
+    """Return ids as a one-dimensional integer array, or raise `ValueError` naming what is wrong."""
+    ids = np.asarray(token_ids)
+    if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
+        raise ValueError(f"token_ids must be one row of integers, not {ids.dtype} of shape {ids.shape}")
+    if ids.size == 0:
+        raise ValueError("token_ids is empty: there is nothing to train on")
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= vocab_size:
+        raise ValueError(f"token_ids holds {low if low < 0 else high}, outside the vocabulary of {vocab_size} tokens")
+    return ids if ids.dtype == np.int32 else ids.astype(np.int32)
+
+
+def _make_engine(
+    ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig
+) -> tuple[Engine, str]:
+    """Return the engine and its description; the one not used is not imported."""
+    name, device = choose_engine(config)
+    if name == "torch":
+        import torch
+
+        from tokembed.torch_engine import TorchEngine
+
+        return TorchEngine(ids, counts, config, torch.device(device)), f"torch on {device}"
+    from tokembed.hogwild import HogwildEngine
+
+    workers = config.workers or available_cores()
+    return HogwildEngine(ids, counts, config, workers), f"hogwild on cpu, {workers} thread{'s' if workers > 1 else ''}"
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _reporter(bar: Any) -> Callable[[int, int, float], None]:
+    """Return a `report(tokens, pairs, loss)` that moves the bar and shows the epoch's mean loss so far."""
+    total_pairs, total_loss = 0, 0.0
+
+    def report(tokens: int, pairs: int, loss: float) -> None:
+        nonlocal total_pairs, total_loss
+        total_pairs += pairs
+        total_loss += loss
+        if total_pairs and not bar.disable:
+            bar.set_postfix(loss=f"{total_loss / total_pairs:.3f}", refresh=False)
+        bar.update(tokens)
+
+    return report
