@@ -29,9 +29,7 @@ def slim(text: str) -> str:
 def main(argv: list[str]) -> int:
     """Rewrite or check the lock; return the exit status."""
     if argv == ["--check"]:
-        committed = subprocess.run(
-            ["git", "show", "HEAD:uv.lock"], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout
+        committed = subprocess.run(["git", "show", "HEAD:uv.lock"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         if committed != slim(committed) or "://" in committed:
             print("the committed uv.lock names addresses: run `python .ci/slim_lock.py` and commit", file=sys.stderr)
             return 1

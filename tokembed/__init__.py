@@ -21,7 +21,7 @@ _HOME = {
     "BPETokenizerLoader": "tokenizer",
     "select_device": "device",
     "SkipGramModel": "skipgram",
-    "TrainingConfig": "training",
+    "TrainingConfig": "settings",
     "TrainingResult": "training",
     "train_skipgram": "training",
     "Embeddings": "embeddings",
@@ -29,13 +29,18 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from tokembed.bpe import BPEModel, train_bpe
-    from tokembed.corpus import Corpus, CorpusError, load_corpus
-    from tokembed.device import select_device
-    from tokembed.embeddings import Embeddings
-    from tokembed.skipgram import SkipGramModel
-    from tokembed.tokenizer import BPETokenizerLoader
-    from tokembed.training import TrainingConfig, TrainingResult, train_skipgram
+    from tokembed.bpe import BPEModel as BPEModel
+    from tokembed.bpe import train_bpe as train_bpe
+    from tokembed.corpus import Corpus as Corpus
+    from tokembed.corpus import CorpusError as CorpusError
+    from tokembed.corpus import load_corpus as load_corpus
+    from tokembed.device import select_device as select_device
+    from tokembed.embeddings import Embeddings as Embeddings
+    from tokembed.settings import TrainingConfig as TrainingConfig
+    from tokembed.skipgram import SkipGramModel as SkipGramModel
+    from tokembed.tokenizer import BPETokenizerLoader as BPETokenizerLoader
+    from tokembed.training import TrainingResult as TrainingResult
+    from tokembed.training import train_skipgram as train_skipgram
 
 
 def __getattr__(name: str) -> Any:

@@ -250,9 +250,7 @@ def merge_some(
         progress[NUM_MERGED] += 1
 
         replaced = run[:num_replaced]
-        num_partners = _count_sides(
-            replaced, symbol, symbols, previous, following, weights, side_counts, side_sizes, partners
-        )
+        num_partners = _count_sides(replaced, symbol, symbols, previous, following, weights, side_counts, side_sizes, partners)
         first_new = progress[NUM_PAIRS]
         for index in range(num_partners):
             side = 1 if partners[index] >= 0 else 0

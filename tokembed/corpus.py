@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from tokembed import download, paths
 
@@ -231,8 +231,8 @@ def _download_wikitext2(folder: Path) -> None:
         paths.write_atomic(folder / f"{split}.txt", text)
 
 
-def _import_datasets() -> ModuleType:
-    """Import `datasets` (seconds, and needed here alone); offline, let it look into its cache without half a minute of retries."""
+def _import_datasets() -> Any:
+    """Import `datasets` (seconds, and needed here alone); offline, have it look into its cache without minutes of retries."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     offline = {}
     if not urllib.request.getproxies() and "HF_HUB_OFFLINE" not in os.environ:

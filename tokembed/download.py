@@ -49,6 +49,8 @@ def download(url: str, path: Path, check: Callable[[bytes], object], *, timeout:
             data = _fetch(url, timeout)
             break
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it is the answer too, and holds the connection
             if attempt == ATTEMPTS or not _is_worth_another_try(error):
                 raise DownloadError(f"could not download {url} ({_reason(error)})") from error
             time.sleep(2.0 ** (attempt - 1))

@@ -15,7 +15,7 @@ from tokembed import sampling
 from tokembed.compilation import say_when_compiling
 
 if TYPE_CHECKING:
-    from tokembed.training import TrainingConfig
+    from tokembed.settings import TrainingConfig
 
 BLOCK_TOKENS = 8192  # a few milliseconds of work: threads end an epoch together, and calls cost nothing beside it
 CACHE_LINE_FLOATS = 16

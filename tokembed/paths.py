@@ -51,6 +51,14 @@ def display_path(path: str | os.PathLike[str]) -> str:
     return str(path)
 
 
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Make `folder` and write to it, before long work whose result is to go there; raise `OSError` if it can't be."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, it replaces `path` in one step.

@@ -5,6 +5,7 @@ Read this file first. Nothing in it is clever; everything in `bpe.py`, `tokenize
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -35,7 +36,7 @@ def count_pairs(words: dict[tuple[str, ...], int]) -> Counter[Pair]:
     """
     counts: Counter[Pair] = Counter()
     for word, frequency in words.items():
-        for pair in zip(word, word[1:], strict=False):
+        for pair in itertools.pairwise(word):
             counts[pair] += frequency
     return counts
 
@@ -117,7 +118,9 @@ def softplus(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.logaddexp(0.0, x)
 
 
-def skipgram_loss(target: npt.NDArray[np.float64], positive: npt.NDArray[np.float64], negatives: npt.NDArray[np.float64]) -> float:
+def skipgram_loss(
+    target: npt.NDArray[np.float64], positive: npt.NDArray[np.float64], negatives: npt.NDArray[np.float64]
+) -> float:
     """Return the loss of one pair, -log σ(u·v) - Σ_k log σ(-u·v_k), for vectors of shape (D,), (D,) and (K, D).
 
     References

@@ -27,7 +27,8 @@ def noise_distribution(counts: npt.NDArray[np.int64], exponent: float = 0.75) ->
     Mikolov et al. (2013), Distributed Representations of Words and Phrases and their Compositionality, section 2.2.
     """
     weights = np.where(counts > 0, counts.astype(np.float64) ** exponent, 0.0)
-    return weights / weights.sum()
+    total: float = weights.sum()
+    return weights / total
 
 
 def keep_probability(counts: npt.NDArray[np.int64], subsample: float = 1e-3) -> npt.NDArray[np.float64]:

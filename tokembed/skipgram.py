@@ -84,8 +84,6 @@ def descend(
     negative_steps = -learning_rate * torch.sigmoid(negative_scores) * is_negative  # (B, K)
     target_steps = positive_steps.unsqueeze(1) * positives + torch.bmm(negative_steps.unsqueeze(1), negatives).squeeze(1)
     context_table.index_add_(0, positive_ids, positive_steps.unsqueeze(1) * targets)
-    context_table.index_add_(
-        0, negative_ids.flatten(), (negative_steps.unsqueeze(2) * targets.unsqueeze(1)).flatten(0, 1)
-    )
+    context_table.index_add_(0, negative_ids.flatten(), (negative_steps.unsqueeze(2) * targets.unsqueeze(1)).flatten(0, 1))
     target_table.index_add_(0, target_ids, target_steps)
     return negative_sampling_loss(positive_scores, negative_scores, is_negative)

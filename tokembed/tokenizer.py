@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -161,7 +162,7 @@ class BPETokenizerLoader:
         """Merge the pair of lowest rank, the leftmost first, until none is left: O(L²)."""
         ranks, no_rank = self.merge_ranks, len(self.merges)
         while len(symbols) > 1:
-            pairs = [ranks.get(pair, no_rank) for pair in zip(symbols, symbols[1:], strict=False)]
+            pairs = [ranks.get(pair, no_rank) for pair in itertools.pairwise(symbols)]
             best = min(pairs)
             if best == no_rank:
                 break
@@ -174,7 +175,7 @@ class BPETokenizerLoader:
         ranks = self.merge_ranks
         following = [*range(1, len(symbols)), -1]
         previous = [-1, *range(len(symbols) - 1)]
-        heap = [(ranks[pair], i) for i, pair in enumerate(zip(symbols, symbols[1:], strict=False)) if pair in ranks]
+        heap = [(ranks[pair], i) for i, pair in enumerate(itertools.pairwise(symbols)) if pair in ranks]
         heapq.heapify(heap)
         while heap:
             rank, position = heapq.heappop(heap)

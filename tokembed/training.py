@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,69 +15,11 @@ from tqdm import tqdm
 
 from tokembed import device as devices
 from tokembed import sampling
-
-ENGINES = ("auto", "hogwild", "torch")
+from tokembed.settings import TrainingConfig
 
 
 class TrainingDivergedError(ArithmeticError):
     """The loss is no finite number any more."""
-
-
-def _setting(default: Any, help_text: str) -> Any:
-    return field(default=default, metadata={"help": help_text})
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """The settings of skip-gram training, checked when made.
-
-    Raises
-    ------
-    ValueError
-        A setting out of its range; the message names it, its value and what is allowed.
-    """
-
-    embedding_dim: int = _setting(100, "numbers in a vector")
-    window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many")
-    num_negative_samples: int = _setting(10, "noise tokens a position is told apart from")
-    batch_size: int = _setting(512, "pairs a step; torch engine only")
-    epochs: int = _setting(10, "passes over the tokens")
-    learning_rate: float = _setting(0.025, "at the start; falls linearly")
-    min_learning_rate: float = _setting(1e-4, "at the end")
-    min_count: int = _setting(5, "drop tokens that occur less often")
-    subsample: float = _setting(1e-3, "thin out tokens more frequent than about this share; 0: none")
-    ns_exponent: float = _setting(0.75, "negatives are drawn by count to this power")
-    seed: int = _setting(1, "of all that is drawn")
-    workers: int = _setting(0, "threads of the hogwild engine; 0: one a core")
-    engine: str = _setting("auto", "hogwild (CPU threads) or torch (batches on a device)")
-    device: str = _setting("auto", "mps, cuda or cpu")
-
-    def __post_init__(self) -> None:
-        def require(name: str, is_allowed: bool, allowed: str) -> None:
-            if not is_allowed:
-                raise ValueError(f"{name} must be {allowed}, not {getattr(self, name)!r}")
-
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if setting.type == "int":
-                require(setting.name, isinstance(value, (int, np.integer)) and not isinstance(value, bool), "a whole number")
-            elif setting.type == "float":
-                is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-                require(setting.name, is_number and math.isfinite(value), "a finite number")
-        for name in ("embedding_dim", "window_size", "num_negative_samples", "batch_size", "epochs", "min_count"):
-            require(name, getattr(self, name) >= 1, "at least 1")
-        require("learning_rate", self.learning_rate > 0, "above 0")
-        require("min_learning_rate", 0 <= self.min_learning_rate, "at least 0")
-        require("subsample", self.subsample >= 0, "at least 0")
-        require("seed", self.seed >= 0, "at least 0")
-        require("workers", self.workers >= 0, "at least 0 (0: one a core)")
-        require("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
-        devices.check_device_name(self.device)
-
-    def rate_after(self, share: float) -> float:
-        """Return the learning rate when `share` (0 to 1) of all tokens of all epochs has been seen."""
-        floor = min(self.min_learning_rate, self.learning_rate)
-        return self.learning_rate - (self.learning_rate - floor) * share
 
 
 class Engine(Protocol):
@@ -209,7 +151,9 @@ def train_skipgram(
     for epoch in range(config.epochs):
         start = time.perf_counter()
         label = f"epoch {epoch + 1}/{config.epochs}"
-        with tqdm(total=ids.size, desc=label, unit="tok", unit_scale=True, disable=None if progress else True, leave=False) as bar:
+        with tqdm(
+            total=ids.size, desc=label, unit="tok", unit_scale=True, disable=None if progress else True, leave=False
+        ) as bar:
             num_pairs, loss = engine.run_epoch(epoch, _reporter(bar))
         seconds.append(time.perf_counter() - start)
         if num_pairs == 0:
@@ -218,7 +162,8 @@ def train_skipgram(
         pairs.append(num_pairs)
         if not math.isfinite(losses[-1]):
             raise TrainingDivergedError(
-                f"training diverged in epoch {epoch + 1}: the loss is {losses[-1]}; lower the learning rate ({config.learning_rate})"
+                f"training diverged in epoch {epoch + 1}: the loss is {losses[-1]}; "
+                f"lower the learning rate ({config.learning_rate})"
             )
         if on_epoch:
             on_epoch(epoch + 1, losses[-1], ids.size / seconds[-1])

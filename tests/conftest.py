@@ -1,0 +1,53 @@
+"""What the tests share: the real corpora where they are at hand, small texts, a project folder of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RAW = Path(os.environ.get("TOKEMBED_RAW_DIR") or REPOSITORY / "data/raw/01_tokenization").resolve()
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a project folder of its own, so that none reads or writes the real one's files."""
+    root = tmp_path / "project"
+    root.mkdir()
+    monkeypatch.setattr("tokembed.paths.project_root", lambda: root)
+    monkeypatch.delenv("TOKEMBED_RAW_DIR", raising=False)
+    return root
+
+
+def raw_file(name: str) -> Path:
+    """Return a file of the raw folder, or skip the test that needs it."""
+    path = RAW / name
+    if not path.is_file():
+        pytest.skip(f"needs {name} in TOKEMBED_RAW_DIR")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pydocs() -> str:
+    return load_corpus("pydocs").text
+
+
+@pytest.fixture(scope="session")
+def frankenstein() -> str:
+    """The real book where it is at hand, else the embedded corpus: the same code runs on either."""
+    path = RAW / "pg84.txt"
+    return load_corpus("frankenstein", raw_dir=RAW).text if path.is_file() else load_corpus("pydocs").text
+
+
+@pytest.fixture(scope="session")
+def model(frankenstein: str) -> BPEModel:
+    return train_bpe(frankenstein, 2000)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(model: BPEModel) -> BPETokenizerLoader:
+    return BPETokenizerLoader(model)

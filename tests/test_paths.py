@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tokembed import paths
+
+
+def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    paths.write_atomic(path, "first")
+
+    def write_half() -> None:
+        with paths.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_half()
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        paths.check_writable(tmp_path / "file" / "folder")
+
+
+def test_line_ends_are_written_as_they_are(tmp_path: Path) -> None:
+    paths.write_atomic(tmp_path / "f", "a\r\nb\n")
+    assert (tmp_path / "f").read_bytes() == b"a\r\nb\n"

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokembed import pretokenizer
+from tokembed.pretokenizer import PUNCTUATION, SPACE, WORD
+
+
+def test_pieces_are_what_the_rule_says_on_known_text() -> None:
+    assert pretokenizer.pieces("Don't STOP_1, naïve—未来!") == ["don", "'", "t", "stop_1", ",", "naïve", "—", "未来", "!"]
+    assert pretokenizer.pieces("Don't", lowercase=False) == ["Don", "'", "t"]
+    assert pretokenizer.pieces(" \t\r\n\x1c") == []
+
+
+def test_a_composed_and_a_decomposed_letter_are_different_pieces() -> None:
+    assert pretokenizer.pieces("é") == ["é"]
+    assert pretokenizer.pieces("e\u0301") == ["e", "\u0301"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_a_piece_never_depends_on_its_neighbours(texts: list[str]) -> None:
+    assert pretokenizer.pieces(" ".join(texts)) == [piece for text in texts for piece in pretokenizer.pieces(text)]
+
+
+def test_classes_agree_with_re_at_every_code_point() -> None:
+    classes = pretokenizer.character_classes()
+    assert classes.shape == (0x110000,)
+    sample = [*range(0x3000), *range(0x3000, 0x110000, 7)]
+    expected = [WORD if re.match(r"\w", chr(c)) else SPACE if re.match(r"\s", chr(c)) else PUNCTUATION for c in sample]
+    np.testing.assert_array_equal(classes[sample], expected)
+
+
+def test_a_lone_surrogate_is_refused_with_its_position() -> None:
+    with pytest.raises(ValueError, match="position 3"):
+        pretokenizer.check_no_surrogate("abc\ud800")

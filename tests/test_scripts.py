@@ -1,0 +1,181 @@
+"""The scripts, run as a user runs them: what they print, what they write, how they fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import RAW, REPOSITORY, raw_file
+
+from tokembed import Embeddings
+
+SCRIPT = REPOSITORY / "phase3_embeddings" / "train_embeddings.py"
+
+# A project of its own in the current directory, no network, no accelerator: then the script itself.
+PRELUDE = """
+import runpy, socket, sys
+from pathlib import Path
+from tokembed import device, paths
+paths.project_root = Path.cwd
+device.find_accelerator = lambda: None
+def refuse(*_, **__):
+    raise OSError("no network in tests")
+socket.getaddrinfo = socket.create_connection = refuse
+script = sys.argv[1]
+sys.argv = sys.argv[1:]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def run(folder: Path, *arguments: str | Path, raw: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
+    if raw:
+        environment["TOKEMBED_RAW_DIR"] = str(raw)
+    command = [sys.executable, "-c", PRELUDE, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_main_job_trains_reports_and_saves(tmp_path: Path) -> None:
+    raw_file("pg84.txt")
+    done = run(tmp_path, "--epochs", "2", raw=RAW)
+    assert (done.returncode, done.stderr.replace("compiling kernels: once, a few seconds, kept for the next run\n", "")) == (
+        0,
+        "",
+    )
+    assert "2,000 merges" in done.stdout
+    assert "113,243" in done.stdout
+    assert "nearest neighbours" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("saved")
+    assert files_in(tmp_path) == {
+        "frankenstein.txt", "frankenstein_bpe_2000.json", "frankenstein_bpe_2000.ids.npy", "frankenstein.safetensors",
+    }  # fmt: skip
+    embeddings = Embeddings.load(tmp_path / "models/checkpoints/01_tokenization/frankenstein.safetensors")
+    assert embeddings.similarity("mother", "father") > embeddings.similarity("mother", "of")
+
+    again = run(tmp_path, "--epochs", "1", raw=RAW)
+    assert again.stdout.count("cached in") == 2
+    other = run(tmp_path, "--epochs", "1", "--num-merges", "300", raw=RAW)
+    assert "cached in" not in other.stdout
+
+
+def test_without_a_dataset_or_a_network_the_embedded_corpus_stands_in_loudly(tmp_path: Path) -> None:
+    done = run(tmp_path, "--epochs", "1")
+    assert done.returncode == 0
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line]
+    assert len(warnings) == 1
+    assert "PYDOCS" in warnings[0]
+    assert "corpus     pydocs" in done.stdout
+    assert (tmp_path / "models/checkpoints/01_tokenization/pydocs.safetensors").is_file()
+
+
+@pytest.mark.parametrize(("dataset", "hint"), [("frankenstein", "pg84.txt"), ("wikitext2", "wikitext2/train.txt")])
+def test_a_dataset_asked_for_and_not_to_be_had_is_an_error_that_says_where_to_put_it(
+    tmp_path: Path, dataset: str, hint: str
+) -> None:
+    done = run(tmp_path, "--dataset", dataset)
+    assert done.returncode == 2
+    assert hint in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert files_in(tmp_path) == set()
+
+
+BAD_FILES = {
+    "missing.txt": None,
+    "empty.txt": b"",
+    "blank.txt": b"\n \n",
+    "binary.txt": bytes(range(256)) * 10,
+    "latin1.txt": "déjà vu ".encode("latin-1") * 100,
+    "one_word.txt": b"word",
+    "repeated.txt": b"word " * 1000,
+}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--dataset", "shakespeare"],
+        *(["--dataset", name] for name in BAD_FILES),
+        ["--embedding-dim", "0"],
+        ["--epochs", "-1"],
+        ["--learning-rate", "nan"],
+        ["--window-size", "0"],
+        ["--num-merges", "-5"],
+        ["--max-tokens", "0"],
+        ["--device", "cuda"],
+        ["--device", "abacus"],
+        ["--engine", "steam"],
+        ["--epochs", "many"],
+        ["--no-such-flag"],
+    ],
+    ids=" ".join,
+)
+def test_a_users_mistake_is_one_line_and_status_2_and_leaves_nothing(tmp_path: Path, arguments: list[str]) -> None:
+    for name, content in BAD_FILES.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+    before = files_in(tmp_path)
+    done = run(tmp_path, *(arguments if "--dataset" in arguments else ["--dataset", "pydocs", *arguments]))
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith(("usage:", " ", "compiling"))]
+    assert len(lines) == 1, done.stderr
+    assert "error: " in lines[0]
+    assert not {name for name in files_in(tmp_path) - before if name.endswith((".safetensors", ".tmp"))}
+
+
+def test_an_output_folder_that_cannot_be_written_is_status_1_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run(tmp_path, "--dataset", "pydocs", "--output-dir", tmp_path / "file" / "deeper")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "tokenizer" not in done.stdout
+
+
+def test_damaged_and_stale_caches_are_made_anew(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("the cat saw the dog and the dog saw the cat . " * 50)
+    arguments = ["--dataset", mine, "--epochs", "1", "--num-merges", "20"]
+    assert run(tmp_path, *arguments).returncode == 0
+    kept = tmp_path / "data/processed/01_tokenization"
+    tokenizer, ids = kept / "mine_bpe_20.json", kept / "mine_bpe_20.ids.npy"
+
+    good = tokenizer.read_text()
+    tokenizer.write_text(good[:200])
+    done = run(tmp_path, *arguments)
+    assert (done.returncode, tokenizer.read_text()) == (0, good)
+    assert "damaged and made anew" in done.stderr
+
+    whole = ids.read_bytes()
+    ids.write_bytes(whole[: len(whole) // 2])
+    assert run(tmp_path, *arguments).returncode == 0
+    assert ids.read_bytes() == whole
+
+    mine.write_text("the dog saw a bird . " * 50)  # another text under the same name
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 0
+    assert "cached in" not in done.stdout
+    assert ids.read_bytes() != whole
+
+
+def test_help_is_quick_to_import_and_names_every_flag() -> None:
+    code = f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    verdict = "sys.exit(bool({'numpy', 'numba', 'torch'} & set(sys.modules)))"
+    probe = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    {verdict}"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, "something heavy was imported for --help"
+    for flag in ("--dataset", "--num-merges", "--embedding-dim", "--batch-size", "--workers", "--output-dir", "--max-tokens"):
+        assert flag in done.stdout
+
+
+def test_a_reader_who_leaves_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -c '{PRELUDE}' {SCRIPT} --dataset pydocs --epochs 1 | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr

@@ -1,0 +1,177 @@
+"""The three forms of one mathematics: the reference in NumPy, the torch model, the Hogwild kernel."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from tokembed import SkipGramModel, reference
+from tokembed import _skipgram_kernels as kernels
+from tokembed.hogwild import HogwildEngine, _Scratch
+from tokembed.sampling import window_pairs
+from tokembed.settings import TrainingConfig
+from tokembed.skipgram import descend, negative_sampling_loss
+
+
+def random_tables(vocab_size: int, dim: int, scale: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(5)
+    return random.normal(size=(vocab_size, dim)) * scale, random.normal(size=(vocab_size, dim)) * scale
+
+
+def test_the_reference_step_descends_the_numerical_gradient_of_its_loss() -> None:
+    targets, contexts = random_tables(6, 4)
+    positive, negatives = 2, [3, 4, 2, 3]  # one equals the positive, one comes twice
+
+    def loss(u: np.ndarray, v: np.ndarray) -> float:
+        return sum(reference.skipgram_loss(u[target], v[positive], v[[3, 4, 3]]) for target in (0, 1))
+
+    moved_targets, moved_contexts = targets.copy(), contexts.copy()
+    reported = reference.skipgram_step(moved_targets, moved_contexts, [0, 1], positive, negatives, learning_rate=1.0)
+    assert reported == pytest.approx(loss(targets, contexts))
+    step = 1e-6
+    for table, moved in ((0, moved_targets), (1, moved_contexts)):
+        for place in np.ndindex(6, 4):
+            ends = []
+            for sign in (1, -1):
+                both = [targets.copy(), contexts.copy()]
+                both[table][place] += sign * step
+                ends.append(loss(*both))
+            gradient = (ends[0] - ends[1]) / (2 * step)
+            assert (targets, contexts)[table][place] - moved[place] == pytest.approx(gradient, abs=1e-7)
+
+
+def test_the_models_scores_are_dot_products() -> None:
+    model = SkipGramModel(10, 4)
+    torch.nn.init.normal_(model.context_embeddings.weight)
+    targets, positives, negatives = torch.tensor([1, 2]), torch.tensor([3, 4]), torch.tensor([[5, 6, 7], [8, 9, 0]])
+    positive_scores, negative_scores = model(targets, positives, negatives)
+    u, v = model.target_embeddings.weight, model.context_embeddings.weight
+    assert positive_scores.shape == (2,)
+    assert negative_scores.shape == (2, 3)
+    assert torch.allclose(positive_scores[1], u[2] @ v[4])
+    assert torch.allclose(negative_scores[1, 2], u[2] @ v[0])
+    with pytest.raises(ValueError, match="at least 1"):
+        SkipGramModel(10, 0)
+
+
+def test_the_loss_is_stable_where_a_naive_logarithm_is_not() -> None:
+    scores = torch.tensor([1e4, -1e4])
+    loss = negative_sampling_loss(scores, scores.unsqueeze(1))
+    assert loss.item() == pytest.approx(2e4)
+
+
+def test_the_written_out_gradient_is_autograds() -> None:
+    torch.manual_seed(0)
+    model = SkipGramModel(12, 5)
+    torch.nn.init.normal_(model.target_embeddings.weight)
+    torch.nn.init.normal_(model.context_embeddings.weight)
+    targets, positives = torch.tensor([1, 1, 2, 3]), torch.tensor([3, 4, 4, 1])
+    negatives = torch.tensor([[5, 6], [4, 4], [8, 8], [1, 0]])  # some equal their positive, some come twice
+    u, v = model.target_embeddings.weight.detach().clone(), model.context_embeddings.weight.detach().clone()
+    loss = negative_sampling_loss(*model(targets, positives, negatives), negatives != positives.unsqueeze(1))
+    loss.backward()  # type: ignore[no-untyped-call]
+    returned = descend(u, v, targets, positives, negatives, learning_rate=0.1)
+    assert returned.item() == pytest.approx(loss.item(), rel=1e-6)
+    for table, layer in ((u, model.target_embeddings), (v, model.context_embeddings)):
+        assert layer.weight.grad is not None
+        torch.testing.assert_close(table, layer.weight.detach() - 0.1 * layer.weight.grad)
+
+
+def test_torch_takes_the_references_step() -> None:
+    targets, contexts = random_tables(6, 4)
+    u, v = torch.from_numpy(targets.copy()), torch.from_numpy(contexts.copy())
+    loss = descend(u, v, torch.tensor([0, 1]), torch.tensor([2, 2]), torch.tensor([[3, 4, 2]] * 2), 0.1)
+    assert loss.item() == pytest.approx(reference.skipgram_step(targets, contexts, [0, 1], 2, [3, 4, 2], 0.1))
+    assert_allclose(u.numpy(), targets)
+    assert_allclose(v.numpy(), contexts)
+
+
+@pytest.mark.parametrize("y", [np.linspace(-60, 60, 961, dtype=np.float32), np.float32([1e4, -1e4, 0, -0.0])])
+def test_the_kernels_sigmoid_and_logarithm_are_accurate(y: np.ndarray) -> None:
+    for sign in (1.0, -1.0):
+        scores = np.zeros((len(y), 16), dtype=np.float32)
+        scores[:, 0] = y
+        signs = np.zeros(16, dtype=np.float32)
+        signs[0] = sign
+        exact = y.astype(np.float64)
+        loss = sum(kernels._errors(row.copy()[None], signs, 1, np.float32(1.0)) for row in scores)
+        assert loss == pytest.approx(np.logaddexp(0, -sign * exact).sum(), rel=2e-6)
+        kernels._errors(scores, signs, len(y), np.float32(1.0))
+        with np.errstate(over="ignore"):
+            assert_allclose(scores[:, 0], sign / (1 + np.exp(sign * exact)), rtol=6e-6, atol=1e-37)
+        assert not scores[:, 1:].any()
+
+
+def test_a_score_that_is_no_number_shows_in_the_loss() -> None:
+    scores, signs = np.full((1, 16), np.nan, dtype=np.float32), np.zeros(16, dtype=np.float32)
+    signs[0] = 1.0
+    assert np.isnan(kernels._errors(scores, signs, 1, np.float32(1.0)))
+
+
+@pytest.mark.parametrize(("dim", "num_negatives", "window_size"), [(7, 3, 2), (16, 1, 1), (100, 10, 5), (33, 21, 4)])
+def test_the_kernel_takes_the_references_steps(dim: int, num_negatives: int, window_size: int) -> None:
+    """A block of text trained by the kernel, and by the reference with the same draws, gives the same tables and loss."""
+    random = np.random.default_rng(1)
+    ids = random.integers(0, 30, size=60).astype(np.int32)
+    counts = np.bincount(ids, minlength=30)
+    config = TrainingConfig(
+        embedding_dim=dim, num_negative_samples=num_negatives, window_size=window_size, min_count=1, subsample=0.02, epochs=3
+    )
+    engine = HogwildEngine(ids, counts, config, workers=1)
+    engine._contexts[:, :dim] = random.normal(size=(30, dim)) * 0.3
+    targets, contexts = engine.target_vectors.astype(np.float64), engine.context_vectors.astype(np.float64)
+
+    tokens, windows = np.zeros(100, dtype=np.int32), np.zeros(100, dtype=np.int32)
+    key, state = np.uint64(77), np.uint64(123456789)
+    first, last, kept = kernels.gather_kept(ids, 20, 50, engine._keep_below, window_size, key, tokens, windows)
+    assert 0 < first < last < kept < len(ids)
+    scratch = _Scratch(config)
+    num_pairs, loss = kernels.train_block(
+        ids, 20, 50, engine._targets, engine._contexts, engine._keep_below, engine._thresholds, engine._aliases,
+        window_size, num_negatives, np.float32(0.05), np.float32(0.01), key, state,
+        scratch.tokens, scratch.windows, scratch.inputs, scratch.outputs, scratch.scores, scratch.signs, scratch.output_ids,
+    )  # fmt: skip
+
+    expected_loss, expected_pairs = 0.0, 0
+    outputs, signs = np.zeros(num_negatives + 4, dtype=np.int32), np.zeros(32, dtype=np.float32)
+    for i in range(first, last):
+        neighbours = [tokens[j] for j in range(max(i - windows[i], 0), min(i + windows[i] + 1, kept)) if j != i]
+        if not neighbours:
+            continue
+        m, drawn = kernels._draw_outputs(tokens[i], num_negatives, engine._thresholds, engine._aliases, state, outputs, signs)
+        state = np.uint64(drawn)
+        assert tokens[i] not in outputs[1:m]
+        rate = 0.05 + (0.01 - 0.05) * (i - first) / (last - first)
+        expected_loss += reference.skipgram_step(targets, contexts, neighbours, tokens[i], outputs[1:m].tolist(), rate)
+        expected_pairs += len(neighbours)
+    assert num_pairs == expected_pairs
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert_allclose(engine.target_vectors, targets, atol=2e-6)
+    assert_allclose(engine.context_vectors, contexts, atol=2e-6)
+
+
+def test_blocks_see_their_neighbours_across_borders() -> None:
+    """Cut anywhere, the stream makes the pairs that it makes in one piece: windows reach over the blocks' borders."""
+    ids = np.random.default_rng(2).integers(0, 9, size=500).astype(np.int32)
+    keep_below = np.full(9, np.uint64(2**32 * 0.6), dtype=np.uint64)
+    keep_below[3] = 0
+    key = np.uint64(9)
+
+    def pairs(bounds: list[int]) -> list[list[int]]:
+        made = []
+        for start, end in itertools.pairwise(bounds):
+            tokens, windows = np.zeros(600, dtype=np.int32), np.zeros(600, dtype=np.int32)
+            first, last, kept = kernels.gather_kept(ids, start, end, keep_below, 4, key, tokens, windows)
+            reach = windows[:kept].copy()
+            reach[:first] = reach[last:] = 0
+            made += window_pairs(tokens[:kept], reach).tolist()
+        return made
+
+    whole = pairs([0, 500])
+    assert len(whole) > 500
+    assert pairs([0, 1, 2, 77, 78, 250, 499, 500]) == whole
+    assert not any(3 in pair for pair in whole)

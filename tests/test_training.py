@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tokembed import BPETokenizerLoader, TrainingConfig, select_device, settings, train_skipgram, training
+from tokembed import device as devices
+from tokembed.training import TrainingDivergedError
+
+SMALL = TrainingConfig(embedding_dim=24, epochs=2, workers=1, engine="hogwild")
+
+
+@pytest.fixture(scope="module")
+def ids(frankenstein: str, tokenizer: BPETokenizerLoader) -> np.ndarray:
+    return tokenizer.encode_array(frankenstein)
+
+
+def test_one_seed_and_one_worker_give_equal_bits(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    first, second = (train_skipgram(ids[:30_000], tokenizer.vocab_size, SMALL) for _ in range(2))
+    assert np.array_equal(first.target_vectors, second.target_vectors)
+    assert np.array_equal(first.context_vectors, second.context_vectors)
+    assert first.epoch_losses == second.epoch_losses
+    other = train_skipgram(ids[:30_000], tokenizer.vocab_size, replace(SMALL, seed=2))
+    assert not np.array_equal(first.target_vectors, other.target_vectors)
+
+
+def test_more_workers_make_the_same_pairs_and_about_the_same_loss(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    one, four = (train_skipgram(ids, tokenizer.vocab_size, replace(SMALL, workers=workers)) for workers in (1, 4))
+    assert one.num_pairs == four.num_pairs
+    # Over seeds the last epoch's loss spreads by 0.1 %.
+    assert four.epoch_losses[-1] == pytest.approx(one.epoch_losses[-1], rel=0.01)
+
+
+def test_both_engines_make_as_many_pairs_and_reach_the_same_loss(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    config = replace(SMALL, epochs=3, batch_size=128)
+    hogwild = train_skipgram(ids, tokenizer.vocab_size, config)
+    batches = train_skipgram(ids, tokenizer.vocab_size, replace(config, engine="torch", device="cpu"))
+    assert np.sum(batches.num_pairs) == pytest.approx(np.sum(hogwild.num_pairs), rel=0.01)
+    # At the default settings and five epochs they differ by 0.35 %; these fewer and smaller ones have not settled as far.
+    assert batches.epoch_losses[-1] == pytest.approx(hogwild.epoch_losses[-1], rel=0.015)
+
+
+@pytest.mark.parametrize("engine", ["hogwild", "torch"])
+def test_training_lowers_the_loss_and_brings_companions_together(engine: str) -> None:
+    """Two groups of tokens that never meet: vectors within a group end closer than across."""
+    random = np.random.default_rng(0)
+    runs = [random.integers(0, 5, 20) + 5 * random.integers(0, 2) for _ in range(400)]
+    stream = np.concatenate(runs)
+    config = TrainingConfig(
+        embedding_dim=8,
+        epochs=8,
+        window_size=3,
+        num_negative_samples=4,
+        batch_size=64,
+        subsample=0,
+        workers=1,
+        engine=engine,
+        device="cpu",
+    )
+    result = train_skipgram(stream, 11, config)
+    assert result.epoch_losses[-1] < 0.97 * result.epoch_losses[0]
+    vectors = result.target_vectors[:10]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    within = np.mean([cosines[:5, :5].mean(), cosines[5:, 5:].mean()])
+    assert within > cosines[:5, 5:].mean() + 0.5
+    assert result.counts[10] == 0
+    assert result.tokens_per_second > 0 < result.pairs_per_second
+
+
+def test_pairs_are_those_that_windows_and_subsampling_leave(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    """A window uniform in 1..W makes W + 1 pairs a kept token; each token is kept by its keep probability."""
+    result = train_skipgram(ids, tokenizer.vocab_size, replace(SMALL, epochs=1))
+    from tokembed.sampling import keep_probability
+
+    kept = (result.counts * keep_probability(result.counts, SMALL.subsample)).sum()
+    assert result.num_pairs[0] == pytest.approx(kept * (SMALL.window_size + 1), rel=0.01)
+
+
+def test_a_read_only_memory_map_is_trained_from(tmp_path: Any, ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    np.save(tmp_path / "ids.npy", ids[:20_000])
+    mapped = np.load(tmp_path / "ids.npy", mmap_mode="r")
+    expected = train_skipgram(ids[:20_000], tokenizer.vocab_size, SMALL)
+    assert np.array_equal(train_skipgram(mapped, tokenizer.vocab_size, SMALL).target_vectors, expected.target_vectors)
+
+
+def test_on_epoch_is_told_of_every_epoch(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    told: list[tuple[int, float, float]] = []
+    result = train_skipgram(ids[:5000], tokenizer.vocab_size, SMALL, on_epoch=lambda *news: told.append(news))
+    assert [epoch for epoch, _, _ in told] == [1, 2]
+    assert [loss for _, loss, _ in told] == result.epoch_losses
+
+
+def test_a_rate_far_too_high_is_an_error_not_a_file_of_nan(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    with pytest.raises(TrainingDivergedError, match="lower the learning rate"), np.errstate(all="ignore"):
+        train_skipgram(ids, tokenizer.vocab_size, replace(SMALL, learning_rate=1e30, min_learning_rate=1e30))
+
+
+@pytest.mark.parametrize(
+    ("stream", "vocab_size", "message"),
+    [
+        ([], 5, "empty"),
+        ([[1, 2]], 5, "one row"),
+        ([1.5, 2.0], 5, "integers"),
+        ([1, 5], 5, "holds 5"),
+        ([1, -1], 5, "holds -1"),
+        ([1] * 100, 5, "nothing to learn: 1 of 1"),
+        ([1, 2, 3], 5, "nothing to learn: 0 of 3"),
+    ],
+)
+def test_a_stream_that_cannot_be_trained_on_is_refused(stream: Any, vocab_size: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_skipgram(stream, vocab_size, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("embedding_dim", 0), ("embedding_dim", 2.5), ("epochs", -1), ("window_size", 0), ("num_negative_samples", 0),
+        ("batch_size", 0), ("learning_rate", float("nan")), ("learning_rate", 0), ("learning_rate", float("inf")),
+        ("subsample", -1.0), ("min_count", 0), ("seed", -1), ("workers", -2), ("engine", "magic"), ("device", "tpu"),
+        ("epochs", True), ("ns_exponent", "high"),
+    ],
+)  # fmt: skip
+def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        TrainingConfig(**{name: value})
+
+
+def test_the_learning_rate_falls_linearly() -> None:
+    config = TrainingConfig(learning_rate=0.1, min_learning_rate=0.0)
+    assert [config.rate_after(share) for share in (0.0, 0.5, 1.0)] == pytest.approx([0.1, 0.05, 0.0])
+    assert TrainingConfig(learning_rate=1e-6).rate_after(1.0) == 1e-6
+
+
+def test_every_setting_is_a_flag_with_the_same_default() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    settings.add_training_flags(parser)
+    assert settings.config_from_flags(parser.parse_args([])) == TrainingConfig()
+    with pytest.raises(ValueError, match=r"^--window-size must be at least 1"):
+        settings.config_from_flags(parser.parse_args(["--window-size", "0"]))
+
+
+def test_devices_are_chosen_and_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "find_accelerator", lambda: None)
+    assert training.choose_engine(TrainingConfig()) == ("hogwild", "cpu")
+    assert training.choose_engine(TrainingConfig(engine="torch", device="cpu")) == ("torch", "cpu")
+    assert select_device("cpu").type == "cpu"
+    assert select_device("auto").type in ("mps", "cuda", "cpu")
+    for device in ("cuda", "mps", "cuda:3"):
+        with pytest.raises(ValueError, match="not available here"):
+            training.choose_engine(TrainingConfig(device=device))
+    with pytest.raises(ValueError, match="runs on the CPU"):
+        training.choose_engine(TrainingConfig(engine="hogwild", device="cuda"))
+    for name in ("tpu", "cpu:1", "cuda:x"):
+        with pytest.raises(ValueError, match="unknown device"):
+            select_device(name)
+
+
+def test_training_on_the_cpu_imports_no_torch() -> None:
+    code = (
+        "import sys; from tokembed import device; device.find_accelerator = lambda: None\n"
+        "from tokembed import train_skipgram, TrainingConfig\n"
+        "train_skipgram([0, 1, 2] * 50, 3, TrainingConfig(epochs=1)); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,146 @@
+"""What the scripts make of a corpus once and keep: tokenizer, token ids, vectors.
+
+Every kept file carries a fingerprint of what it was made from (text, settings, format), so a changed setting never meets a
+stale file; a file that does not match, or is damaged, is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed import paths
+from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
+from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
+from tokembed.corpus import Corpus, CorpusError, load_corpus
+from tokembed.embeddings import count_whole_words, file_metadata
+from tokembed.tokenizer import BPETokenizerLoader
+from tokembed.training import TrainingResult
+
+SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
+LARGE_CORPUS_CHARACTERS = 2_000_000
+
+
+def choose_corpus(name: str | None) -> Corpus:
+    """Load the corpus asked for; with none asked for Frankenstein, else, loudly, the one that needs no network."""
+    if name is not None:
+        return load_corpus(name)
+    try:
+        return load_corpus(DEFAULT_DATASET)
+    except CorpusError as error:
+        print(
+            f"WARNING: NO FRANKENSTEIN, SO USING {FALLBACK_DATASET.upper()}, PYTHON'S OWN HELP TEXTS, INSTEAD: {error}",
+            file=sys.stderr,
+        )
+        return load_corpus(FALLBACK_DATASET)
+
+
+def artifact_name(corpus: Corpus) -> str:
+    """Return the name that a corpus' files begin with: its own, or its file's without the suffix."""
+    if corpus.path is None or os.fspath(corpus.path) != corpus.name:
+        return corpus.name
+    return corpus.path.name.removesuffix(".gz").removesuffix(".txt")
+
+
+def default_num_merges(corpus: Corpus) -> int:
+    """Return the merges learned unless told otherwise: more text can use more of them."""
+    return LARGE_CORPUS_MERGES if len(corpus.text) > LARGE_CORPUS_CHARACTERS else SMALL_CORPUS_MERGES
+
+
+def text_fingerprint(corpus: Corpus) -> str:
+    """Return a hash of the corpus' text."""
+    return hashlib.sha256(corpus.text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def tokenizer_for(
+    corpus: Corpus, num_merges: int, *, lowercase: bool = True, min_frequency: int = 2, progress: bool = False
+) -> tuple[BPETokenizerLoader, Path, bool]:
+    """Return the corpus' tokenizer, its file, and whether it was there already."""
+    path = paths.processed_dir() / f"{artifact_name(corpus)}_bpe_{num_merges}.json"
+    source = {
+        "corpus": text_fingerprint(corpus),
+        "num_merges": num_merges,
+        "min_frequency": min_frequency,
+        "lowercase": lowercase,
+        "format": FORMAT_VERSION,
+    }
+    if path.is_file():
+        try:
+            model = BPEModel.load(path)
+            if model.source == source:
+                return BPETokenizerLoader(model), path, True
+        except ModelFileError as error:
+            print(f"the kept tokenizer is damaged and made anew: {error}", file=sys.stderr)
+    model = train_bpe(corpus.text, num_merges, lowercase=lowercase, min_frequency=min_frequency, progress=progress)
+    model = replace(model, source=source)
+    model.save(path)
+    return BPETokenizerLoader(model), path, False
+
+
+def token_ids_for(
+    corpus: Corpus, tokenizer: BPETokenizerLoader, tokenizer_path: Path
+) -> tuple[npt.NDArray[np.int32], Path, bool]:
+    """Return the corpus' token ids, memory-mapped, their file, and whether it was there already.
+
+    The file is an ordinary `.npy`, which `np.load` reads, with the fingerprint as a JSON line behind the array.
+    """
+    path = tokenizer_path.with_suffix(".ids.npy")
+    mark = json.dumps({"corpus": text_fingerprint(corpus), "tokenizer": tokenizer.fingerprint}).encode() + b"\n"
+    if path.is_file():
+        ids = _read_marked(path, mark)
+        if ids is not None and (ids.size == 0 or 0 <= ids.min() <= ids.max() < tokenizer.vocab_size):
+            return ids, path, True
+    ids = tokenizer.encode_array(corpus.text)
+    with paths.atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, ids)
+        file.write(mark)
+    return ids, path, False
+
+
+def save_checkpoint(
+    path: Path, result: TrainingResult, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]
+) -> None:
+    """Write both tables, tokens, tokenizer, settings and history to one safetensors file; `Embeddings.load` reads it."""
+    from safetensors.numpy import save
+
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "target_vectors": result.target_vectors,
+        "context_vectors": result.context_vectors,
+        "counts": result.counts,
+        "word_counts": count_whole_words(token_ids, tokenizer.id_to_token),
+    }
+    training = {
+        "config": asdict(result.config),
+        "epoch": len(result.epoch_losses),
+        "epoch_losses": result.epoch_losses,
+        "num_pairs": result.num_pairs,
+        "seconds": result.seconds,
+        "num_tokens": result.num_tokens,
+        "engine": result.engine,
+        "tokens_sha256": hashlib.sha256(np.ascontiguousarray(token_ids).data).hexdigest(),
+    }
+    metadata = {**file_metadata(tokenizer.id_to_token, tokenizer), "training": json.dumps(training)}
+    paths.write_atomic(path, save(tensors, metadata))
+
+
+def _read_marked(path: Path, mark: bytes) -> npt.NDArray[np.int32] | None:
+    """Map the ids of a file that ends with `mark`; None for a stale file or, with a line, a damaged one."""
+    with open(path, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(file.tell() - len(mark), 0))
+        if file.read() != mark:
+            return None
+    try:
+        ids = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        print(f"the kept token ids are damaged and made anew: {paths.display_path(path)}: {error}", file=sys.stderr)
+        return None
+    return ids if ids.dtype == np.int32 and ids.ndim == 1 else None

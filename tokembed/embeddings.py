@@ -1,0 +1,300 @@
+"""Vectors with their tokens: look up words, compare them, find neighbours, save and load."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed import paths
+from tokembed.bpe import BPEModel
+from tokembed.pretokenizer import END_OF_WORD
+from tokembed.tokenizer import BPETokenizerLoader
+
+if TYPE_CHECKING:
+    from tokembed.training import TrainingResult
+
+FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
+
+
+class VectorsFileError(ValueError):
+    """A file that holds no vectors of ours, or a damaged one; the message names the file and the flaw."""
+
+
+class UnknownWordError(KeyError, ValueError):
+    """A word without a vector: no token of it was trained."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Embeddings:
+    """Vectors of tokens, with their tokenizer. V tokens, D dimensions.
+
+    Parameters
+    ----------
+    tokens : sequence of str
+        V different tokens; one that ends a word ends in `</w>`.
+    vectors : array (V, D)
+        Kept as float32.
+    tokenizer : BPETokenizerLoader or BPEModel, optional
+        With it any word has a vector: the mean of its tokens' vectors.
+    counts : array (V,), optional
+        How often each token occurred where the vectors were trained.
+    word_counts : array (V,), optional
+        How often it did so as a whole word; it tells words from fragments.
+
+    Raises
+    ------
+    ValueError
+        Shapes that don't fit, a token twice, or a number that is not finite.
+
+    Examples
+    --------
+    >>> embeddings = Embeddings(["ice</w>", "snow</w>", "fire</w>"], [[1.0, 0.0], [0.8, 0.6], [-1.0, 0.0]])
+    >>> round(embeddings.similarity("ice", "snow"), 2)
+    0.8
+    >>> embeddings.most_similar("ice", topn=1)
+    [('snow</w>', 0.800000011920929)]
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        vectors: npt.ArrayLike,
+        tokenizer: BPETokenizerLoader | BPEModel | None = None,
+        counts: npt.ArrayLike | None = None,
+        word_counts: npt.ArrayLike | None = None,
+    ) -> None:
+        self.tokens = list(tokens)
+        self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        if self.vectors.ndim != 2 or len(self.vectors) != len(self.tokens) or self.vectors.shape[1] == 0:
+            raise ValueError(
+                f"{len(self.tokens)} tokens need vectors of shape ({len(self.tokens)}, D), not {self.vectors.shape}"
+            )
+        if not np.isfinite(self.vectors).all():
+            row = int(np.nonzero(~np.isfinite(self.vectors).all(axis=1))[0][0])
+            raise ValueError(f"the vector of {self.tokens[row]!r} holds a number that is not finite")
+        self.token_to_index = {token: index for index, token in enumerate(self.tokens)}
+        if len(self.token_to_index) < len(self.tokens):
+            raise ValueError(f"{len(self.tokens) - len(self.token_to_index)} tokens occur twice")
+        self.counts, self.word_counts = self._checked_counts(counts), self._checked_counts(word_counts)
+        self.tokenizer = BPETokenizerLoader(tokenizer) if isinstance(tokenizer, BPEModel) else tokenizer
+        norms = np.linalg.norm(self.vectors, axis=1, keepdims=True)
+        self._unit = self.vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+
+    @classmethod
+    def from_training(
+        cls, result: TrainingResult, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.integer[Any]] | None = None
+    ) -> Embeddings:
+        """Return the target vectors of the tokens that were trained; those never trained have nothing to say.
+
+        With the `token_ids` that were trained on, words are told from fragments (see `is_word`).
+        """
+        if len(result.counts) != tokenizer.vocab_size:
+            raise ValueError(f"vectors for {len(result.counts)} tokens, but the tokenizer has {tokenizer.vocab_size}")
+        (trained,) = np.nonzero(result.counts)
+        tokens = [tokenizer.id_to_token[index] for index in trained]
+        word_counts = None if token_ids is None else count_whole_words(token_ids, tokenizer.id_to_token)[trained]
+        return cls(tokens, result.target_vectors[trained], tokenizer, result.counts[trained], word_counts)
+
+    def _checked_counts(self, counts: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
+        if counts is None:
+            return None
+        checked = np.asarray(counts, dtype=np.int64)
+        if checked.shape != (len(self.tokens),):
+            raise ValueError(f"{len(self.tokens)} tokens need as many counts, not {checked.shape}")
+        return checked
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __contains__(self, word: str) -> bool:
+        return bool(self._rows_of(word))
+
+    @property
+    def embedding_dim(self) -> int:
+        """D, the length of a vector."""
+        return int(self.vectors.shape[1])
+
+    # ------------------------------------------------------------ looking up
+
+    def _rows_of(self, word: str) -> list[int]:
+        """Return the rows whose mean is the word's vector: its whole-word token's, else those of its tokens."""
+        whole = word if word.endswith(END_OF_WORD) else word + END_OF_WORD
+        exact = [whole] if self.tokenizer else [word, whole]
+        for token in exact if word else []:
+            if token in self.token_to_index:
+                return [self.token_to_index[token]]
+        if self.tokenizer is None:
+            return []
+        found = (self.token_to_index.get(token) for token in self.tokenizer.tokenize(word))
+        return [row for row in found if row is not None]
+
+    def vector(self, word: str) -> npt.NDArray[np.float32]:
+        """Return a word's vector, shape (D,): its token's, or the mean of its tokens' vectors.
+
+        Tokens that were never trained are left out of the mean.
+
+        Raises
+        ------
+        UnknownWordError
+            No token of the word has a vector. (It is a `KeyError`.)
+        """
+        rows = self._rows_of(word)
+        if not rows:
+            hint = (
+                "none of its tokens was trained" if self.tokenizer else "there is no such token, and no tokenizer to split it"
+            )
+            raise UnknownWordError(f"no vector for {word!r}: {hint}")
+        mean: npt.NDArray[np.float32] = self.vectors[rows].mean(axis=0)
+        return mean
+
+    def similarity(self, a: str, b: str) -> float:
+        """Return the cosine of two words' vectors, -1 to 1 (0 when one of them is zero)."""
+        u, v = self.vector(a).astype(np.float64), self.vector(b).astype(np.float64)
+        norm = float(np.linalg.norm(u) * np.linalg.norm(v))
+        return float(u @ v / norm) if norm else 0.0
+
+    def most_similar(self, word: str, topn: int = 5, *, words_only: bool = False) -> list[tuple[str, float]]:
+        """Return the tokens whose vectors have the largest cosine with the word's, best first.
+
+        Parameters
+        ----------
+        word : str
+            Its own tokens are left out of the answer.
+        topn : int
+            How many; fewer come back from a small vocabulary.
+        words_only : bool
+            Leave out fragments and marks (see `is_word`).
+        """
+        if topn < 1:
+            raise ValueError(f"topn must be at least 1, not {topn}")
+        query = self.vector(word)
+        norm = np.linalg.norm(query)
+        scores = self._unit @ (query / norm if norm else query)
+        scores[self._rows_of(word)] = -np.inf
+        if words_only:
+            scores[~self.is_word] = -np.inf
+        topn = min(topn, int(np.isfinite(scores).sum()))
+        candidates = np.argpartition(-scores, topn - 1)[:topn] if topn else np.empty(0, dtype=np.int64)
+        # Equal scores in the order of the tokens, so that the answer is one and the same everywhere.
+        order = sorted(candidates.tolist(), key=lambda row: (-scores[row], row))
+        return [(self.tokens[row], float(scores[row])) for row in order]
+
+    @property
+    def is_word(self) -> npt.NDArray[np.bool_]:
+        """Tell for each token whether it is a word rather than a fragment or a mark, shape (V,).
+
+        A word ends in `</w>`, begins with a letter, and stood alone in at least half of its occurrences: "ing</w>" ends in
+        `</w>` too, but hardly ever stands alone. Without `word_counts` the last condition is left out.
+        """
+        answer = np.array([token.endswith(END_OF_WORD) and token[0].isalpha() for token in self.tokens], dtype=bool)
+        if self.counts is not None and self.word_counts is not None:
+            answer &= 2 * self.word_counts >= self.counts
+        return answer
+
+    # ------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write vectors, tokens, counts and tokenizer to one safetensors file, in one step."""
+        from safetensors.numpy import save
+
+        tensors: dict[str, npt.NDArray[Any]] = {"vectors": self.vectors}
+        for name, counts in (("counts", self.counts), ("word_counts", self.word_counts)):
+            if counts is not None:
+                tensors[name] = counts
+        paths.write_atomic(path, save(tensors, file_metadata(self.tokens, self.tokenizer)))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], tokenizer: BPETokenizerLoader | BPEModel | None = None) -> Embeddings:
+        """Read what `save`, or training, wrote.
+
+        Parameters
+        ----------
+        path : path
+        tokenizer : BPETokenizerLoader or BPEModel, optional
+            Use this one instead of the one in the file; it must be the same one.
+
+        Raises
+        ------
+        VectorsFileError
+            The file is none of ours, or inconsistent, or belongs to another tokenizer.
+        """
+        tensors, metadata = read_tensors(path)
+        try:
+            return cls._from_tensors(tensors, metadata, tokenizer)
+        except (ValueError, KeyError) as error:
+            raise VectorsFileError(f"{paths.display_path(path)}: {error}") from None
+
+    @classmethod
+    def _from_tensors(
+        cls, tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str], tokenizer: BPETokenizerLoader | BPEModel | None
+    ) -> Embeddings:
+        if metadata.get("version") != str(FORMAT_VERSION):
+            raise ValueError(f"version {metadata.get('version')}, but this program reads version {FORMAT_VERSION}")
+        if "tokenizer" in metadata:
+            stored = BPEModel.from_json(metadata["tokenizer"])
+            if tokenizer is not None and tokenizer.fingerprint != stored.fingerprint:
+                raise ValueError("these vectors belong to another tokenizer than the one given")
+            tokenizer = tokenizer or stored
+        tokens = json.loads(metadata.get("tokens", "null"))
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise ValueError("it holds no list of tokens")
+        if "target_vectors" in tensors:  # a checkpoint: every token's row, trained or not
+            tensors, tokens = trained_only(tensors, tokens)
+        if "vectors" not in tensors:
+            raise ValueError("it holds no vectors")
+        vectors = tensors["vectors"]
+        if vectors.dtype != np.float32:
+            raise ValueError(f"vectors are {vectors.dtype}, not float32")
+        return cls(tokens, vectors, tokenizer, tensors.get("counts"), tensors.get("word_counts"))
+
+
+def count_whole_words(token_ids: npt.NDArray[np.integer[Any]], id_to_token: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return how often each id is a whole word in a stream, shape (V,): it ends a word, and so did the one before it."""
+    ends = np.array([token.endswith(END_OF_WORD) for token in id_to_token], dtype=bool)
+    ends_here = ends[token_ids]
+    alone = ends_here & np.concatenate([[True], ends_here[:-1]])
+    return np.bincount(token_ids[alone], minlength=len(id_to_token)).astype(np.int64, copy=False)
+
+
+def file_metadata(tokens: Sequence[str], tokenizer: BPETokenizerLoader | None) -> dict[str, str]:
+    """Return the metadata of a file of vectors: format, tokens, and the tokenizer with its fingerprint."""
+    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "tokens": json.dumps(list(tokens))}
+    if tokenizer is not None:
+        metadata |= {"tokenizer": tokenizer.model.to_json(), "tokenizer_fingerprint": tokenizer.fingerprint}
+    return metadata
+
+
+def trained_only(tensors: dict[str, npt.NDArray[Any]], tokens: list[str]) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+    """Return what `Embeddings.save` would write of a checkpoint's arrays and tokens: the rows that were trained."""
+    names = ("target_vectors", "counts", "word_counts")
+    missing = [name for name in names if name not in tensors or len(tensors[name]) != len(tokens)]
+    if missing:
+        raise ValueError(f"it has {len(tokens)} tokens, but no such number of {', '.join(missing)}")
+    (trained,) = np.nonzero(tensors["counts"])
+    targets, counts, word_counts = (tensors[name][trained] for name in names)
+    return {"vectors": targets, "counts": counts, "word_counts": word_counts}, [tokens[row] for row in trained]
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Return the arrays and the metadata of a safetensors file, or raise `VectorsFileError` (`OSError` if unreadable)."""
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):  # a missing or unreadable file is an OSError of the usual kind
+        pass
+    try:
+        with safe_open(Path(path), framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise VectorsFileError(f"{paths.display_path(path)} is no safetensors file: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise VectorsFileError(f"{paths.display_path(path)} holds no vectors of this program")
+    return tensors, metadata

@@ -1,0 +1,88 @@
+"""The settings of training, and the flags made from them: each default stands here, once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import numbers
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tokembed import device as devices
+
+ENGINES = ("auto", "hogwild", "torch")
+
+
+def _setting(default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The settings of skip-gram training, checked when made.
+
+    Raises
+    ------
+    ValueError
+        A setting out of its range; the message names it, its value and what is allowed.
+    """
+
+    embedding_dim: int = _setting(100, "numbers in a vector")
+    window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many")
+    num_negative_samples: int = _setting(10, "noise tokens a position is told apart from")
+    batch_size: int = _setting(512, "pairs a step; torch engine only")
+    epochs: int = _setting(10, "passes over the tokens")
+    learning_rate: float = _setting(0.025, "at the start; falls linearly")
+    min_learning_rate: float = _setting(1e-4, "at the end")
+    min_count: int = _setting(5, "drop tokens that occur less often")
+    subsample: float = _setting(1e-3, "thin out tokens more frequent than about this share; 0: none")
+    ns_exponent: float = _setting(0.75, "negatives are drawn by count to this power")
+    seed: int = _setting(1, "of all that is drawn")
+    workers: int = _setting(0, "threads of the hogwild engine; 0: one a core")
+    engine: str = _setting("auto", "hogwild (CPU threads) or torch (batches on a device)")
+    device: str = _setting("auto", "mps, cuda or cpu")
+
+    def __post_init__(self) -> None:
+        def require(name: str, is_allowed: bool, allowed: str) -> None:
+            if not is_allowed:
+                raise ValueError(f"{name} must be {allowed}, not {getattr(self, name)!r}")
+
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.type == "int":
+                require(setting.name, isinstance(value, numbers.Integral) and not isinstance(value, bool), "a whole number")
+            elif setting.type == "float":
+                is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+                require(setting.name, is_number and math.isfinite(value), "a finite number")
+        for name in ("embedding_dim", "window_size", "num_negative_samples", "batch_size", "epochs", "min_count"):
+            require(name, getattr(self, name) >= 1, "at least 1")
+        require("learning_rate", self.learning_rate > 0, "above 0")
+        require("min_learning_rate", self.min_learning_rate >= 0, "at least 0")
+        require("subsample", self.subsample >= 0, "at least 0")
+        require("seed", self.seed >= 0, "at least 0")
+        require("workers", self.workers >= 0, "at least 0 (0: one a core)")
+        require("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
+        devices.check_device_name(self.device)
+
+    def rate_after(self, share: float) -> float:
+        """Return the learning rate when `share` (0 to 1) of all tokens of all epochs has been seen."""
+        floor = min(self.min_learning_rate, self.learning_rate)
+        return self.learning_rate - (self.learning_rate - floor) * share
+
+
+def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add a kebab-case flag for each setting; `config_from_flags` reads them back."""
+    kinds = {"int": int, "float": float, "str": str}
+    for setting in fields(TrainingConfig):
+        flag = "--" + setting.name.replace("_", "-")
+        help_text = f"{setting.metadata['help']} (default: {setting.default})"
+        parser.add_argument(flag, type=kinds[str(setting.type)], default=setting.default, help=help_text)
+
+
+def config_from_flags(args: argparse.Namespace) -> TrainingConfig:
+    """Return the configuration of parsed flags; raise `ValueError` naming the flag that is out of range."""
+    try:
+        return TrainingConfig(**{setting.name: getattr(args, setting.name) for setting in fields(TrainingConfig)})
+    except ValueError as error:
+        name, rest = str(error).split(" ", 1)
+        raise ValueError(f"--{name.replace('_', '-')} {rest}") from None
