@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import paths
-from tokembed.pretokenizer import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
+from tokembed.pretokenizer import END_OF_WORD, lower
 
 FORMAT, FORMAT_VERSION = "tokembed-bpe", 1
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -213,17 +212,14 @@ def count_words(texts: Iterable[str], lowercase: bool = True) -> dict[str, int]:
     >>> count_words(["Low, low", "lower"])
     {'low': 2, ',': 1, 'lower': 1}
     """
-    counts: Counter[str] = Counter()
+    from tokembed.bulk import count_pieces
+
+    total: dict[str, int] = {}
     for text in texts:
-        check_no_surrogate(text)
-        counts.update(PIECE_PATTERN.findall(text))
-    if not lowercase:
-        return dict(counts)
-    lowered: dict[str, int] = {}
-    for piece, count in counts.items():
-        low = lower(piece)
-        lowered[low] = lowered.get(low, 0) + count
-    return lowered
+        for piece, count in count_pieces(text).items():
+            word = lower(piece) if lowercase else piece
+            total[word] = total.get(word, 0) + count
+    return total
 
 
 def train_bpe_from_counts(

@@ -1,8 +1,9 @@
-"""Find an accelerator: cheaply, to decide whether torch is needed at all, and properly, for those who use torch."""
+"""What there is to compute with: cores, and an accelerator, found cheaply (is torch needed at all?) or properly (by torch)."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     import torch
 
 CHOICES = ("auto", "mps", "cuda", "cpu")
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_accelerator() -> str | None:

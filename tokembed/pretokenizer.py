@@ -48,10 +48,15 @@ def check_no_surrogate(text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError(
-            f"text has a lone surrogate {text[error.start]!r} at position {error.start}: "
-            'it is no valid Unicode; decode its source with errors="replace" first'
-        ) from None
+        raise surrogate_error(text, error.start) from None
+
+
+def surrogate_error(text: str, position: int) -> ValueError:
+    """Return the error for a lone surrogate at `position`."""
+    return ValueError(
+        f"text has a lone surrogate {text[position]!r} at position {position}: "
+        'it is no valid Unicode; decode its source with errors="replace" first'
+    )
 
 
 @lru_cache(maxsize=1)

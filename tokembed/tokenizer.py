@@ -6,14 +6,17 @@ import heapq
 import itertools
 import os
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.pretokenizer import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
+
+if TYPE_CHECKING:
+    from tokembed.bulk import BulkEncoder
 
 MAX_CACHED_LENGTH = 1000  # a longer word is unlikely to come back, and would make the cache's memory unbounded
 SHORT_WORD = 32  # up to here, looking at every pair before each merge beats keeping a heap
@@ -81,6 +84,20 @@ class BPETokenizerLoader:
         """Write the model as JSON, in one step."""
         self.model.save(path)
 
+    @cached_property
+    def _bulk(self) -> BulkEncoder:
+        from tokembed.bulk import BulkEncoder
+
+        model, ids = self.model, self.token_to_id
+        merges = np.array([(ids[left], ids[right]) for left, right in model.merges], dtype=np.int32).reshape(-1, 2)
+        return BulkEncoder(
+            model.alphabet,
+            merges,
+            lowercase=model.lowercase,
+            byte_base=ids[BYTE_TOKENS[0]] if model.byte_fallback else -1,
+            unknown=-1 if model.byte_fallback else ids[UNKNOWN_TOKEN],
+        )
+
     # ------------------------------------------------------------ encoding
 
     def tokenize(self, text: str) -> list[str]:
@@ -101,9 +118,18 @@ class BPETokenizerLoader:
         tokenize, token_to_id = self._tokenize_for(text), self.token_to_id
         return [token_to_id[token] for piece in PIECE_PATTERN.findall(text) for token in tokenize(piece)]
 
-    def encode_array(self, text: str) -> npt.NDArray[np.int32]:
-        """Return the token ids of a text as an array, shape (number of tokens,)."""
-        return np.array(self.encode(text), dtype=np.int32)
+    def encode_array(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
+        """Return the token ids of a text as an array, shape (number of tokens,), by the compiled encoder.
+
+        The ids are those of `encode`; large texts are encoded on `num_threads` threads (default: one a core). Words seen in
+        earlier calls are remembered, in at most about 16 MB a thread.
+
+        Raises
+        ------
+        ValueError
+            The text holds a lone surrogate; the message names its position.
+        """
+        return self._bulk.encode(text, num_threads)
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Return the token ids of each text."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -198,13 +197,8 @@ def _make_engine(
         return TorchEngine(ids, counts, config, torch.device(device)), f"torch on {device}"
     from tokembed.hogwild import HogwildEngine
 
-    workers = config.workers or available_cores()
+    workers = config.workers or devices.available_cores()
     return HogwildEngine(ids, counts, config, workers), f"hogwild on cpu, {workers} thread{'s' if workers > 1 else ''}"
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reporter(bar: Any) -> Callable[[int, int, float], None]:

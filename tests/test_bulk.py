@@ -1,0 +1,140 @@
+"""The encoding kernel against the plain Python encoder, wherever its windows, tables, parts and outputs end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import RAW, raw_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokembed import BPETokenizerLoader, bulk, train_bpe
+from tokembed.pretokenizer import PIECE_PATTERN, pieces
+
+# Long enough for windows of 64 units, of all three widths of str, with words that the windows' ends cut.
+PIECES = st.one_of(
+    st.sampled_from(["the", "creature", "a", "I", "'", ",", "  ", "\n", "\x00", "\x1f", "_", "x" * 15, "y" * 16, "z" * 70]),
+    st.sampled_from(["naïve", "é", "İstanbul", "ΟΔΟΣ", "未来世界", "–", "\u3000", "🤷🏽‍♀️", "ǅ", "ß", "ab未"]),
+    st.text(st.characters(max_codepoint=0x7F), max_size=6),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+)
+LONG_TEXT = st.lists(PIECES, max_size=120).flatmap(lambda parts: st.sampled_from(["", " "]).map(lambda space: space.join(parts)))
+
+
+@pytest.fixture(scope="module", params=["lowered", "cased", "unk"])
+def any_tokenizer(request: pytest.FixtureRequest, frankenstein: str) -> BPETokenizerLoader:
+    options = {"lowercase": request.param != "cased", "byte_fallback": request.param != "unk"}
+    return BPETokenizerLoader(train_bpe(frankenstein[:200_000] + " naïve 未来 İstanbul " * 9, 1500, **options))
+
+
+@given(text=LONG_TEXT)
+@settings(max_examples=400, deadline=None)
+def test_the_kernel_gives_the_ids_of_the_plain_encoder(any_tokenizer: BPETokenizerLoader, text: str) -> None:
+    assert any_tokenizer.encode_array(text).tolist() == any_tokenizer.encode(text)
+
+
+@given(text=LONG_TEXT)
+@settings(max_examples=200, deadline=None)
+def test_the_kernel_counts_the_pieces_that_re_finds(text: str) -> None:
+    assert bulk.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+
+
+@given(text=LONG_TEXT, part_units=st.integers(1, 200), num_threads=st.integers(1, 3))
+@settings(max_examples=150, deadline=None)
+def test_parts_and_threads_change_nothing(
+    any_tokenizer: BPETokenizerLoader, text: str, part_units: int, num_threads: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "PART_UNITS", part_units)
+        assert any_tokenizer.encode_array(text, num_threads).tolist() == any_tokenizer.encode(text)
+        assert bulk.count_pieces(text, num_threads) == Counter(PIECE_PATTERN.findall(text))
+
+
+def test_full_tables_are_emptied_and_nothing_is_lost(tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever-new words, short and long, ASCII and not, in tables of 64 places."""
+    monkeypatch.setattr(bulk, "SHORT_SLOTS", 64)
+    monkeypatch.setattr(bulk, "LONG_SLOTS", 64)
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(list("abcdéß未 "), size=random.integers(1, 30))) for _ in range(3000)]
+    text = " ".join(words) + " " + "q" * 1500
+    small = BPETokenizerLoader(tokenizer.model)
+    for _ in range(2):
+        assert small.encode_array(text).tolist() == small.encode(text)
+    assert bulk.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+
+
+def test_tables_stay_as_large_as_they_are(tokenizer: BPETokenizerLoader) -> None:
+    mine = BPETokenizerLoader(tokenizer.model)
+    mine.encode_array("a" * 100)
+    (table,) = mine._bulk._tables.idle
+    size = sum(array.nbytes for array in (*table.arrays, *table.scratch))
+    random = np.random.default_rng(1)
+    for _ in range(3):
+        letters = random.integers(ord("a"), ord("z") + 1, size=(100_000, 10), dtype=np.uint8)
+        letters[:, -1] = ord(" ")
+        mine.encode_array(letters.tobytes().decode(), num_threads=1)
+    assert mine._bulk._tables.idle == [table]
+    assert sum(array.nbytes for array in (*table.arrays, *table.scratch)) == size < 20 << 20
+
+
+def test_every_code_point_is_encoded_as_the_plain_encoder_does(tokenizer: BPETokenizerLoader) -> None:
+    everything = [chr(number) for number in range(sys.maxunicode + 1) if not 0xD800 <= number < 0xE000]
+    for separator in (" ", "a", ""):
+        sample = separator.join(everything if separator == " " else everything[::11])
+        assert np.array_equal(tokenizer.encode_array(sample), tokenizer.encode(sample))
+
+
+def test_lowering_agrees_with_str_lower_at_every_code_point() -> None:
+    steps = bulk.lower_steps()
+    for number in range(sys.maxunicode + 1):
+        lowered = chr(number).lower()
+        assert lowered == chr(number + steps[number]) or (number, lowered) == (0x130, "i̇")
+
+
+@pytest.mark.parametrize("width", ["a", "é", "未", "🤷"])
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17, 63, 64, 65, 79, 80, 81, 200, 1000, 1001])
+def test_words_of_every_length_at_every_place(tokenizer: BPETokenizerLoader, width: str, length: int) -> None:
+    for before in range(0, 70, 3):
+        text = " " * before + "w" * length + "," + width + " the end"
+        assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
+        assert bulk.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+
+
+@pytest.mark.parametrize("position", [0, 1, 63, 64, 100, 1000, 600_000])
+def test_a_lone_surrogate_is_named_wherever_it_stands(tokenizer: BPETokenizerLoader, position: int) -> None:
+    text = "word " * (position // 5) + "w" * (position % 5) + "\udc80 and more " + "x " * 40
+    for work in (tokenizer.encode_array, bulk.count_pieces):
+        with pytest.raises(ValueError, match=rf"position {position}:"):
+            work(text)
+    assert tokenizer.encode_array("and on it goes") is not None
+
+
+def test_a_word_of_a_million_letters_takes_no_quadratic_time(tokenizer: BPETokenizerLoader) -> None:
+    tokenizer.encode_array("warm up")
+    word = "ab" * 500_000
+    start = time.process_time()
+    ids = tokenizer.encode_array(word)
+    assert time.process_time() - start < 60  # quadratic time would be days
+    assert tokenizer.decode(ids) == word
+    assert bulk.count_pieces(word + " " + word) == {word: 2}
+
+
+def test_text_that_outgrows_the_expected_output_is_encoded_whole() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("low low", 3))
+    for text in ("🤷" * 5000, "é , " * 3000, "!" * 9000):
+        ids = tokenizer.encode_array(text)
+        assert len(ids) > len(text)
+        assert tokenizer.decode(ids) == " ".join(pieces(text))
+
+
+@pytest.mark.parametrize("dataset", ["pg84.txt", "wikitext2/test.txt"])
+def test_real_text_gets_the_same_ids_on_any_number_of_threads(tokenizer: BPETokenizerLoader, dataset: str) -> None:
+    raw_file(dataset)
+    text = (RAW / dataset).read_text(encoding="utf-8")
+    expected = tokenizer.encode(text)
+    for num_threads in (None, 1, 2, 5):
+        assert np.array_equal(tokenizer.encode_array(text, num_threads), expected)

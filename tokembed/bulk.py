@@ -1,0 +1,242 @@
+"""Whole texts at once: the wrapper of the encoding kernel, its word tables and threads.
+
+A text is cut between pieces into parts, threads take them one by one, and what they write is joined in order. Each thread
+borrows a word table for its part; tables outlive the call, so the next text finds its words there. A table is bounded
+(about 16 MB): when it is full it is emptied, and fills anew.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed import _bpe_kernels as kernels
+from tokembed.compilation import say_when_compiling
+from tokembed.device import available_cores
+from tokembed.pretokenizer import NUM_CODE_POINTS, character_classes, surrogate_error
+
+Units = npt.NDArray[np.unsignedinteger[Any]]
+
+PART_UNITS = 1 << 18  # a part of about 3 ms; texts below two of them are not worth a thread
+SHORT_SLOTS, LONG_SLOTS, POOL_SIZE = 1 << 17, 1 << 17, 1 << 20
+SYMBOLS_OF_A_WORD = 5 * kernels.MAX_TABLE_LENGTH + 2
+# Counting encodes nothing: the kernel asks for no rule while words are numbered.
+NO_RULES = (np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), 0, 0, 0)
+
+_UNIT_TYPES = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32}
+
+
+def code_points(text: str) -> Units:
+    """Return a str's own array of code points (uint8, uint16 or uint32, as CPython keeps it), read-only and not copied.
+
+    It must not outlive the str.
+    """
+    if not text:
+        return np.empty(0, dtype=np.uint8)
+    address, width = kernels.text_layout(text)
+    units = np.ctypeslib.as_array((_UNIT_TYPES[width] * len(text)).from_address(address))
+    units.flags.writeable = False
+    return units
+
+
+class WordTable:
+    """The words that one thread has seen, and room for the tokens of one word at a time.
+
+    Parameters
+    ----------
+    max_numbers : int
+        0 to encode words; else they are numbered instead, up to so many of them.
+    """
+
+    def __init__(self, max_numbers: int = 0) -> None:
+        self._short = np.zeros((SHORT_SLOTS, 4), dtype=np.uint64)
+        self._long_slots = np.full(LONG_SLOTS, -1, dtype=np.int32)
+        self._sizes = np.zeros(6, dtype=np.int64)
+        self._starts = np.empty(max_numbers, dtype=np.int64)
+        self._lengths = np.empty(max_numbers, dtype=np.int32)
+        self.arrays = (
+            self._short,
+            self._long_slots,
+            np.empty((LONG_SLOTS // 2, 5), dtype=np.int64),
+            np.empty(POOL_SIZE, dtype=np.uint32),
+            np.empty(POOL_SIZE, dtype=np.int32),
+            self._sizes,
+            self._starts,
+            self._lengths,
+        )
+        self.scratch = tuple(np.empty(SYMBOLS_OF_A_WORD, dtype=np.int32) for _ in range(3))
+        self.tallies = np.zeros(max_numbers, dtype=np.int64)
+
+    @property
+    def tokens_needed(self) -> int:
+        """Room that the output lacked when it was full."""
+        return int(self._sizes[kernels.TOKENS_NEEDED])
+
+    def clear(self) -> None:
+        """Forget all words."""
+        self._short[:] = 0
+        self._long_slots[:] = -1
+        self._sizes[:] = 0
+        self.tallies[:] = 0
+
+    def add_counts(self, text: str, counts: dict[str, int]) -> None:
+        """Add how often each numbered word occurred."""
+        num_words = int(self._sizes[kernels.NUM_WORDS])
+        arrays = self._starts[:num_words], self._lengths[:num_words], self.tallies[:num_words]
+        for start, length, tally in zip(*(array.tolist() for array in arrays), strict=True):
+            word = text[start : start + length]
+            counts[word] = counts.get(word, 0) + tally
+
+
+class _Tables:
+    """Word tables that threads borrow and give back: made when there is none, kept for the next."""
+
+    def __init__(self, max_numbers: int = 0) -> None:
+        self.idle: list[WordTable] = []  # append and pop are atomic
+        self._max_numbers = max_numbers
+
+    @contextmanager
+    def borrow(self) -> Iterator[WordTable]:
+        try:
+            table = self.idle.pop()
+        except IndexError:
+            table = WordTable(self._max_numbers)
+        yield table
+        self.idle.append(table)  # not after an error: the table may be half written
+
+
+class BulkEncoder:
+    """Encode whole texts by the kernel.
+
+    Parameters
+    ----------
+    alphabet : list of str
+        Characters, then `</w>`; a token's id is its place.
+    merges : array (M, 2) of int32
+        Ids of each merge's halves; merge r makes id `len(alphabet) + r`.
+    lowercase : bool
+    byte_base : int
+        The id of byte 0's token, or -1 for no byte tokens.
+    unknown : int
+        The id of the unknown token, where there are no byte tokens.
+    """
+
+    def __init__(
+        self, alphabet: list[str], merges: npt.NDArray[np.int32], *, lowercase: bool, byte_base: int, unknown: int
+    ) -> None:
+        merge_table = np.full((1 << (2 * len(merges) + 16).bit_length(), 2), kernels.NO_PAIR, dtype=np.int64)
+        kernels.enter_merges(merges, len(alphabet), merge_table)
+        # Zeros are not resident until they are touched: of 1.1 million entries only a few pages are.
+        character_ids = np.zeros(NUM_CODE_POINTS, dtype=np.int32)
+        for index, character in enumerate(alphabet[:-1]):
+            character_ids[ord(character)] = index + 1
+        steps = lower_steps() if lowercase else np.empty(0, dtype=np.int32)
+        self._rules = (merge_table, character_ids, steps, len(alphabet) - 1, byte_base, unknown)
+        self._classes = character_classes()
+        self._tables = _Tables()
+
+    def encode(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
+        """Return the token ids of a text; raise `ValueError` at a lone surrogate."""
+        units = code_points(text)
+
+        def encode_part(start: int, end: int) -> list[npt.NDArray[np.int32]]:
+            with self._tables.borrow() as table:
+                return list(_run(text, units, start, end, self._classes, self._rules, table, table.clear))
+
+        with say_when_compiling(kernels.encode_units):
+            parts = _map_parts(encode_part, units, self._classes, num_threads)
+        return np.concatenate([np.empty(0, dtype=np.int32), *(output for part in parts for output in part)])
+
+
+def count_pieces(text: str, num_threads: int | None = None) -> dict[str, int]:
+    """Count the distinct pieces of a text, as written (not lowered), in one pass on threads.
+
+    Raises
+    ------
+    ValueError
+        The text holds a lone surrogate; the message names its position.
+
+    Examples
+    --------
+    >>> count_pieces("Low, low low")
+    {'Low': 1, ',': 1, 'low': 2}
+    """
+    units = code_points(text)
+    classes = character_classes()
+    tables = _Tables(max_numbers=SHORT_SLOTS // 2 + LONG_SLOTS // 2)
+    counts: dict[str, int] = {}
+    lock = threading.Lock()
+
+    def count_part(start: int, end: int) -> None:
+        with tables.borrow() as table:
+
+            def empty() -> None:
+                with lock:
+                    table.add_counts(text, counts)
+                table.clear()
+
+            for numbers in _run(text, units, start, end, classes, NO_RULES, table, empty):
+                kernels.tally(numbers, table.tallies)
+
+    with say_when_compiling(kernels.encode_units):
+        _map_parts(count_part, units, classes, num_threads)
+    for table in tables.idle:
+        table.add_counts(text, counts)
+    return counts
+
+
+def _map_parts(work: Callable[[int, int], Any], units: Units, classes: npt.NDArray[np.uint8], num_threads: int | None) -> list[Any]:
+    """Call `work(start, end)` on parts of the text that end between pieces, on threads; return the results in order."""
+    if units.size < 2 * PART_UNITS:
+        return [work(0, units.size)]
+    cuts = [kernels.next_boundary(units, start, classes) for start in range(0, units.size, PART_UNITS)]
+    bounds = sorted({*cuts, units.size})
+    with ThreadPoolExecutor(num_threads or available_cores()) as pool:
+        return list(pool.map(work, bounds[:-1], bounds[1:]))
+
+
+def _run(
+    text: str,
+    units: Units,
+    start: int,
+    end: int,
+    classes: npt.NDArray[np.uint8],
+    rules: tuple[Any, ...],
+    table: WordTable,
+    on_full: Callable[[], None],
+) -> Iterator[npt.NDArray[np.int32]]:
+    """Encode one part, and yield what is written, in order; `on_full` makes room in the table between two of these."""
+    needed = 0
+    while True:
+        # Tokens are rarely shorter than two characters; where they are, there is another round.
+        output = np.empty(max((end - start) // 2 + 128, needed), dtype=np.int32)
+        start, used, reason = kernels.encode_units(units, start, end, classes, rules, table.arrays, table.scratch, output)
+        yield output[:used]
+        if reason == kernels.END_REACHED:
+            return
+        if reason == kernels.SURROGATE:
+            raise surrogate_error(text, start)
+        if reason == kernels.TABLE_FULL:
+            on_full()
+        needed = table.tokens_needed if reason == kernels.OUTPUT_FULL else 0
+
+
+@lru_cache(maxsize=1)
+def lower_steps() -> npt.NDArray[np.int32]:
+    """Return by how much each code point moves when lowered by itself, shape (0x110000,); the kernel knows U+0130 apart."""
+    steps = np.zeros(NUM_CODE_POINTS, dtype=np.int32)
+    # Surrogates have no case; U+0130 lowers to two characters; a sigma's lower case depends on its neighbours in a str.
+    every = np.delete(np.arange(NUM_CODE_POINTS, dtype="<u4"), [0x130, 0x3A3, *range(0xD800, 0xE000)])
+    lowered = np.frombuffer(every.tobytes().decode("utf-32-le").lower().encode("utf-32-le"), dtype="<u4")
+    changed = every != lowered
+    steps[every[changed]] = lowered[changed].astype(np.int32) - every[changed].astype(np.int32)
+    steps[0x3A3] = ord("σ") - 0x3A3
+    return steps
