@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bz2
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import RAW, raw_file
+from gensim.test.utils import datapath
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import huggingface_merges
@@ -47,6 +49,17 @@ def test_merges_equal_hugging_faces_one_by_one(dataset: str, num_merges: int) ->
     model = train_bpe(text, num_merges)
     assert model.merges == huggingface_merges(count_words([text]), num_merges, min_frequency=2)
     assert len(model.merges) > 2000
+
+
+def test_merges_equal_hugging_faces_on_many_languages() -> None:
+    """A Bulgarian Wikipedia dump, a page of Russian, some English, and runs of every script's letters."""
+    dump = Path(datapath("bgwiki-latest-pages-articles-shortened.xml.bz2")).read_bytes()
+    texts = [bz2.decompress(dump).decode("utf-16")[:600_000]]
+    texts += [Path(datapath(name)).read_text(encoding="utf-8") for name in ("crime-and-punishment.txt", "para2para_text2.txt")]
+    letters = [chr(n) for n in range(0x80, 0x30000) if chr(n).isalnum()]
+    texts.append(" ".join("".join(letters[i : i + 1 + i % 7]) for i in range(0, len(letters), 3)) * 2)
+    text = "\n".join(texts)
+    assert train_bpe(text, 4000).merges == huggingface_merges(count_words([text]), 4000, min_frequency=2)
 
 
 @given(SMALL_TEXT)

@@ -22,7 +22,9 @@ PIECES = st.one_of(
     st.text(st.characters(max_codepoint=0x7F), max_size=6),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
 )
-LONG_TEXT = st.lists(PIECES, max_size=120).flatmap(lambda parts: st.sampled_from(["", " "]).map(lambda space: space.join(parts)))
+LONG_TEXT = st.lists(PIECES, max_size=120).flatmap(
+    lambda parts: st.sampled_from(["", " "]).map(lambda space: space.join(parts))
+)
 
 
 @pytest.fixture(scope="module", params=["lowered", "cased", "unk"])
@@ -50,6 +52,7 @@ def test_parts_and_threads_change_nothing(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "PART_UNITS", part_units)
+        patch.setattr(bulk, "MIN_PART_UNITS", 1)
         assert any_tokenizer.encode_array(text, num_threads).tolist() == any_tokenizer.encode(text)
         assert bulk.count_pieces(text, num_threads) == Counter(PIECE_PATTERN.findall(text))
 
@@ -70,14 +73,14 @@ def test_full_tables_are_emptied_and_nothing_is_lost(tokenizer: BPETokenizerLoad
 def test_tables_stay_as_large_as_they_are(tokenizer: BPETokenizerLoader) -> None:
     mine = BPETokenizerLoader(tokenizer.model)
     mine.encode_array("a" * 100)
-    (table,) = mine._bulk._tables.idle
+    (table,) = mine._bulk._workplace.tables
     size = sum(array.nbytes for array in (*table.arrays, *table.scratch))
     random = np.random.default_rng(1)
     for _ in range(3):
         letters = random.integers(ord("a"), ord("z") + 1, size=(100_000, 10), dtype=np.uint8)
         letters[:, -1] = ord(" ")
         mine.encode_array(letters.tobytes().decode(), num_threads=1)
-    assert mine._bulk._tables.idle == [table]
+    assert mine._bulk._workplace.tables == [table]
     assert sum(array.nbytes for array in (*table.arrays, *table.scratch)) == size < 20 << 20
 
 

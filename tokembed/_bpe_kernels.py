@@ -417,9 +417,11 @@ def _find_merge(left, right, merges):
 
 
 @njit(cache=True, nogil=True)
-def enter_merges(pairs, first_id, merges):
-    """Fill a hash table, (slots, 2) of pairs and the ids they make, from (M, 2) ids of halves."""
+def enter_merges(pairs, first_id, merges, first_merges):
+    """Fill a hash table, (slots, 2) of pairs and the ids they make, and `first_merges`, from (M, 2) ids of halves."""
     for rank in range(len(pairs)):
+        if pairs[rank, 0] < 256 and pairs[rank, 1] < 256:
+            first_merges[pairs[rank, 0], pairs[rank, 1]] = first_id + rank
         key = np.int64(pairs[rank, 0]) << 32 | np.int64(pairs[rank, 1])
         slot = _slot_of(key, merges[:, 0])
         while merges[slot, 1] != NO_PAIR:
@@ -428,20 +430,26 @@ def enter_merges(pairs, first_id, merges):
 
 
 @_internal
-def _merge_simply(symbols, size, made, merges):
+def _merge_simply(symbols, size, made, merges, first_merges):
     """Merge the pair of lowest rank, leftmost first, until none is left; return the number of symbols. O(L²).
 
-    `made` is scratch: what each symbol would make with the next.
+    `made` is scratch: what each symbol would make with the next. At first all are characters, and letters lie close
+    together in `first_merges`, a plain (256, 256) table of what the alphabet's first characters make.
     """
     for i in range(size - 1):
-        made[i] = _find_merge(symbols[i], symbols[i + 1], merges)
+        if 0 <= symbols[i] < 256 and 0 <= symbols[i + 1] < 256:
+            made[i] = first_merges[symbols[i], symbols[i + 1]]
+        else:
+            made[i] = _find_merge(symbols[i], symbols[i + 1], merges)
     while size > 1:
-        best, place = NO_PAIR, 0
-        for i in range(size - 1):
-            if made[i] < best:
-                best, place = made[i], i
+        best = NO_PAIR
+        for i in range(size - 1):  # no branch: a vector minimum
+            best = min(best, made[i])
         if best == NO_PAIR:
             break
+        place = 0
+        while made[place] != best:
+            place += 1
         symbols[place] = best
         size -= 1
         for i in range(place + 1, size):
@@ -536,7 +544,7 @@ def _tokens_of(characters, length, rules, symbols, made):
     Each character is lowered and looked up; an unknown character is kept as -1 - its code point, which no merge holds, and
     becomes bytes, or the unknown token, at the end.
     """
-    merges, character_ids, lower_steps, end_of_word, byte_base, unknown = rules
+    merges, first_merges, character_ids, lower_steps, end_of_word, byte_base, unknown = rules
     size = 0
     num_unknown = 0
     for i in range(length):
@@ -556,7 +564,7 @@ def _tokens_of(characters, length, rules, symbols, made):
     symbols[size] = end_of_word
     size += 1
     if size <= SIMPLE_MERGE_LENGTH:
-        size = _merge_simply(symbols, size, made, merges)
+        size = _merge_simply(symbols, size, made, merges, first_merges)
     else:
         size = _merge_by_heap(symbols, size, merges)
     if num_unknown == 0:

@@ -200,25 +200,30 @@ def train_bpe(
     if min_frequency < 1:
         raise ValueError(f"min_frequency must be at least 1, not {min_frequency}")
     texts = [text_or_iterable] if isinstance(text_or_iterable, str) else text_or_iterable
-    words = count_words(texts, lowercase)
+    words = count_words(texts, lowercase, progress)
     return train_bpe_from_counts(
         words, num_merges, lowercase=lowercase, min_frequency=min_frequency, byte_fallback=byte_fallback, progress=progress
     )
 
 
-def count_words(texts: Iterable[str], lowercase: bool = True) -> dict[str, int]:
-    """Count the distinct pieces of all texts.
+def count_words(texts: Iterable[str], lowercase: bool = True, progress: bool = False) -> dict[str, int]:
+    """Count the distinct pieces of all texts, one text in memory at a time.
 
     >>> count_words(["Low, low", "lower"])
     {'low': 2, ',': 1, 'lower': 1}
     """
+    from tqdm import tqdm
+
     from tokembed.bulk import count_pieces
 
     total: dict[str, int] = {}
-    for text in texts:
-        for piece, count in count_pieces(text).items():
-            word = lower(piece) if lowercase else piece
-            total[word] = total.get(word, 0) + count
+    with tqdm(unit="char", unit_scale=True, desc="counting", disable=None if progress else True, leave=False) as bar:
+        for text in texts:
+            for piece, count in count_pieces(text).items():
+                word = lower(piece) if lowercase else piece
+                total[word] = total.get(word, 0) + count
+            bar.set_postfix(words=len(total), refresh=False)
+            bar.update(len(text))
     return total
 
 

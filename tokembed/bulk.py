@@ -8,6 +8,7 @@ borrows a word table for its part; tables outlive the call, so the next text fin
 from __future__ import annotations
 
 import ctypes
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +25,17 @@ from tokembed.device import available_cores
 from tokembed.pretokenizer import NUM_CODE_POINTS, character_classes, surrogate_error
 
 Units = npt.NDArray[np.unsignedinteger[Any]]
+Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds
 
-PART_UNITS = 1 << 18  # a part of about 3 ms; texts below two of them are not worth a thread
+PART_UNITS, MIN_PART_UNITS = 1 << 19, 1 << 16  # of 1 ms, and of what a second thread costs
 SHORT_SLOTS, LONG_SLOTS, POOL_SIZE = 1 << 17, 1 << 17, 1 << 20
+BUFFER_SIZE, MAX_IDLE_BUFFERS = PART_UNITS // 2, 8  # most parts fit in one: a token has more than two characters
 SYMBOLS_OF_A_WORD = 5 * kernels.MAX_TABLE_LENGTH + 2
 # Counting encodes nothing: the kernel asks for no rule while words are numbered.
-NO_RULES = (np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32), 0, 0, 0)
+NO_RULES = (
+    *(np.empty((0, 2), dtype=dtype) for dtype in (np.int64, np.int32)),
+    *(np.empty(0, dtype=np.int32) for _ in range(2)), 0, 0, 0,
+)  # fmt: skip
 
 _UNIT_TYPES = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32}
 
@@ -96,21 +102,37 @@ class WordTable:
             counts[word] = counts.get(word, 0) + tally
 
 
-class _Tables:
-    """Word tables that threads borrow and give back: made when there is none, kept for the next."""
+class _Workplace:
+    """Word tables and output buffers that threads borrow and give back: made when there is none, kept for the next.
+
+    Fresh memory costs more than filling it, so a part's output goes into a used buffer and is copied out from there.
+    """
 
     def __init__(self, max_numbers: int = 0) -> None:
-        self.idle: list[WordTable] = []  # append and pop are atomic
+        self.tables: list[WordTable] = []  # append and pop are atomic
+        self._buffers: list[npt.NDArray[np.int32]] = []
         self._max_numbers = max_numbers
 
     @contextmanager
-    def borrow(self) -> Iterator[WordTable]:
+    def table(self) -> Iterator[WordTable]:
         try:
-            table = self.idle.pop()
+            table = self.tables.pop()
         except IndexError:
             table = WordTable(self._max_numbers)
         yield table
-        self.idle.append(table)  # not after an error: the table may be half written
+        self.tables.append(table)  # not after an error: the table may be half written
+
+    def buffer(self, size: int) -> npt.NDArray[np.int32]:
+        if size > BUFFER_SIZE:
+            return np.empty(size, dtype=np.int32)
+        try:
+            return self._buffers.pop()
+        except IndexError:
+            return np.empty(BUFFER_SIZE, dtype=np.int32)
+
+    def give_back(self, buffer: npt.NDArray[np.int32]) -> None:
+        if buffer.size == BUFFER_SIZE and len(self._buffers) < MAX_IDLE_BUFFERS:
+            self._buffers.append(buffer)
 
 
 class BulkEncoder:
@@ -133,27 +155,43 @@ class BulkEncoder:
         self, alphabet: list[str], merges: npt.NDArray[np.int32], *, lowercase: bool, byte_base: int, unknown: int
     ) -> None:
         merge_table = np.full((1 << (2 * len(merges) + 16).bit_length(), 2), kernels.NO_PAIR, dtype=np.int64)
-        kernels.enter_merges(merges, len(alphabet), merge_table)
+        first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
+        kernels.enter_merges(merges, len(alphabet), merge_table, first_merges)
         # Zeros are not resident until they are touched: of 1.1 million entries only a few pages are.
         character_ids = np.zeros(NUM_CODE_POINTS, dtype=np.int32)
         for index, character in enumerate(alphabet[:-1]):
             character_ids[ord(character)] = index + 1
         steps = lower_steps() if lowercase else np.empty(0, dtype=np.int32)
-        self._rules = (merge_table, character_ids, steps, len(alphabet) - 1, byte_base, unknown)
+        self._rules = (merge_table, first_merges, character_ids, steps, len(alphabet) - 1, byte_base, unknown)
         self._classes = character_classes()
-        self._tables = _Tables()
+        self._workplace = _Workplace()
 
     def encode(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
         """Return the token ids of a text; raise `ValueError` at a lone surrogate."""
         units = code_points(text)
+        workplace = self._workplace
 
-        def encode_part(start: int, end: int) -> list[npt.NDArray[np.int32]]:
-            with self._tables.borrow() as table:
-                return list(_run(text, units, start, end, self._classes, self._rules, table, table.clear))
+        def encode_part(start: int, end: int) -> list[Output]:
+            with workplace.table() as table:
+                return list(_run(text, units, start, end, self._classes, self._rules, table, table.clear, workplace))
+
+        # Most text has three units a token or more; where it has fewer, the array grows.
+        tokens = np.empty(units.size // 3 + 64, dtype=np.int32)
+        num_tokens = 0
+
+        def append(outputs: list[Output]) -> None:
+            nonlocal num_tokens
+            for buffer, used in outputs:
+                if num_tokens + used > tokens.size:
+                    tokens.resize(3 * (num_tokens + used) // 2, refcheck=False)
+                tokens[num_tokens : num_tokens + used] = buffer[:used]
+                num_tokens += used
+                workplace.give_back(buffer)
 
         with say_when_compiling(kernels.encode_units):
-            parts = _map_parts(encode_part, units, self._classes, num_threads)
-        return np.concatenate([np.empty(0, dtype=np.int32), *(output for part in parts for output in part)])
+            _in_parts(units, self._classes, num_threads, encode_part, append)
+        tokens.resize(num_tokens, refcheck=False)
+        return tokens
 
 
 def count_pieces(text: str, num_threads: int | None = None) -> dict[str, int]:
@@ -171,36 +209,69 @@ def count_pieces(text: str, num_threads: int | None = None) -> dict[str, int]:
     """
     units = code_points(text)
     classes = character_classes()
-    tables = _Tables(max_numbers=SHORT_SLOTS // 2 + LONG_SLOTS // 2)
+    workplace = _Workplace(max_numbers=SHORT_SLOTS // 2 + LONG_SLOTS // 2)
     counts: dict[str, int] = {}
     lock = threading.Lock()
 
     def count_part(start: int, end: int) -> None:
-        with tables.borrow() as table:
+        with workplace.table() as table:
 
             def empty() -> None:
                 with lock:
                     table.add_counts(text, counts)
                 table.clear()
 
-            for numbers in _run(text, units, start, end, classes, NO_RULES, table, empty):
-                kernels.tally(numbers, table.tallies)
+            for buffer, used in _run(text, units, start, end, classes, NO_RULES, table, empty, workplace):
+                kernels.tally(buffer[:used], table.tallies)
+                workplace.give_back(buffer)
 
     with say_when_compiling(kernels.encode_units):
-        _map_parts(count_part, units, classes, num_threads)
-    for table in tables.idle:
+        _in_parts(units, classes, num_threads, count_part, lambda _: None)
+    for table in workplace.tables:
         table.add_counts(text, counts)
     return counts
 
 
-def _map_parts(work: Callable[[int, int], Any], units: Units, classes: npt.NDArray[np.uint8], num_threads: int | None) -> list[Any]:
-    """Call `work(start, end)` on parts of the text that end between pieces, on threads; return the results in order."""
-    if units.size < 2 * PART_UNITS:
-        return [work(0, units.size)]
-    cuts = [kernels.next_boundary(units, start, classes) for start in range(0, units.size, PART_UNITS)]
-    bounds = sorted({*cuts, units.size})
-    with ThreadPoolExecutor(num_threads or available_cores()) as pool:
-        return list(pool.map(work, bounds[:-1], bounds[1:]))
+def _in_parts(
+    units: Units,
+    classes: npt.NDArray[np.uint8],
+    num_threads: int | None,
+    work: Callable[[int, int], Any],
+    take: Callable[[Any], None],
+) -> None:
+    """Call `work(start, end)` on parts of the text that end between pieces, on threads, this one among them.
+
+    `take` is given the results in the parts' order, one at a time, by whichever thread completes the next.
+    """
+    num_threads = num_threads or available_cores()
+    part_units = min(max(units.size // (2 * num_threads), MIN_PART_UNITS), PART_UNITS)
+    cuts = {kernels.next_boundary(units, start, classes) for start in range(0, units.size, part_units)}
+    bounds = sorted({0, *cuts, units.size})
+    num_parts = len(bounds) - 1
+    numbers = itertools.count()
+    done: dict[int, Any] = {}
+    lock = threading.Lock()
+    num_taken = 0
+
+    def work_along() -> None:
+        nonlocal num_taken
+        while (number := next(numbers)) < num_parts:
+            result = work(bounds[number], bounds[number + 1])
+            with lock:
+                done[number] = result
+                while num_taken in done:
+                    take(done.pop(num_taken))
+                    num_taken += 1
+
+    num_helpers = min(num_threads, num_parts) - 1
+    if num_helpers < 1:
+        work_along()
+        return
+    with ThreadPoolExecutor(num_helpers) as pool:
+        helpers = [pool.submit(work_along) for _ in range(num_helpers)]
+        work_along()
+        for helper in helpers:
+            helper.result()
 
 
 def _run(
@@ -212,14 +283,14 @@ def _run(
     rules: tuple[Any, ...],
     table: WordTable,
     on_full: Callable[[], None],
-) -> Iterator[npt.NDArray[np.int32]]:
-    """Encode one part, and yield what is written, in order; `on_full` makes room in the table between two of these."""
+    workplace: _Workplace,
+) -> Iterator[Output]:
+    """Encode one part; yield buffers and how much of each is used, in order. `on_full` makes room in the table between two."""
     needed = 0
     while True:
-        # Tokens are rarely shorter than two characters; where they are, there is another round.
-        output = np.empty(max((end - start) // 2 + 128, needed), dtype=np.int32)
-        start, used, reason = kernels.encode_units(units, start, end, classes, rules, table.arrays, table.scratch, output)
-        yield output[:used]
+        buffer = workplace.buffer(needed)
+        start, used, reason = kernels.encode_units(units, start, end, classes, rules, table.arrays, table.scratch, buffer)
+        yield buffer, used
         if reason == kernels.END_REACHED:
             return
         if reason == kernels.SURROGATE:

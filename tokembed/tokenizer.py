@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tokembed import paths
 from tokembed.bpe import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.pretokenizer import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
 
@@ -83,6 +84,18 @@ class BPETokenizerLoader:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON, in one step."""
         self.model.save(path)
+
+    def export_huggingface(self, path: str | os.PathLike[str]) -> None:
+        r"""Write a `tokenizer.json` that Hugging Face's `tokenizers` loads and that gives the same ids, offsets and text.
+
+        Notes
+        -----
+        Known differences: code points that this Python's Unicode version and theirs classify or lower differently, and
+        text that holds the marker U+10FFFD, which stands for `</w>` there.
+        """
+        from tokembed.huggingface import tokenizer_json
+
+        paths.write_atomic(path, tokenizer_json(self.model))
 
     @cached_property
     def _bulk(self) -> BulkEncoder:

@@ -1,0 +1,80 @@
+"""Time the tokenizer beside its peers, on one text, in one run.
+
+    uv run --group bench python phase3_embeddings/benchmark_tokenizer.py
+    uv run --group bench python phase3_embeddings/benchmark_tokenizer.py --dataset frankenstein --num-merges 2000
+
+Encoding is timed three times: cold (a new encoder's first text), with a fresh str object each call, and with the same two
+objects in turn. A corpus in the raw folder is read as it is, not cleaned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tokembed import cli
+
+if TYPE_CHECKING:
+    from tokembed.benchmarking import Timing
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a text file (default: wikitext2, else pydocs)")
+    parser.add_argument("--num-merges", type=cli.positive_int, default=10_000, help="default: 10000")
+    parser.add_argument("--rounds", type=cli.positive_int, default=9, help="runs of each contender (default: 9)")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; print tables, write JSON."""
+    args = parse_args(argv)
+    from tokembed import benchmarking, paths
+    from tokembed.bpe import train_bpe
+    from tokembed.corpus import CorpusError, load_corpus
+
+    try:
+        corpus = load_corpus(args.dataset or "wikitext2")
+    except CorpusError:
+        if args.dataset:
+            raise
+        corpus = load_corpus("pydocs")
+    text = corpus.path.read_text(encoding="utf-8") if corpus.path and corpus.path.suffix == ".txt" else corpus.text
+    num_words, num_bytes = len(text.split()), len(text.encode())
+    info = benchmarking.machine()
+    cli.describe_row("text", corpus.name, f"{num_bytes / 1e6:.1f} MB", f"{num_words:,} words", f"{args.num_merges:,} merges")
+    cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
+    if missing := benchmarking.missing_peers():
+        cli.describe_row("left out", ", ".join(missing), "not installed: uv run --group bench")
+
+    results: dict[str, Any] = {"machine": info, "text": {"name": corpus.name, "bytes": num_bytes, "words": num_words}}
+    timings = benchmarking.compare_learners(text, args.num_merges, args.rounds)
+    results["learning"] = [timing.as_dict() for timing in timings]
+    _print_table(f"learning {args.num_merges:,} merges", timings, num_bytes, num_words)
+    for case, timings in benchmarking.compare_encoders(train_bpe(text, args.num_merges), text, args.rounds):
+        results[case] = [timing.as_dict() for timing in timings]
+        _print_table(f"encoding, {case}", timings, num_bytes, num_words)
+
+    path = paths.plots_dir() / "benchmark_tokenizer.json"
+    paths.write_atomic(path, json.dumps(results, indent=1) + "\n")
+    cli.describe_row("saved", paths.display_path(path))
+    return 0
+
+
+def _print_table(title: str, timings: Sequence[Timing], num_bytes: int, num_words: int) -> None:
+    print(f"\n{title}\n  {'':<12}{'median':>10}{'spread':>9}{'MB/s':>8}{'M words/s':>11}{'to ours':>9}")
+    for timing in timings:
+        rate = num_bytes / timing.median / 1e6, num_words / timing.median / 1e6
+        print(
+            f"  {timing.name:<12}{timing.median * 1e3:>7.1f} ms{timing.spread:>8.0%} {rate[0]:>8.0f}{rate[1]:>11.2f}"
+            f"{timing.median / timings[0].median:>8.2f}x"
+        )
+    print(flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
