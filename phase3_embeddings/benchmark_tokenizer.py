@@ -39,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         corpus = load_corpus(args.dataset or "wikitext2")
-    except CorpusError:
+    except CorpusError as error:
         if args.dataset:
             raise
+        print(f"WARNING: NO WIKITEXT-2, SO TIMING ON PYDOCS, A FAR SMALLER TEXT: {error}", file=sys.stderr)
         corpus = load_corpus("pydocs")
     text = corpus.path.read_text(encoding="utf-8") if corpus.path and corpus.path.suffix == ".txt" else corpus.text
     num_words, num_bytes = len(text.split()), len(text.encode())
