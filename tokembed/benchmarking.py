@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tokembed.bpe import BPEModel, train_bpe
 from tokembed.device import available_cores
@@ -193,7 +193,8 @@ def _tiktoken(byte_level: Path) -> Encode:
     byte_of = {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
     vocab = json.loads(byte_level.read_text(encoding="utf-8"))["model"]["vocab"]
     ranks = {bytes(byte_of[character] for character in token): rank for token, rank in vocab.items()}
-    return tiktoken.Encoding("bench", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={}).encode_ordinary
+    encoding = tiktoken.Encoding("bench", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={})
+    return cast(Encode, encoding.encode_ordinary)
 
 
 def _huggingface(ours: Path) -> Encode:
