@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,9 +11,15 @@ from pathlib import Path
 import pytest
 from conftest import RAW, REPOSITORY, raw_file
 
-from tokembed import Embeddings
+from tokembed import BPETokenizerLoader, Embeddings, load_corpus
 
 SCRIPT = REPOSITORY / "phase3_embeddings" / "train_embeddings.py"
+TRAIN_BPE = REPOSITORY / "phase1_bpe" / "train_bpe.py"
+VISUALIZE_MERGES = REPOSITORY / "phase1_bpe" / "visualize_merges.py"
+TOKENIZER = REPOSITORY / "phase2_analysis" / "tokenizer.py"
+CROSS_DOMAIN = REPOSITORY / "phase2_analysis" / "cross_domain_test.py"
+BENCHMARK = REPOSITORY / "phase3_embeddings" / "benchmark_tokenizer.py"
+EVERY_SCRIPT = sorted(path for folder in REPOSITORY.glob("phase*") for path in folder.glob("*.py"))
 
 # A project of its own in the current directory, no network, no accelerator: then the script itself.
 PRELUDE = """
@@ -30,12 +37,15 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
-def run(folder: Path, *arguments: str | Path, raw: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
+def run(
+    folder: Path, *arguments: str | Path, raw: Path | None = None, script: Path = SCRIPT, given: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("TOKEMBED_RAW_DIR", "NO_COLOR")}
     if raw:
         environment["TOKEMBED_RAW_DIR"] = str(raw)
-    command = [sys.executable, "-c", PRELUDE, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    command = [sys.executable, "-c", PRELUDE, str(script), *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, input=given, check=False, timeout=300)
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def files_in(folder: Path) -> set[str]:
@@ -164,14 +174,25 @@ def test_damaged_and_stale_caches_are_made_anew(tmp_path: Path) -> None:
     assert ids.read_bytes() != whole
 
 
-def test_help_is_quick_to_import_and_names_every_flag() -> None:
-    code = f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    verdict = "sys.exit(bool({'numpy', 'numba', 'torch'} & set(sys.modules)))"
+@pytest.mark.parametrize("script", EVERY_SCRIPT, ids=lambda path: path.name)
+def test_help_imports_nothing_heavy(script: Path) -> None:
+    code = f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_path({str(script)!r}, run_name='__main__')"
+    verdict = "sys.exit(bool({'numpy', 'numba', 'torch', 'matplotlib'} & set(sys.modules)))"
     probe = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    {verdict}"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert done.returncode == 0, "something heavy was imported for --help"
-    for flag in ("--dataset", "--num-merges", "--embedding-dim", "--batch-size", "--workers", "--output-dir", "--max-tokens"):
-        assert flag in done.stdout
+    assert "uv run" in done.stdout
+    if script == SCRIPT:
+        for flag in (
+            "--dataset",
+            "--num-merges",
+            "--embedding-dim",
+            "--batch-size",
+            "--workers",
+            "--output-dir",
+            "--max-tokens",
+        ):
+            assert flag in done.stdout
 
 
 def test_a_reader_who_leaves_early_is_no_error(tmp_path: Path) -> None:
@@ -179,3 +200,119 @@ def test_a_reader_who_leaves_early_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+# ---------------------------------------------------------------- phase 1
+
+
+def test_merges_are_learned_shown_and_saved(tmp_path: Path) -> None:
+    done = run(tmp_path, "--dataset", "pydocs", "--num-merges", "300", script=TRAIN_BPE)
+    assert (done.returncode, "the first merges" in done.stdout, "alphabet" in done.stdout) == (0, True, True)
+    assert files_in(tmp_path) == {"pydocs_bpe_300.json"}
+    own = run(tmp_path, "--dataset", "pydocs", "--num-merges", "300", "--output", tmp_path / "own.json", script=TRAIN_BPE)
+    assert own.returncode == 0
+    assert BPETokenizerLoader(tmp_path / "own.json").tokenize("function") == ["function</w>"]
+
+
+def test_steps_are_printed_as_a_textbook_does(tmp_path: Path) -> None:
+    done = run(tmp_path, "--show-steps", "2", "--text", "low low lower", script=TRAIN_BPE)
+    assert "merge 1: l + o -> lo, the most frequent pair: 3 times" in done.stdout
+    assert "2 x  l o w </w>  ->  lo w </w>" in done.stdout
+    assert files_in(tmp_path) == set()
+    assert "0 merges of 9" in run(tmp_path, "--show-steps", "9", "--text", "x", script=TRAIN_BPE).stdout
+    assert run(tmp_path, "--text", "x", script=TRAIN_BPE).returncode == 2
+
+
+def test_merges_are_pictured_with_their_tables(tmp_path: Path) -> None:
+    done = run(
+        tmp_path, "--dataset", "pydocs", "--num-merges", "300", "--output-dir", tmp_path / "plots", script=VISUALIZE_MERGES
+    )
+    assert done.returncode == 0, done.stderr
+    names = ("merge_progression", "token_lengths", "top_subwords")
+    assert files_in(tmp_path / "plots") == {name + suffix for name in names for suffix in (".png", ".csv")}
+    rows = (tmp_path / "plots" / "merge_progression.csv").read_text().splitlines()
+    assert rows[0] == "merges,tokens_per_word"
+    assert len(rows) == 302
+
+
+# ---------------------------------------------------------------- phase 2
+
+
+def test_the_test_sentences_are_made_and_shown(tmp_path: Path) -> None:
+    done = run(tmp_path, "--dataset", "pydocs", script=TOKENIZER)
+    assert done.returncode == 0, done.stderr
+    assert "Victor felt overwhelming remorse for his creation." in done.stdout
+    assert "test_sentences.txt" in files_in(tmp_path)
+    assert "\x1b" not in done.stdout
+
+
+def test_texts_come_from_arguments_a_file_or_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("a function\n", encoding="utf-8")
+    common = ("--dataset", "pydocs", "--num-merges", "500")
+    outputs = {
+        run(tmp_path, "a function", *common, script=TOKENIZER).stdout,
+        run(tmp_path, "--file", "mine.txt", *common, script=TOKENIZER).stdout,
+        run(tmp_path, "-", *common, script=TOKENIZER, given=b"a function\n").stdout,
+    }
+    assert len(outputs) == 1
+    assert "a</w>|function</w>" in outputs.pop()
+
+
+def test_tokens_are_given_in_colour_as_json_and_as_a_page(tmp_path: Path) -> None:
+    common = ("未 function", "--dataset", "pydocs", "--num-merges", "500")
+    assert "\x1b[30;48;5;" in run(tmp_path, *common, "--color", "always", script=TOKENIZER).stdout
+    data = json.loads(run(tmp_path, *common, "--json", "--html", tmp_path / "t.html", script=TOKENIZER).stdout)
+    assert data["tokens"][-1]["token"] == "function</w>"
+    assert "function&lt;/w&gt;" in (tmp_path / "t.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (("-",), b""),
+        (("-",), b" \n\n"),
+        (("-",), b"caf\xe9"),
+        (("-",), b"\x00\x01"),
+        (("--file", "none.txt"), b""),
+        (("text", "--file", "none.txt"), b""),
+        (("text", "--num-merges", "0"), b""),
+    ],
+)
+def test_what_is_no_text_is_one_line_and_status_2(tmp_path: Path, arguments: tuple[str, ...], given: bytes) -> None:
+    done = run(tmp_path, *arguments, "--dataset", "pydocs", script=TOKENIZER, given=given)
+    assert done.returncode == 2
+    assert len([line for line in done.stderr.splitlines() if "error: " in line]) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_kinds_of_text_and_vocabulary_sizes_are_compared(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text(load_corpus("pydocs").text[:120_000], encoding="utf-8")
+    done = run(tmp_path, "--dataset", mine, "--num-merges", "500", "--output-dir", tmp_path / "plots", script=CROSS_DOMAIN)
+    assert done.returncode == 0, done.stderr
+    names = ("cross_domain", "vocabulary_efficiency", "pathological")
+    assert files_in(tmp_path / "plots") == {name + suffix for name in names for suffix in (".png", ".csv")}
+    assert "未来世界" in done.stdout
+    rows = (tmp_path / "plots" / "vocabulary_efficiency.csv").read_text().splitlines()[1:]
+    tokens = [float(row.split(",")[1]) for row in rows]
+    assert tokens == sorted(tokens, reverse=True)
+    (tmp_path / "tiny.txt").write_text("x")
+    assert run(tmp_path, "--dataset", tmp_path / "tiny.txt", script=CROSS_DOMAIN).returncode == 2
+
+
+@pytest.mark.parametrize("script", [VISUALIZE_MERGES, CROSS_DOMAIN])
+def test_a_plots_folder_that_cannot_be_written_is_status_1(tmp_path: Path, script: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run(tmp_path, "--dataset", "pydocs", "--output-dir", tmp_path / "file" / "deeper", script=script)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+
+
+def test_the_benchmark_checks_times_and_saves(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text(load_corpus("pydocs").text[:20_000], encoding="utf-8")
+    done = run(tmp_path, "--dataset", mine, "--num-merges", "200", "--rounds", "2", script=BENCHMARK)
+    assert done.returncode == 0, done.stderr
+    (saved,) = tmp_path.rglob("benchmark_tokenizer.json")
+    results = json.loads(saved.read_text())
+    assert {"machine", "text", "learning", "cold"} < set(results)
+    assert all(len(timing["seconds"]) == 2 for timing in results["cold"])

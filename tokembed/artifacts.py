@@ -6,10 +6,13 @@ stale file; a file that does not match, or is damaged, is made anew.
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +106,15 @@ def token_ids_for(
         np.save(file, ids)
         file.write(mark)
     return ids, path, False
+
+
+def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as CSV, in one step."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heading)
+    writer.writerows(rows)
+    paths.write_atomic(path, text.getvalue())
 
 
 def save_checkpoint(

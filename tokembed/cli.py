@@ -6,6 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tokembed.settings import TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
@@ -30,7 +33,7 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
     except ValueError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR
-    except (OSError, ArithmeticError, MemoryError) as error:
+    except (OSError, MemoryError, TrainingDivergedError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return WORLD_ERROR
 
@@ -45,6 +48,17 @@ def positive_int(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
+
+
+def add_corpus_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of every script that looks at a corpus and its tokenizer."""
+    parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
+    parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
+
+
+def add_plots_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that says where figures go."""
+    parser.add_argument("--output-dir", type=Path, help="default: visualizations/plots/01_tokenization")
 
 
 def describe_row(label: str, *parts: str) -> None:

@@ -167,7 +167,7 @@ def _load_frankenstein(folders: list[Path]) -> Corpus:
                 return _in_memory("frankenstein", source, text)
     source = own / "pg84.txt"
     try:
-        download.download(GUTENBERG_URL, source, check=lambda data: clean_frankenstein(_decode(data, "the download")))
+        download.download(GUTENBERG_URL, source, check=lambda data: clean_frankenstein(decode_text(data, "the download")))
     except download.DownloadError as error:
         raise CorpusNotFoundError(
             f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {paths.display_path(source)} "
@@ -180,7 +180,7 @@ def _load_frankenstein(folders: list[Path]) -> Corpus:
 
 def _cleaned(source: Path) -> str:
     try:
-        return clean_frankenstein(_decode(source.read_bytes(), paths.display_path(source)))
+        return clean_frankenstein(decode_text(source.read_bytes(), paths.display_path(source)))
     except CorpusError as error:
         raise CorpusError(f"{paths.display_path(source)}: {error}") from None
 
@@ -212,7 +212,7 @@ def _load_wikitext2(split: str, folders: list[Path]) -> Corpus:
     if source is None:
         _download_wikitext2(paths.raw_dir() / "wikitext2")
         source = paths.raw_dir() / relative
-    return _in_memory("wikitext2", source, clean_wikitext(_decode(source.read_bytes(), paths.display_path(source))))
+    return _in_memory("wikitext2", source, clean_wikitext(decode_text(source.read_bytes(), paths.display_path(source))))
 
 
 def _download_wikitext2(folder: Path) -> None:
@@ -300,7 +300,8 @@ def _stream(path: Path) -> Iterator[str]:
                 return
 
 
-def _decode(data: bytes, source: str) -> str:
+def decode_text(data: bytes, source: str) -> str:
+    """Decode UTF-8, with or without a byte order mark; raise `CorpusError` naming `source` and the byte that is wrong."""
     _refuse_nul(data, source, 0)
     try:
         return data.decode("utf-8-sig")

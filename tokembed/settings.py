@@ -13,6 +13,10 @@ from tokembed import device as devices
 ENGINES = ("auto", "hogwild", "torch")
 
 
+class TrainingDivergedError(Exception):
+    """The loss is no finite number any more."""
+
+
 def _setting(default: Any, help_text: str) -> Any:
     return field(default=default, metadata={"help": help_text})
 

@@ -14,11 +14,7 @@ from tqdm import tqdm
 
 from tokembed import device as devices
 from tokembed import sampling
-from tokembed.settings import TrainingConfig
-
-
-class TrainingDivergedError(ArithmeticError):
-    """The loss is no finite number any more."""
+from tokembed.settings import TrainingConfig, TrainingDivergedError
 
 
 class Engine(Protocol):

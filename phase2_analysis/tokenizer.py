@@ -1,0 +1,95 @@
+"""See where a text is cut: its tokens between bars, their ids below, and its numbers.
+
+uv run python phase2_analysis/tokenizer.py
+uv run python phase2_analysis/tokenizer.py "The monster approached." "未来世界"
+uv run python phase2_analysis/tokenizer.py --file my_text.txt --html tokens.html
+echo "one line a text" | uv run python phase2_analysis/tokenizer.py -
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokembed import cli
+
+TEST_SENTENCES = (
+    "The monster approached with terrifying deliberation.",
+    "Victor felt overwhelming remorse for his creation.",
+    "The desolate landscape stretched endlessly before them.",
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", nargs="*", help="texts; - reads lines from standard input (default: three test sentences)")
+    parser.add_argument("--file", type=Path, help="a UTF-8 text file, a text a line")
+    cli.add_corpus_flags(parser)
+    parser.add_argument(
+        "--color", choices=("auto", "always", "never"), default="auto", help="default: auto; NO_COLOR is heeded"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, one object a text")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a coloured page, too")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Tokenize and show."""
+    args = parse_args(argv)
+    from tokembed import artifacts, paths, rendering
+    from tokembed.analysis import text_statistics
+
+    texts = texts_to_show(args)
+    corpus = artifacts.choose_corpus(args.dataset)
+    tokenizer, _, _ = artifacts.tokenizer_for(corpus, args.num_merges or artifacts.default_num_merges(corpus))
+    if args.html:
+        title = f"Tokens of a {artifacts.artifact_name(corpus)} tokenizer, {len(tokenizer.merges):,} merges"
+        paths.write_atomic(args.html, rendering.page(tokenizer, texts, title))
+    if args.json:
+        for text in texts:
+            print(json.dumps(rendering.as_json(tokenizer, text), ensure_ascii=False))
+    else:
+        use_colour = args.color == "always" or (args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+        for text in texts:
+            print(rendering.printable(text))
+            for line in rendering.terminal_rows(
+                rendering.token_views(tokenizer, text), shutil.get_terminal_size((100, 24)).columns, colour=use_colour
+            ):
+                print(line)
+            print(f"{rendering.statistics_line(text_statistics(tokenizer, text))}\n")
+    if args.html:
+        print(f"saved      {paths.display_path(args.html)}", file=sys.stderr if args.json else sys.stdout)
+    return 0
+
+
+def texts_to_show(args: argparse.Namespace) -> list[str]:
+    """Return the texts asked for: arguments, standard input, a file, or the test sentences."""
+    from tokembed import corpus, paths
+
+    if args.text and args.file:
+        raise ValueError("give texts or --file, not both")
+    if args.file:
+        source = corpus.load_corpus(args.file).text
+    elif args.text == ["-"]:
+        source = corpus.decode_text(sys.stdin.buffer.read(), "standard input")
+    elif args.text:
+        return list(args.text)
+    else:
+        kept = paths.raw_dir() / "test_sentences.txt"
+        if not kept.is_file():
+            paths.write_atomic(kept, "\n".join(TEST_SENTENCES) + "\n")
+        source = corpus.load_corpus(kept).text
+    lines = [line for line in source.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("there is no text to tokenize: the input is empty")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,147 @@
+"""Tokens as people see them: rows for the terminal, a page for the browser, plain values for machines."""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tokembed.analysis import TextStatistics, text_statistics
+from tokembed.pretokenizer import END_OF_WORD
+from tokembed.tokenizer import BPETokenizerLoader
+
+# Background colours by turns, dark text on them: 256-colour codes, and the same for the page.
+TERMINAL_COLOURS = (153, 223, 158, 217, 189)
+PAGE_COLOURS = ("#afd7ff", "#ffd7af", "#afffd7", "#ffafaf", "#d7d7ff")
+RESET = "\033[0m"
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """One token of a text: what it is, its id, and its span of characters (start, end)."""
+
+    token: str
+    id: int
+    start: int
+    end: int
+
+
+def token_views(tokenizer: BPETokenizerLoader, text: str) -> list[TokenView]:
+    """Return a text's tokens with their ids and places."""
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    return [TokenView(tokenizer.id_to_token[i], i, start, end) for i, (start, end) in zip(ids, offsets, strict=True)]
+
+
+def display_width(text: str) -> int:
+    """Return how many terminal columns a text takes: 2 for wide (CJK, emoji) characters, 0 for combining ones and joiners.
+
+    >>> display_width("未来"), display_width("e\\u0301"), display_width("abc")
+    (4, 1, 3)
+    """
+    width = 0
+    for character in text:
+        if unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc"):
+            continue
+        width += 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return width
+
+
+def printable(token: str) -> str:
+    """Return a token as it can be printed in a cell of its own: control, combining and invisible characters by their number.
+
+    >>> printable("a\\x00"), printable("\\u0301")
+    ('a\\\\x00', '\\\\u0301')
+    """
+    shown = ""
+    for place, character in enumerate(token):
+        category = unicodedata.category(character)
+        is_bare_mark = category in ("Mn", "Me") and place == 0  # nothing to stand on
+        if category in ("Cc", "Cf", "Cs", "Co", "Cn") or is_bare_mark:
+            shown += character.encode("unicode_escape").decode("ascii")
+        else:
+            shown += character
+    return shown
+
+
+def terminal_rows(views: list[TokenView], columns: int, *, colour: bool) -> Iterator[str]:
+    """Yield pairs of lines, tokens between bars and their ids below, wrapped to the terminal's width."""
+    tokens: list[str] = []
+    numbers: list[str] = []
+    used = 0
+
+    def lines() -> Iterator[str]:
+        yield "|".join(tokens)
+        yield " ".join(numbers).rstrip()
+
+    for index, view in enumerate(views):
+        shown = printable(view.token)
+        width = max(display_width(shown), len(str(view.id)))
+        if tokens and used + width + 1 > columns:
+            yield from lines()
+            tokens, numbers, used = [], [], 0
+        padded = shown + " " * (width - display_width(shown))
+        if colour:
+            padded = f"\033[30;48;5;{TERMINAL_COLOURS[index % len(TERMINAL_COLOURS)]}m{padded}{RESET}"
+        tokens.append(padded)
+        numbers.append(str(view.id).ljust(width))
+        used += width + 1
+    if tokens:
+        yield from lines()
+
+
+def statistics_line(statistics: TextStatistics) -> str:
+    """Return a text's numbers in one line."""
+    return (
+        f"{statistics.num_characters} characters, {statistics.num_bytes} bytes, {statistics.num_words} words, "
+        f"{statistics.num_tokens} tokens: {statistics.characters_per_token:.2f} characters and "
+        f"{statistics.bytes_per_token:.2f} bytes a token, mean token length {statistics.mean_token_length:.2f}"
+    )
+
+
+def as_json(tokenizer: BPETokenizerLoader, text: str) -> dict[str, Any]:
+    """Return a text's tokens and numbers as plain values."""
+    statistics = text_statistics(tokenizer, text)
+    return {
+        "text": text,
+        "tokens": [asdict(view) for view in token_views(tokenizer, text)],
+        "statistics": {
+            **asdict(statistics),
+            "characters_per_token": statistics.characters_per_token,
+            "bytes_per_token": statistics.bytes_per_token,
+        },
+    }
+
+
+def page(tokenizer: BPETokenizerLoader, texts: list[str], title: str) -> str:
+    """Return a page, one file without a network, of coloured tokens that tell their ids when pointed at."""
+    blocks = []
+    for text in texts:
+        spans = []
+        for index, view in enumerate(token_views(tokenizer, text)):
+            ends = " end" if view.token.endswith(END_OF_WORD) else ""
+            label = html.escape(f"id {view.id} · {view.token} · characters {view.start}-{view.end}", quote=True)
+            shown = html.escape(printable(view.token))
+            spans.append(f'<span class="t{index % len(PAGE_COLOURS)}{ends}" tabindex="0" title="{label}">{shown}</span>')
+        numbers = html.escape(statistics_line(text_statistics(tokenizer, text)))
+        blocks.append(f"<section><p class=tokens>{''.join(spans)}</p><p class=numbers>{numbers}</p></section>")
+    colours = "\n".join(f".t{index} {{ background: {colour} }}" for index, colour in enumerate(PAGE_COLOURS))
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{html.escape(title)}</title>
+<style>
+body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+body {{ color: #111; background: #fff }}
+.tokens {{ overflow-wrap: anywhere; line-height: 2.2 }}
+.tokens span {{ padding: .2em .1em; color: #111; border-radius: .2em }}
+.tokens .end {{ margin-right: .4em }}
+.tokens span:hover, .tokens span:focus {{ outline: 2px solid #111 }}
+.numbers {{ color: #555; font-size: .9em }}
+{colours}
+</style>
+<h1>{html.escape(title)}</h1>
+<p>Each colour is a token; point at it, or step through with the tabulator key, for its id and its place in the text.</p>
+{chr(10).join(blocks)}
+</html>
+"""
