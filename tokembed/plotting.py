@@ -7,6 +7,7 @@ hatching too, so that it can be read in grey.
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -90,15 +91,19 @@ def _faces() -> list[FT2Font]:
 
 
 def drawable(text: str) -> str:
-    """Return text with each character that no font here has replaced by its name: never an empty box.
+    """Return text with each character that no font here has, or no eye sees, replaced by its name: never an empty box.
 
-    >>> drawable("a\\U0010fffe")
-    'a[U+10FFFE]'
+    >>> drawable("a\\U0010fffe\\u200d")
+    'a[U+10FFFE] [U+200D]'
     """
-    return "".join(
-        character if any(face.get_char_index(ord(character)) for face in _faces()) else f"[U+{ord(character):04X}]"
-        for character in text
-    )
+
+    def shown(character: str) -> str:
+        is_visible = unicodedata.category(character) not in ("Cc", "Cf", "Cs")
+        if is_visible and any(face.get_char_index(ord(character)) for face in _faces()):
+            return character
+        return f"[U+{ord(character):04X}]"
+
+    return "".join(map(shown, text)).replace("][U+", "] [U+")
 
 
 # ---------------------------------------------------------------- phase 1
@@ -207,7 +212,7 @@ def plot_token_table(rows: Sequence[tuple[str, str, Sequence[str]]], *, ax: Axes
     cells = [
         textwrap.wrap(" ".join(f"{drawable(token)}\u00a0|" for token in tokens).rstrip("\u00a0|"), 66) for _, _, tokens in rows
     ]
-    names = [textwrap.wrap(drawable(text).replace("][", "] ["), 36) for _, text, _ in rows]
+    names = [textwrap.wrap(drawable(text), 36) for _, text, _ in rows]
     heights = [max(len(cell), 1 + len(name)) + 0.8 for cell, name in zip(cells, names, strict=True)]
     ax = ax or new_axes(height=1.0 + 0.19 * sum(heights))
     ax.set_axis_off()
