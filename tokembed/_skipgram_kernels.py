@@ -21,7 +21,10 @@ Distributed Memory (shared negatives as matrix products). The readable twin is `
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LOW_32 = np.uint64(0xFFFFFFFF)
@@ -77,26 +80,145 @@ def gather_kept(token_ids, start, end, keep_below, window_size, key, tokens, win
     return first, last, num_kept
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _scores(inputs, outputs, num_inputs, num_outputs, scores):
-    """S = U Vᵀ, two rows of U against four of V at a time, so that each load serves several sums."""
-    dim = inputs.shape[1]
-    for i in range(0, num_inputs, 2):
-        for j in range(0, num_outputs, 4):
-            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0.0)
-            for d in range(dim):
-                a, b = inputs[i, d], inputs[i + 1, d]
-                w, x, y, z = outputs[j, d], outputs[j + 1, d], outputs[j + 2, d], outputs[j + 3, d]
-                a0 += a * w
-                a1 += a * x
-                a2 += a * y
-                a3 += a * z
-                b0 += b * w
-                b1 += b * x
-                b2 += b * y
-                b3 += b * z
-            scores[i, j], scores[i, j + 1], scores[i, j + 2], scores[i, j + 3] = a0, a1, a2, a3
-            scores[i + 1, j], scores[i + 1, j + 1], scores[i + 1, j + 2], scores[i + 1, j + 3] = b0, b1, b2, b3
+# ---------------------------------------------------------------- matrix products
+#
+# Written as vector instructions of 16 floats, since rows are whole cache lines: a compiler that vectorises plain loops has to
+# check for overlap and for a remainder at every call, which takes as long as the products.
+
+_FLOAT, _LANES = ir.FloatType(), 16
+_VECTOR = ir.VectorType(_FLOAT, _LANES)
+
+
+def _lane_numbers(numbers):
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
+
+
+def _row_pointer(context, builder, array_type, array, row):
+    """Return a pointer to a row of a C-contiguous float32 matrix, and the row's length."""
+    matrix = context.make_array(array_type)(context, builder, array)
+    dim = cgutils.unpack_tuple(builder, matrix.shape)[1]
+    return builder.gep(matrix.data, [builder.mul(row, dim)]), dim
+
+
+def _lanes(builder, pointer, offset):
+    return builder.bitcast(builder.gep(pointer, [offset]), _VECTOR.as_pointer())
+
+
+def _multiply_add(builder, x, y, total):
+    return builder.fadd(total, builder.fmul(x, y, flags=["fast"]), flags=["fast"])
+
+
+def _fold(builder, vectors):
+    """Return one vector of the sums of eight: each step adds halves, and packs two vectors into one."""
+    halves = [
+        builder.fadd(
+            *(builder.shuffle_vector(v, v, _lane_numbers(range(first, first + 8))) for first in (0, 8)), flags=["fast"]
+        )
+        for v in vectors
+    ]
+    group = 8  # lanes that still hold parts of one sum
+    while len(halves) > 1:
+        half = group // 2
+        left = [start + lane for start in range(0, 16, group) for lane in range(half)]
+        right = [lane + half for lane in left]
+        halves = [
+            builder.fadd(*(builder.shuffle_vector(x, y, _lane_numbers(lanes)) for lanes in (left, right)), flags=["fast"])
+            for x, y in zip(halves[::2], halves[1::2], strict=True)
+        ]
+        group = half
+    return halves[0]
+
+
+@intrinsic
+def _dot_2x4(typing_context, inputs, i, outputs, j, scores):
+    """scores[i : i + 2, j : j + 4] = inputs[i : i + 2] @ outputs[j : j + 4].T: each load serves two sums or four."""
+
+    def generate(context, builder, signature, arguments):
+        types_of = signature.args
+        u, dim = _row_pointer(context, builder, types_of[0], arguments[0], arguments[1])
+        v, _ = _row_pointer(context, builder, types_of[2], arguments[2], arguments[3])
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, [0.0] * _LANES)) for _ in range(8)]
+        for sum_ in sums:
+            builder.store(ir.Constant(_VECTOR, [0.0] * _LANES), sum_)
+        with cgutils.for_range(builder, builder.udiv(dim, ir.Constant(dim.type, _LANES))) as loop:
+            offset = builder.mul(loop.index, ir.Constant(dim.type, _LANES))
+            rows = [builder.add(offset, builder.mul(dim, ir.Constant(dim.type, row))) for row in range(4)]
+            us = [builder.load(_lanes(builder, u, rows[row]), align=4) for row in range(2)]
+            vs = [builder.load(_lanes(builder, v, rows[row]), align=4) for row in range(4)]
+            for place, sum_ in enumerate(sums):
+                builder.store(_multiply_add(builder, us[place // 4], vs[place % 4], builder.load(sum_)), sum_)
+        folded = _fold(builder, [builder.load(sum_) for sum_ in sums])
+        four = ir.VectorType(_FLOAT, 4)
+        for row in range(2):
+            target, _ = _row_pointer(
+                context, builder, types_of[4], arguments[4], builder.add(arguments[1], ir.Constant(arguments[1].type, row))
+            )
+            part = builder.shuffle_vector(folded, folded, _lane_numbers(range(4 * row, 4 * row + 4)))
+            builder.store(part, builder.bitcast(builder.gep(target, [arguments[3]]), four.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(inputs, types.intp, outputs, types.intp, scores), generate
+
+
+@intrinsic
+def _add_product(typing_context, table, row, scores, start, step, matrix, count):
+    """table[row] += c @ matrix[:count], with the coefficients c[k] = scores.flat[start + k * step].
+
+    Four rows of the matrix at a time, so that a row of the table is loaded and stored once for four products.
+    """
+
+    def generate(context, builder, signature, arguments):
+        types_of = signature.args
+        target, dim = _row_pointer(context, builder, types_of[0], arguments[0], arguments[1])
+        coefficients = context.make_array(types_of[2])(context, builder, arguments[2]).data
+        integer = dim.type
+        source, _ = _row_pointer(context, builder, types_of[5], arguments[5], ir.Constant(integer, 0))
+        start, step, count = arguments[3], arguments[4], arguments[6]
+
+        def add(first, number):
+            undefined, zeros = ir.Constant(_VECTOR, ir.Undefined), _lane_numbers([0] * _LANES)
+            ks = [builder.add(first, ir.Constant(integer, k)) for k in range(number)]
+            factors = []
+            for k in ks:
+                factor = builder.load(builder.gep(coefficients, [builder.add(start, builder.mul(k, step))]))
+                factor = builder.insert_element(undefined, factor, ir.Constant(ir.IntType(32), 0))
+                factors.append(builder.shuffle_vector(factor, undefined, zeros))
+            with cgutils.for_range(builder, builder.udiv(dim, ir.Constant(integer, _LANES))) as loop:
+                offset = builder.mul(loop.index, ir.Constant(integer, _LANES))
+                pointer = _lanes(builder, target, offset)
+                total = builder.load(pointer, align=4)
+                for k, factor in zip(ks, factors, strict=True):
+                    place = _lanes(builder, source, builder.add(offset, builder.mul(k, dim)))
+                    total = _multiply_add(builder, factor, builder.load(place, align=4), total)
+                builder.store(total, pointer, align=4)
+
+        with cgutils.for_range(builder, builder.lshr(count, ir.Constant(integer, 2))) as fours:
+            add(builder.mul(fours.index, ir.Constant(integer, 4)), 4)
+        for number in (2, 1):
+            has_it = builder.icmp_unsigned("!=", builder.and_(count, ir.Constant(integer, number)), ir.Constant(integer, 0))
+            with builder.if_then(has_it):
+                add(builder.and_(count, ir.Constant(integer, -2 * number)), number)
+        return context.get_dummy_value()
+
+    return types.void(table, types.intp, scores, types.intp, types.intp, matrix, types.intp), generate
+
+
+@intrinsic
+def _copy_row(typing_context, table, row, buffer, place):
+    """buffer[place] = table[row]."""
+
+    def generate(context, builder, signature, arguments):
+        source, dim = _row_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
+        target, _ = _row_pointer(context, builder, signature.args[2], arguments[2], arguments[3])
+        with cgutils.for_range(builder, builder.udiv(dim, ir.Constant(dim.type, _LANES))) as loop:
+            offset = builder.mul(loop.index, ir.Constant(dim.type, _LANES))
+            builder.store(builder.load(_lanes(builder, source, offset), align=4), _lanes(builder, target, offset), align=4)
+        return context.get_dummy_value()
+
+    return types.void(table, types.intp, buffer, types.intp), generate
+
+
+# ---------------------------------------------------------------- errors and loss
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -128,7 +250,8 @@ def _log1p_of_fraction(z):
     return ratio * z
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
+# error_model: numba's own checks each division for zero and raises, which no vector instruction can do.
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _errors(scores, signs, num_inputs, learning_rate):
     """Replace the scores by the errors E = η (Y - σ(S)); return the loss, the sum of -log σ(± S).
 
@@ -146,13 +269,6 @@ def _errors(scores, signs, num_inputs, learning_rate):
             scores[i, j] = learning_rate * sign * miss / (one + z)
             total += sign * sign * (_log1p_of_fraction(z) + (zero if y >= zero else -y))
     return total
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _add_four(row, w, x, y, z, matrix, k):
-    """row += w, x, y, z times rows k to k + 3 of the matrix: one load and store of `row` for four products."""
-    for d in range(row.size):
-        row[d] += w * matrix[k, d] + x * matrix[k + 1, d] + y * matrix[k + 2, d] + z * matrix[k + 3, d]
 
 
 @njit(cache=True, nogil=True)
@@ -175,7 +291,7 @@ def _draw_outputs(positive, num_negatives, thresholds, aliases, state, outputs, 
     return count, state
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def train_block(
     token_ids, start, end,  # the stream (N,), and this block's part of it
     target_table, context_table,  # (V, D) float32 each, shared by all threads
@@ -187,7 +303,7 @@ def train_block(
 ):  # fmt: skip
     """Train on every position of a block; return the pairs' number and their summed loss."""
     first, last, num_kept = gather_kept(token_ids, start, end, keep_below, window_size, draw_key, tokens, windows)
-    dim = target_table.shape[1]
+    stride = scores.shape[1]
     num_pairs, loss = 0, 0.0
     for i in range(first, last):
         left, right = max(i - windows[i], 0), min(i + windows[i] + 1, num_kept)
@@ -196,34 +312,25 @@ def train_block(
             continue
         m, state = _draw_outputs(tokens[i], num_negatives, thresholds, aliases, state, output_ids, signs)
         for j in range(m):
-            source = context_table[output_ids[j]]
-            for d in range(dim):
-                outputs[j, d] = source[d]
+            _copy_row(context_table, output_ids[j], outputs, j)
         row = 0
         for neighbour in range(left, right):
             if neighbour != i:
-                source = target_table[tokens[neighbour]]
-                for d in range(dim):
-                    inputs[row, d] = source[d]
+                _copy_row(target_table, tokens[neighbour], inputs, row)
                 row += 1
 
-        _scores(inputs, outputs, n, m, scores)
+        for row in range(0, n, 2):
+            for column in range(0, m, 4):
+                _dot_2x4(inputs, row, outputs, column, scores)
         rate = rate_at_start + (rate_at_end - rate_at_start) * np.float32(i - first) / np.float32(last - first)
         loss += np.float64(_errors(scores, signs, n, rate))
         num_pairs += n
-        scores[n : (n + 3) // 4 * 4] = np.float32(0.0)  # the rows that fill up fours
 
         row = 0
         for neighbour in range(left, right):
             if neighbour != i:
-                target = target_table[tokens[neighbour]]
-                for k in range(0, m, 4):
-                    w, x, y, z = scores[row, k], scores[row, k + 1], scores[row, k + 2], scores[row, k + 3]
-                    _add_four(target, w, x, y, z, outputs, k)
+                _add_product(target_table, tokens[neighbour], scores, row * stride, 1, outputs, m)  # U += E V
                 row += 1
         for j in range(m):
-            context = context_table[output_ids[j]]
-            for k in range(0, n, 4):
-                w, x, y, z = scores[k, j], scores[k + 1, j], scores[k + 2, j], scores[k + 3, j]
-                _add_four(context, w, x, y, z, inputs, k)
+            _add_product(context_table, output_ids[j], scores, j, stride, inputs, n)  # V += E^T U
     return num_pairs, loss
