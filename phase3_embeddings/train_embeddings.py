@@ -25,6 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     data.add_argument("--num-merges", type=cli.positive_int, help="default: 2000; 10000 for a text over 2 M characters")
     data.add_argument("--max-tokens", type=cli.positive_int, help="train on the first so many tokens only")
     data.add_argument("--output-dir", type=Path, help="default: models/checkpoints/01_tokenization")
+    data.add_argument("--resume", action="store_true", help="go on from the checkpoint of an earlier run that was stopped")
     add_training_flags(parser.add_argument_group("training"))
     return parser.parse_args(argv)
 
@@ -71,16 +72,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         + (", which ignores --batch-size" if engine == "hogwild" else f", batches of {config.batch_size}"),
         f"{config.embedding_dim} dimensions, window {config.window_size}, {config.num_negative_samples} negatives",
     )
-    result = train_skipgram(
-        ids,
-        tokenizer.vocab_size,
-        config,
-        progress=True,
-        on_epoch=lambda epoch, loss, speed: cli.describe_row(
-            f"  {epoch}/{config.epochs}", f"loss {loss:.4f}", f"{speed:,.0f} tokens/s"
-        ),
-    )
-    artifacts.save_checkpoint(output, result, tokenizer, ids)
+    earlier = None
+    if args.resume and output.is_file():
+        earlier = artifacts.load_checkpoint(output, tokenizer, ids)
+        cli.describe_row("resuming", f"after epoch {len(earlier.epoch_losses)} of {paths.display_path(output)}")
+    keep = artifacts.Checkpointer(output, tokenizer, ids)
+    try:
+        result = train_skipgram(
+            ids,
+            tokenizer.vocab_size,
+            config,
+            progress=True,
+            on_epoch=lambda epoch, loss, speed: cli.describe_row(
+                f"  {epoch}/{config.epochs}", f"loss {loss:.4f}", f"{speed:,.0f} tokens/s"
+            ),
+            on_checkpoint=keep,
+            resume=earlier,
+        )
+    except KeyboardInterrupt:
+        if keep.has_saved:
+            print(f"\nthe epochs that ended are kept in {paths.display_path(output)}: --resume goes on", file=sys.stderr)
+        raise
+    if len(result.epoch_losses) < config.epochs:
+        cli.describe_row("stopped", f"the loss has not fallen for {config.early_stopping} epochs")
     embeddings = Embeddings.from_training(result, tokenizer, ids)
     print(neighbour_table(embeddings))
     cli.describe_row(

@@ -135,14 +135,14 @@ def test_a_cut_off_file_is_refused(tmp_path: Path, embeddings: Embeddings) -> No
 
 
 def test_training_gives_vectors_to_trained_tokens_only(tmp_path: Path) -> None:
-    from tokembed.artifacts import save_checkpoint
+    from tokembed.artifacts import Checkpointer
 
     tokenizer = BPETokenizerLoader(train_bpe("the cat saw the dog and the dog saw the cat " * 30, 40))
     ids = tokenizer.encode_array("the cat saw the dog and the dog saw the cat " * 30)
     result = train_skipgram(ids, tokenizer.vocab_size, TrainingConfig(embedding_dim=4, epochs=1, engine="hogwild"))
     embeddings = Embeddings.from_training(result, tokenizer, ids)
     assert set(embeddings.tokens) == {tokenizer.id_to_token[number] for number in ids}
-    save_checkpoint(tmp_path / "c.safetensors", result, tokenizer, ids)
+    Checkpointer(tmp_path / "c.safetensors", tokenizer, ids)(result)
     loaded = Embeddings.load(tmp_path / "c.safetensors")
     assert loaded.tokens == embeddings.tokens
     assert np.array_equal(loaded.vectors, embeddings.vectors)

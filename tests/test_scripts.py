@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import RAW, REPOSITORY, raw_file
 
@@ -172,6 +174,33 @@ def test_damaged_and_stale_caches_are_made_anew(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "cached in" not in done.stdout
     assert ids.read_bytes() != whole
+
+
+def test_an_interrupted_run_keeps_its_epochs_and_resumes(tmp_path: Path) -> None:
+    arguments = ["--dataset", "pydocs", "--epochs", "40", "--workers", "1", "--num-merges", "300"]
+    environment = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
+    command = [sys.executable, "-u", "-c", PRELUDE, str(SCRIPT), *arguments]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("  3/40"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume goes on" in errors
+    done = run(tmp_path, *arguments, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "resuming   after epoch" in done.stdout
+    assert "\n  2/40" not in done.stdout
+    saved = tmp_path / "models/checkpoints/01_tokenization/pydocs.safetensors"
+    resumed = Embeddings.load(saved).vectors
+    assert run(tmp_path, *arguments).returncode == 0
+    assert np.array_equal(Embeddings.load(saved).vectors, resumed)
+    refused = run(tmp_path, *arguments, "--resume", "--window-size", "3")
+    assert (refused.returncode, "window_size was 5 and is 3 now" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("script", EVERY_SCRIPT, ids=lambda path: path.name)

@@ -3,13 +3,24 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tokembed import BPETokenizerLoader, TrainingConfig, select_device, settings, train_skipgram, training
+from tokembed import (
+    BPETokenizerLoader,
+    TrainingConfig,
+    TrainingResult,
+    select_device,
+    settings,
+    train_bpe,
+    train_skipgram,
+    training,
+)
 from tokembed import device as devices
+from tokembed.artifacts import Checkpointer, load_checkpoint
 from tokembed.training import TrainingDivergedError
 
 SMALL = TrainingConfig(embedding_dim=24, epochs=2, workers=1, engine="hogwild")
@@ -171,3 +182,76 @@ def test_training_on_the_cpu_imports_no_torch() -> None:
         "train_skipgram([0, 1, 2] * 50, 3, TrainingConfig(epochs=1)); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---------------------------------------------------------------- stopping and going on
+
+
+@pytest.mark.parametrize("engine", ["hogwild", "torch"])
+def test_a_resumed_run_ends_bit_equal_to_one_never_stopped(ids: np.ndarray, tokenizer: BPETokenizerLoader, engine: str) -> None:
+    config = replace(SMALL, epochs=4, engine=engine, device="cpu")
+    stream = ids[:20_000]
+    states: list[TrainingResult] = []
+    whole = train_skipgram(stream, tokenizer.vocab_size, config, on_checkpoint=states.append)
+    assert [len(state.epoch_losses) for state in states] == [1, 2, 3, 4]
+    for state in states:
+        resumed = train_skipgram(stream, tokenizer.vocab_size, config, resume=state)
+        assert np.array_equal(resumed.target_vectors, whole.target_vectors)
+        assert np.array_equal(resumed.context_vectors, whole.context_vectors)
+        assert resumed.epoch_losses == whole.epoch_losses
+
+
+def test_a_checkpoint_on_disk_is_as_good_as_the_state(tmp_path: Path, ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    keep = Checkpointer(tmp_path / "run.safetensors", tokenizer, ids[:20_000])
+    states: list[TrainingResult] = []
+
+    def stop_after_one(result: TrainingResult) -> None:
+        keep(result)
+        states.append(result)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_skipgram(ids[:20_000], tokenizer.vocab_size, SMALL, on_checkpoint=stop_after_one)
+    loaded = load_checkpoint(keep.path, tokenizer, ids[:20_000])
+    assert loaded.config == SMALL
+    resumed = train_skipgram(ids[:20_000], tokenizer.vocab_size, SMALL, resume=loaded)
+    assert np.array_equal(resumed.target_vectors, train_skipgram(ids[:20_000], tokenizer.vocab_size, SMALL).target_vectors)
+    with pytest.raises(ValueError, match="other tokens"):
+        load_checkpoint(keep.path, tokenizer, ids[:19_999])
+    with pytest.raises(ValueError, match="another tokenizer"):
+        load_checkpoint(keep.path, BPETokenizerLoader(train_bpe("ab ab", 1)), ids[:20_000])
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 5), ("learning_rate", 0.1), ("seed", 9), ("embedding_dim", 8)])
+def test_other_settings_are_refused_by_name(ids: np.ndarray, tokenizer: BPETokenizerLoader, name: str, value: Any) -> None:
+    state = train_skipgram(ids[:5000], tokenizer.vocab_size, SMALL)
+    with pytest.raises(ValueError, match=f"cannot resume: {name} was"):
+        train_skipgram(ids[:5000], tokenizer.vocab_size, replace(SMALL, **{name: value}), resume=state)
+    assert (
+        train_skipgram(ids[:5000], tokenizer.vocab_size, replace(SMALL, workers=2), resume=state).epoch_losses
+        == state.epoch_losses
+    )
+    with pytest.raises(ValueError, match="the tokens are not those"):
+        train_skipgram(ids[:4000], tokenizer.vocab_size, SMALL, resume=state)
+
+
+def test_early_stopping_ends_training_when_the_loss_no_longer_falls(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    config = replace(SMALL, epochs=60, early_stopping=2, min_learning_rate=0.025)
+    losses = train_skipgram(ids[:3000], tokenizer.vocab_size, config).epoch_losses
+    if len(losses) < 60:
+        assert training.has_stopped_early(losses, 2)
+        assert not training.has_stopped_early(losses[:-1], 2)
+    assert min(losses) < losses[0]
+    state = train_skipgram(ids[:3000], tokenizer.vocab_size, replace(SMALL, epochs=3))
+    stuck = replace(
+        state, epoch_losses=[1.0, 2.0], num_pairs=[1, 1], seconds=[1.0, 1.0], config=replace(SMALL, epochs=9, early_stopping=1)
+    )
+    assert train_skipgram(ids[:3000], tokenizer.vocab_size, stuck.config, resume=stuck).epoch_losses == [1.0, 2.0]
+
+
+def test_the_last_good_checkpoint_survives_divergence(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    states: list[TrainingResult] = []
+    config = replace(SMALL, learning_rate=1e30, min_learning_rate=1e30)
+    with pytest.raises(TrainingDivergedError), np.errstate(all="ignore"):
+        train_skipgram(ids, tokenizer.vocab_size, config, on_checkpoint=states.append)
+    assert all(np.isfinite(state.epoch_losses).all() for state in states)

@@ -24,7 +24,8 @@ from tokembed import paths
 from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
 from tokembed.corpus import Corpus, CorpusError, load_corpus
-from tokembed.embeddings import count_whole_words, file_metadata
+from tokembed.embeddings import VectorsFileError, count_whole_words, file_metadata, read_tensors
+from tokembed.settings import TrainingConfig
 from tokembed.tokenizer import BPETokenizerLoader
 from tokembed.training import TrainingResult
 
@@ -117,30 +118,84 @@ def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[obje
     paths.write_atomic(path, text.getvalue())
 
 
-def save_checkpoint(
-    path: Path, result: TrainingResult, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]
-) -> None:
-    """Write both tables, tokens, tokenizer, settings and history to one safetensors file; `Embeddings.load` reads it."""
-    from safetensors.numpy import save
+class Checkpointer:
+    """Keeps a run's state in one safetensors file, replaced in one step at each call; `Embeddings.load` reads it.
 
-    tensors: dict[str, npt.NDArray[Any]] = {
-        "target_vectors": result.target_vectors,
-        "context_vectors": result.context_vectors,
-        "counts": result.counts,
-        "word_counts": count_whole_words(token_ids, tokenizer.id_to_token),
-    }
-    training = {
-        "config": asdict(result.config),
-        "epoch": len(result.epoch_losses),
-        "epoch_losses": result.epoch_losses,
-        "num_pairs": result.num_pairs,
-        "seconds": result.seconds,
-        "num_tokens": result.num_tokens,
-        "engine": result.engine,
-        "tokens_sha256": hashlib.sha256(np.ascontiguousarray(token_ids).data).hexdigest(),
-    }
-    metadata = {**file_metadata(tokenizer.id_to_token, tokenizer), "training": json.dumps(training)}
-    paths.write_atomic(path, save(tensors, metadata))
+    It holds both tables, counts, tokens, tokenizer, settings and history.
+    """
+
+    def __init__(self, path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]) -> None:
+        self.path = path
+        self.has_saved = False
+        self._word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
+        self._metadata = file_metadata(tokenizer.id_to_token, tokenizer)
+        self._tokens_sha256 = tokens_sha256(token_ids)
+
+    def __call__(self, result: TrainingResult) -> None:
+        """Write what training has reached."""
+        from safetensors.numpy import save
+
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "target_vectors": result.target_vectors,
+            "context_vectors": result.context_vectors,
+            "counts": result.counts,
+            "word_counts": self._word_counts,
+        }
+        training = {
+            "config": asdict(result.config),
+            "epoch": len(result.epoch_losses),
+            "epoch_losses": result.epoch_losses,
+            "num_pairs": result.num_pairs,
+            "seconds": result.seconds,
+            "num_tokens": result.num_tokens,
+            "engine": result.engine,
+            "tokens_sha256": self._tokens_sha256,
+        }
+        paths.write_atomic(self.path, save(tensors, {**self._metadata, "training": json.dumps(training)}))
+        self.has_saved = True
+
+
+def tokens_sha256(token_ids: npt.NDArray[np.int32]) -> str:
+    """Return a hash of a stream of ids."""
+    return hashlib.sha256(np.ascontiguousarray(token_ids).data).hexdigest()
+
+
+def load_checkpoint(path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]) -> TrainingResult:
+    """Read a checkpoint to go on from.
+
+    Raises
+    ------
+    VectorsFileError
+        It is none, is damaged, or belongs to another tokenizer or other tokens; the message says which.
+    """
+    tensors, metadata = read_tensors(path)
+    name = paths.display_path(path)
+    if metadata.get("tokenizer_fingerprint") != tokenizer.fingerprint:
+        raise VectorsFileError(f"cannot resume: {name} belongs to another tokenizer")
+    try:
+        training = json.loads(metadata["training"])
+        if training["tokens_sha256"] != tokens_sha256(token_ids):
+            raise VectorsFileError(f"cannot resume: {name} was trained on other tokens")
+        result = TrainingResult(
+            tensors["target_vectors"],
+            tensors["context_vectors"],
+            tensors["counts"],
+            [float(loss) for loss in training["epoch_losses"]],
+            [int(count) for count in training["num_pairs"]],
+            [float(seconds) for seconds in training["seconds"]],
+            int(training["num_tokens"]),
+            TrainingConfig(**training["config"]),
+            str(training["engine"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, VectorsFileError):
+            raise
+        raise VectorsFileError(f"{name} is no checkpoint to go on from: {error!r}") from None
+    shape = (tokenizer.vocab_size, result.config.embedding_dim)
+    tables = result.target_vectors, result.context_vectors
+    if any(table.shape != shape or table.dtype != np.float32 or not np.isfinite(table).all() for table in tables):
+        raise VectorsFileError(f"{name} is damaged: its tables are not {shape[0]} finite vectors of {shape[1]} numbers")
+    return result
 
 
 def _read_marked(path: Path, mark: bytes) -> npt.NDArray[np.int32] | None:

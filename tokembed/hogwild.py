@@ -63,6 +63,11 @@ class HogwildEngine:
         """Return a copy of the vectors of tokens as contexts, (V, D)."""
         return self._contexts[:, : self.config.embedding_dim].copy()
 
+    def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None:
+        """Go on from tables, (V, D) each, that an earlier run ended with."""
+        self._targets[:, : self.config.embedding_dim] = target_vectors
+        self._contexts[:, : self.config.embedding_dim] = context_vectors
+
     def run_epoch(self, epoch: int, report: Report) -> tuple[int, float]:
         """Train on the whole stream once; return the number of pairs and their summed loss.
 

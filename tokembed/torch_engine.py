@@ -63,6 +63,11 @@ class TorchEngine:
         """Return a copy of the vectors of tokens as contexts, (V, D)."""
         return self._contexts.cpu().numpy().copy()
 
+    def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None:
+        """Go on from tables, (V, D) each, that an earlier run ended with."""
+        self._targets.copy_(torch.from_numpy(target_vectors))
+        self._contexts.copy_(torch.from_numpy(context_vectors))
+
     def run_epoch(self, epoch: int, report: Report) -> tuple[int, float]:
         """Train on the whole stream once; return the number of pairs and their summed loss."""
         config, num_tokens = self.config, self._token_ids.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ class Engine(Protocol):
     def target_vectors(self) -> npt.NDArray[np.float32]: ...
     @property
     def context_vectors(self) -> npt.NDArray[np.float32]: ...
+    def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None: ...
     def run_epoch(self, epoch: int, report: Callable[[int, int, float], None]) -> tuple[int, float]: ...
 
 
@@ -105,6 +106,8 @@ def train_skipgram(
     *,
     progress: bool = False,
     on_epoch: Callable[[int, float, float], None] | None = None,
+    on_checkpoint: Callable[[TrainingResult], None] | None = None,
+    resume: TrainingResult | None = None,
 ) -> TrainingResult:
     """Train skip-gram vectors with negative sampling.
 
@@ -119,6 +122,10 @@ def train_skipgram(
         Show a bar an epoch when stderr is a terminal.
     on_epoch : callable, optional
         Called after each epoch with its number (from 1), its mean loss and its tokens a second.
+    on_checkpoint : callable, optional
+        Called after each epoch with the result so far, to be kept; never with a loss that is not finite.
+    resume : TrainingResult, optional
+        What an earlier run of the same stream and settings had reached: go on after its last epoch.
 
     Raises
     ------
@@ -129,7 +136,8 @@ def train_skipgram(
 
     Notes
     -----
-    One seed with `workers=1` gives equal bits; more workers give equal quality. Each epoch costs O(N·W·K·D).
+    One seed with `workers=1` gives equal bits, resumed or not; more workers give equal quality. Each epoch costs
+    O(N·W·K·D). With `config.early_stopping`, training ends early when the loss has not fallen for so many epochs.
     """
     config = config or TrainingConfig()
     ids = checked_ids(token_ids, vocab_size)
@@ -142,8 +150,23 @@ def train_skipgram(
         )
     engine, description = _make_engine(ids, counts, config)
 
-    losses, pairs, seconds = [], [], []
-    for epoch in range(config.epochs):
+    losses: list[float] = []
+    pairs: list[int] = []
+    seconds: list[float] = []
+    if resume is not None:
+        check_resumable(resume, config, counts)
+        engine.restore(resume.target_vectors, resume.context_vectors)
+        losses, pairs, seconds = list(resume.epoch_losses), list(resume.num_pairs), list(resume.seconds)
+
+    def so_far() -> TrainingResult:
+        return TrainingResult(
+            engine.target_vectors, engine.context_vectors, counts, list(losses), list(pairs), list(seconds), ids.size, config,
+            description,
+        )  # fmt: skip
+
+    for epoch in range(len(losses), config.epochs):
+        if has_stopped_early(losses, config.early_stopping):
+            break
         start = time.perf_counter()
         label = f"epoch {epoch + 1}/{config.epochs}"
         with tqdm(
@@ -162,9 +185,31 @@ def train_skipgram(
             )
         if on_epoch:
             on_epoch(epoch + 1, losses[-1], ids.size / seconds[-1])
-    return TrainingResult(
-        engine.target_vectors, engine.context_vectors, counts, losses, pairs, seconds, ids.size, config, description
-    )
+        if on_checkpoint:
+            on_checkpoint(so_far())
+    return so_far()
+
+
+def has_stopped_early(losses: list[float], patience: int) -> bool:
+    """Tell whether the least loss lies `patience` epochs back or more; a patience of 0 never ends.
+
+    >>> has_stopped_early([3.0, 2.5, 2.6], 1), has_stopped_early([3.0, 2.5, 2.6], 2), has_stopped_early([3.0, 2.5], 1)
+    (True, False, False)
+    """
+    return bool(patience and losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+def check_resumable(earlier: TrainingResult, config: TrainingConfig, counts: npt.NDArray[np.int64]) -> None:
+    """Raise `ValueError` naming the first thing in which a run differs from the one to go on from.
+
+    Threads and device may change: they change no meaning.
+    """
+    for setting in fields(config):
+        before, now = getattr(earlier.config, setting.name), getattr(config, setting.name)
+        if before != now and setting.name not in ("workers", "device"):
+            raise ValueError(f"cannot resume: {setting.name} was {before!r} and is {now!r} now")
+    if not np.array_equal(earlier.counts, counts):
+        raise ValueError("cannot resume: the tokens are not those that the earlier run was trained on")
 
 
 def checked_ids(token_ids: npt.ArrayLike, vocab_size: int) -> npt.NDArray[np.integer[Any]]:
