@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.output:
         paths.check_writable(args.output.absolute().parent)
     num_merges = args.num_merges or artifacts.default_num_merges(corpus)
-    cli.describe_row("corpus", corpus.name, f"{len(corpus.text):,} characters", paths.display_path(corpus.path or "built in"))
+    cli.describe_row(
+        "corpus", corpus.name, f"{corpus.num_characters:,} characters", paths.display_path(corpus.path or "built in")
+    )
     tokenizer, path, was_kept = artifacts.tokenizer_for(
         corpus, num_merges, lowercase=not args.no_lowercase, min_frequency=args.min_frequency, progress=True
     )

@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = artifacts.choose_corpus(args.dataset)
     output = (args.output_dir or paths.checkpoints_dir()) / f"{artifacts.artifact_name(corpus)}.safetensors"
     paths.check_writable(output.parent)
-    cli.describe_row("corpus", corpus.name, f"{len(corpus.text):,} characters", paths.display_path(corpus.path or "built in"))
+    cli.describe_row(
+        "corpus", corpus.name, f"{corpus.num_characters:,} characters", paths.display_path(corpus.path or "built in")
+    )
 
     num_merges = args.num_merges or artifacts.default_num_merges(corpus)
     tokenizer, path, was_kept = artifacts.tokenizer_for(corpus, num_merges, progress=True)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from conftest import RAW, REPOSITORY, raw_file
 
-from tokembed import BPETokenizerLoader, Embeddings, load_corpus
+from tokembed import BPETokenizerLoader, Embeddings, artifacts, load_corpus, train_bpe
+from tokembed import corpus as corpus_module
 
 SCRIPT = REPOSITORY / "phase3_embeddings" / "train_embeddings.py"
 TRAIN_BPE = REPOSITORY / "phase1_bpe" / "train_bpe.py"
@@ -345,3 +346,29 @@ def test_the_benchmark_checks_times_and_saves(tmp_path: Path) -> None:
     results = json.loads(saved.read_text())
     assert {"machine", "text", "learning", "cold"} < set(results)
     assert all(len(timing["seconds"]) == 2 for timing in results["cold"])
+
+
+def test_the_training_benchmark_runs_both_trainers(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text(load_corpus("pydocs").text[:60_000], encoding="utf-8")
+    script = REPOSITORY / "phase3_embeddings" / "benchmark_training.py"
+    done = run(tmp_path, "--dataset", mine, "--num-merges", "200", "--rounds", "2", "--epochs", "1", script=script)
+    assert done.returncode == 0, done.stderr
+    (saved,) = tmp_path.rglob("benchmark_training.json")
+    assert [run["name"] for run in json.loads(saved.read_text())["runs"]] == ["tokembed", "gensim"] * 2
+
+
+def test_a_corpus_is_encoded_in_parts_as_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = load_corpus("pydocs").text[:50_000]
+    (tmp_path / "mine.txt").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(corpus_module, "EAGER_BYTES", 1000)
+    monkeypatch.setattr(artifacts, "PART_CHARACTERS", 700)
+    corpus = load_corpus(tmp_path / "mine.txt")
+    tokenizer, path, _ = artifacts.tokenizer_for(corpus, 300)
+    ids, ids_path, was_kept = artifacts.token_ids_for(corpus, tokenizer, path)
+    assert "text" not in corpus.__dict__, "the whole text was read"
+    assert not was_kept
+    assert ids.tolist() == tokenizer.encode(text)
+    assert np.load(ids_path).tolist() == ids.tolist()
+    assert tokenizer.merges == train_bpe(text, 300).merges
+    assert artifacts.token_ids_for(corpus, tokenizer, path)[2]

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import paths
+from tokembed import paths, sampling
 from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
 from tokembed.corpus import Corpus, CorpusError, load_corpus
@@ -30,6 +30,7 @@ from tokembed.tokenizer import BPETokenizerLoader
 from tokembed.training import TrainingResult
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
+PART_CHARACTERS = 16 << 20  # what is encoded at a time
 LARGE_CORPUS_CHARACTERS = 2_000_000
 
 
@@ -56,12 +57,7 @@ def artifact_name(corpus: Corpus) -> str:
 
 def default_num_merges(corpus: Corpus) -> int:
     """Return the merges learned unless told otherwise: more text can use more of them."""
-    return LARGE_CORPUS_MERGES if len(corpus.text) > LARGE_CORPUS_CHARACTERS else SMALL_CORPUS_MERGES
-
-
-def text_fingerprint(corpus: Corpus) -> str:
-    """Return a hash of the corpus' text."""
-    return hashlib.sha256(corpus.text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return LARGE_CORPUS_MERGES if corpus.num_characters > LARGE_CORPUS_CHARACTERS else SMALL_CORPUS_MERGES
 
 
 def tokenizer_for(
@@ -70,7 +66,7 @@ def tokenizer_for(
     """Return the corpus' tokenizer, its file, and whether it was there already."""
     path = paths.processed_dir() / f"{artifact_name(corpus)}_bpe_{num_merges}.json"
     source = {
-        "corpus": text_fingerprint(corpus),
+        "corpus": corpus.fingerprint,
         "num_merges": num_merges,
         "min_frequency": min_frequency,
         "lowercase": lowercase,
@@ -83,7 +79,9 @@ def tokenizer_for(
                 return BPETokenizerLoader(model), path, True
         except ModelFileError as error:
             print(f"the kept tokenizer is damaged and made anew: {error}", file=sys.stderr)
-    model = train_bpe(corpus.text, num_merges, lowercase=lowercase, min_frequency=min_frequency, progress=progress)
+    model = train_bpe(
+        corpus.chunks(PART_CHARACTERS), num_merges, lowercase=lowercase, min_frequency=min_frequency, progress=progress
+    )
     model = replace(model, source=source)
     model.save(path)
     return BPETokenizerLoader(model), path, False
@@ -94,19 +92,36 @@ def token_ids_for(
 ) -> tuple[npt.NDArray[np.int32], Path, bool]:
     """Return the corpus' token ids, memory-mapped, their file, and whether it was there already.
 
-    The file is an ordinary `.npy`, which `np.load` reads, with the fingerprint as a JSON line behind the array.
+    The corpus is encoded part by part, so that it may be larger than memory. The file is an ordinary `.npy`, which `np.load`
+    reads, with the fingerprint as a JSON line behind the array.
     """
     path = tokenizer_path.with_suffix(".ids.npy")
-    mark = json.dumps({"corpus": text_fingerprint(corpus), "tokenizer": tokenizer.fingerprint}).encode() + b"\n"
+    mark = json.dumps({"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}).encode() + b"\n"
     if path.is_file():
         ids = _read_marked(path, mark)
         if ids is not None and (ids.size == 0 or 0 <= ids.min() <= ids.max() < tokenizer.vocab_size):
             return ids, path, True
-    ids = tokenizer.encode_array(corpus.text)
     with paths.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, ids)
+        _write_array(file, (tokenizer.encode_array(part) for part in corpus.chunks(PART_CHARACTERS)))
         file.write(mark)
+    ids = _read_marked(path, mark)
+    assert ids is not None
     return ids, path, False
+
+
+def _write_array(file: BinaryIO, parts: Iterable[npt.NDArray[np.int32]]) -> None:
+    """Write one `.npy` array, its parts one after the other; its length stands in the header when all have come."""
+    header = {"descr": "<i4", "fortran_order": False, "shape": (2**62,)}  # room for any length
+    np.lib.format.write_array_header_1_0(file, header)
+    start, length = file.tell(), 0
+    for part in parts:
+        file.write(np.ascontiguousarray(part, dtype="<i4").data)
+        length += part.size
+    file.seek(0)
+    np.lib.format.write_array_header_1_0(file, {**header, "shape": (length,)})
+    # The shorter length is padded to the same 64-byte boundary.
+    assert file.tell() == start, "the header's length changed"
+    file.seek(0, os.SEEK_END)
 
 
 def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -157,7 +172,10 @@ class Checkpointer:
 
 def tokens_sha256(token_ids: npt.NDArray[np.int32]) -> str:
     """Return a hash of a stream of ids."""
-    return hashlib.sha256(np.ascontiguousarray(token_ids).data).hexdigest()
+    digest = hashlib.sha256()
+    for part in sampling.parts(token_ids):
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]) -> TrainingResult:

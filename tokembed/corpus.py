@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import gzip
+import hashlib
 import os
 import re
 import socket
@@ -65,6 +66,24 @@ class Corpus:
     @cached_property
     def text(self) -> str:
         return "".join(self._read())
+
+    @cached_property
+    def _digest(self) -> tuple[str, int]:
+        digest, num_characters = hashlib.sha256(), 0
+        for part in self.chunks():
+            digest.update(part.encode("utf-8", "surrogatepass"))
+            num_characters += len(part)
+        return digest.hexdigest()[:32], num_characters
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the text, computed in one pass over its parts."""
+        return self._digest[0]
+
+    @property
+    def num_characters(self) -> int:
+        """The text's length, counted in the same pass."""
+        return self._digest[1]
 
     def chunks(self, size: int = READ_BYTES) -> Iterator[str]:
         """Yield the text in parts of about `size` characters, cut at white space, so that no piece is cut.

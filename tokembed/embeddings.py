@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tokembed import paths
 from tokembed.bpe import BPEModel
 from tokembed.pretokenizer import END_OF_WORD
+from tokembed.sampling import parts
 from tokembed.tokenizer import BPETokenizerLoader
 
 if TYPE_CHECKING:
@@ -259,9 +260,14 @@ class Embeddings:
 def count_whole_words(token_ids: npt.NDArray[np.integer[Any]], id_to_token: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return how often each id is a whole word in a stream, shape (V,): it ends a word, and so did the one before it."""
     ends = np.array([token.endswith(END_OF_WORD) for token in id_to_token], dtype=bool)
-    ends_here = ends[token_ids]
-    alone = ends_here & np.concatenate([[True], ends_here[:-1]])
-    return np.bincount(token_ids[alone], minlength=len(id_to_token)).astype(np.int64, copy=False)
+    counts = np.zeros(len(id_to_token), dtype=np.int64)
+    has_ended = True
+    for part in parts(token_ids):
+        ends_here = ends[part]
+        alone = ends_here & np.concatenate([[has_ended], ends_here[:-1]])
+        counts += np.bincount(part[alone], minlength=len(id_to_token))
+        has_ended = bool(ends_here[-1])
+    return counts
 
 
 def file_metadata(tokens: Sequence[str], tokenizer: BPETokenizerLoader | None) -> dict[str, str]:

@@ -5,6 +5,7 @@ V is the vocabulary's size throughout.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,16 @@ import numpy.typing as npt
 
 def count_tokens(token_ids: npt.NDArray[np.integer[Any]], vocab_size: int, min_count: int = 1) -> npt.NDArray[np.int64]:
     """Return how often each id occurs, shape (V,); ids below `min_count` count as 0, since training drops them."""
-    counts = np.bincount(token_ids, minlength=vocab_size).astype(np.int64, copy=False)
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    for part in parts(token_ids):
+        counts += np.bincount(part, minlength=vocab_size)
     return np.where(counts >= min_count, counts, 0)
+
+
+def parts(token_ids: npt.NDArray[np.integer[Any]], size: int = 1 << 22) -> Iterator[npt.NDArray[np.integer[Any]]]:
+    """Yield a stream in parts of `size` ids: a memory-mapped one may be larger than memory."""
+    for start in range(0, len(token_ids), size):
+        yield token_ids[start : start + size]
 
 
 def noise_distribution(counts: npt.NDArray[np.int64], exponent: float = 0.75) -> npt.NDArray[np.float64]:

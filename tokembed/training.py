@@ -144,8 +144,9 @@ def train_skipgram(
     counts = sampling.count_tokens(ids, vocab_size, config.min_count)
     num_trained = int(np.count_nonzero(counts))
     if num_trained < 2:
+        num_different = int(np.count_nonzero(sampling.count_tokens(ids, vocab_size)))
         raise ValueError(
-            f"nothing to learn: {num_trained} of {len(np.unique(ids))} different tokens occur {config.min_count} times or more "
+            f"nothing to learn: {num_trained} of {num_different} different tokens occur {config.min_count} times or more "
             f"among {ids.size:,}; give more text or a lower min_count"
         )
     engine, description = _make_engine(ids, counts, config)
@@ -219,7 +220,8 @@ def checked_ids(token_ids: npt.ArrayLike, vocab_size: int) -> npt.NDArray[np.int
         raise ValueError(f"token_ids must be one row of integers, not {ids.dtype} of shape {ids.shape}")
     if ids.size == 0:
         raise ValueError("token_ids is empty: there is nothing to train on")
-    low, high = int(ids.min()), int(ids.max())
+    low = min(int(part.min()) for part in sampling.parts(ids))
+    high = max(int(part.max()) for part in sampling.parts(ids))
     if low < 0 or high >= vocab_size:
         raise ValueError(f"token_ids holds {low if low < 0 else high}, outside the vocabulary of {vocab_size} tokens")
     return ids if ids.dtype == np.int32 else ids.astype(np.int32)
