@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
 
 import numpy as np
 import pytest
@@ -132,6 +134,25 @@ def test_text_that_outgrows_the_expected_output_is_encoded_whole() -> None:
         ids = tokenizer.encode_array(text)
         assert len(ids) > len(text)
         assert tokenizer.decode(ids) == " ".join(pieces(text))
+
+
+def _encode_array(given: tuple[BPETokenizerLoader, str]) -> list[int]:
+    return given[0].encode_array(given[1], num_threads=2).tolist()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_it_works_in_other_processes_and_in_many_threads_at_once(
+    tokenizer: BPETokenizerLoader, pydocs: str, method: str
+) -> None:
+    if method not in get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    given = (tokenizer, pydocs[:200_000])
+    expected = tokenizer.encode(given[1])
+    assert _encode_array(given) == expected  # on threads, before the fork
+    with get_context(method).Pool(1) as pool:
+        assert pool.apply_async(_encode_array, (given,)).get(timeout=120) == expected
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(_encode_array, [given] * 12)) == [expected] * 12
 
 
 @pytest.mark.parametrize("dataset", ["pg84.txt", "wikitext2/test.txt"])

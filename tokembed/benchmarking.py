@@ -14,6 +14,7 @@ import json
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -271,6 +272,51 @@ def compare_learners(text: str, num_merges: int, rounds: int) -> list[Timing]:
     for learn in learners.values():  # compilation is not timed
         learn(lowered)
     return time_alternating(learners, {name: lambda _: _fresh(lowered) for name in learners}, rounds)
+
+
+def measure_plain_encoder(model: BPEModel, text: str, num_sentences: int = 10_000, length: int = 60) -> dict[str, float]:
+    """Return what `encode` costs on short texts whose words are cached, how often its cache hits, and what starting costs.
+
+    Sentences are `length` characters from places spread over the text; hit rates are those of a first and a second pass over
+    all of it.
+    """
+    tokenizer = BPETokenizerLoader(model)
+    rates = []
+    for _ in range(2):
+        before = tokenizer.tokenize_word.cache_info()
+        tokenizer.encode(text)
+        after = tokenizer.tokenize_word.cache_info()
+        hits, misses = after.hits - before.hits, after.misses - before.misses
+        rates.append(hits / max(hits + misses, 1))
+    step = max((len(text) - length) // num_sentences, 1)
+    starts = range(0, max(len(text) - length, 1), step)[:num_sentences]
+    sentences = [text[start : start + length] for start in starts]
+    for sentence in sentences:  # words that the cut makes are new
+        tokenizer.encode(sentence)
+    start = time.perf_counter()
+    for sentence in sentences:
+        tokenizer.encode(sentence)
+    seconds = (time.perf_counter() - start) / len(sentences)
+    return {
+        "microseconds_a_sentence": seconds * 1e6,
+        "hit_rate_first_pass": rates[0],
+        "hit_rate_second_pass": rates[1],
+        **{f"seconds_to_first_ids_{method}": _seconds_to_first_ids(model, method) for method in ("encode", "encode_array")},
+    }
+
+
+def _seconds_to_first_ids(model: BPEModel, method: str) -> float:
+    """Time a new Python that loads the tokenizer and encodes a few words: the median of five."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        model.save(path)
+        code = f"from tokembed import BPETokenizerLoader; BPETokenizerLoader({str(path)!r}).{method}('the first ids')"
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
 def _fresh(text: str) -> str:
