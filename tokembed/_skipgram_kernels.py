@@ -137,7 +137,7 @@ def _dot_2x4(typing_context, inputs, i, outputs, j, scores):
         types_of = signature.args
         u, dim = _row_pointer(context, builder, types_of[0], arguments[0], arguments[1])
         v, _ = _row_pointer(context, builder, types_of[2], arguments[2], arguments[3])
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, [0.0] * _LANES)) for _ in range(8)]
+        sums = [cgutils.alloca_once(builder, _VECTOR) for _ in range(8)]
         for sum_ in sums:
             builder.store(ir.Constant(_VECTOR, [0.0] * _LANES), sum_)
         with cgutils.for_range(builder, builder.udiv(dim, ir.Constant(dim.type, _LANES))) as loop:

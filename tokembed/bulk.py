@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import _bpe_kernels as kernels
+from tokembed import _encoding_kernels as kernels
 from tokembed.compilation import say_when_compiling
 from tokembed.device import available_cores
 from tokembed.pretokenizer import NUM_CODE_POINTS, character_classes, surrogate_error
