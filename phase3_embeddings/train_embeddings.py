@@ -23,6 +23,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
     data.add_argument("--num-merges", type=cli.positive_int, help="default: 2000; 10000 for a text over 2 M characters")
+    data.add_argument(
+        "--vocabulary-threshold",
+        type=int,
+        default=0,
+        help="split tokens that occur less often into their parts (default: 0, none)",
+    )
     data.add_argument("--max-tokens", type=cli.positive_int, help="train on the first so many tokens only")
     data.add_argument("--output-dir", type=Path, help="default: models/checkpoints/01_tokenization")
     data.add_argument("--resume", action="store_true", help="go on from the checkpoint of an earlier run that was stopped")
@@ -57,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"vocabulary {tokenizer.vocab_size:,}",
         ("cached in " if was_kept else "saved as ") + paths.display_path(path),
     )
-    ids, path, was_kept = artifacts.token_ids_for(corpus, tokenizer, path)
+    ids, path, was_kept = artifacts.token_ids_for(corpus, tokenizer, path, args.vocabulary_threshold)
     cli.describe_row(
         "tokens",
         f"{ids.size:,}",

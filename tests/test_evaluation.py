@@ -8,7 +8,14 @@ from gensim.models import KeyedVectors
 from gensim.test.utils import datapath
 
 from tokembed import Embeddings
-from tokembed.evaluation import evaluate_word_pairs, read_word_pairs
+from tokembed.evaluation import (
+    evaluate_analogies,
+    evaluate_synonyms,
+    evaluate_word_pairs,
+    read_analogies,
+    read_synonyms,
+    read_word_pairs,
+)
 
 
 def test_word_pair_files_are_read_with_tabs_or_commas_heading_or_not(tmp_path: Path) -> None:
@@ -41,3 +48,72 @@ def test_the_correlation_is_gensims(tmp_path: Path) -> None:
     ours = evaluate_word_pairs(Embeddings([word + "</w>" for word in words], vectors), path)
     assert ours.num_covered / ours.num_pairs == pytest.approx(1 - percent_unknown / 100)
     assert ours.spearman == pytest.approx(spearman.statistic, abs=1e-6)
+
+
+WORDS = ("ice", "snow", "fire", "flame", "king", "queen", "man", "woman")
+VECTORS = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0.1, 0.9, 0], [1, 1, 1], [1, -1, 1], [0, 1.1, 0.2], [0, -1, 0.2]])
+
+
+def words_only() -> Embeddings:
+    return Embeddings([word + "</w>" for word in WORDS], VECTORS)
+
+
+def test_synonyms_are_scored_by_the_share_of_pairs_that_they_beat() -> None:
+    vectors = np.random.default_rng(3).normal(size=(len(WORDS), 3))
+    embeddings = Embeddings([word + "</w>" for word in WORDS], vectors)
+    score = evaluate_synonyms(embeddings, [("ice", "snow"), ("fire", "flame"), ("ice", "unheard")])
+    pairs = [(a, b) for place, a in enumerate(WORDS) for b in WORDS[place + 1 :]]
+    cosines = [embeddings.similarity(a, b) for a, b in pairs]
+    beaten = [
+        np.mean([(other < own) + (other == own) / 2 for other in cosines])
+        for own in (embeddings.similarity("ice", "snow"), embeddings.similarity("fire", "flame"))
+    ]
+    # Cosines of all pairs are computed in float32, a synonym's in float64: its tie with itself may fall either way.
+    assert score.auc == pytest.approx(np.mean(beaten), abs=0.51 / len(pairs))
+    assert (score.num_covered, score.num_pairs) == (2, 3)
+    assert score.random_cosine == pytest.approx(np.mean(cosines), abs=1e-6)
+    assert np.isnan(evaluate_synonyms(embeddings, [("un", "heard")]).auc)
+
+
+def test_the_two_lists_of_synonyms_share_no_pair_and_both_are_long_enough() -> None:
+    development, test = (read_synonyms(name) for name in ("development", "test"))
+    assert not {frozenset(pair) for pair in development} & {frozenset(pair) for pair in test}
+    assert min(len({frozenset(pair) for pair in pairs}) for pairs in (development, test)) >= 40
+
+
+@pytest.mark.parametrize("content", ["", "a\n", "a,b,c\n", "a,\n"])
+def test_a_file_without_synonyms_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"pairs\.txt"):
+        read_synonyms(path)
+
+
+def test_analogies_are_answered_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "questions.txt"
+    path.write_text(": royal\nman king woman queen\nMan Woman king queen\n: other\nice snow fire flame\nice snow un heard\n")
+    score = evaluate_analogies(words_only(), path)
+    assert score.sections == {"royal": (2, 2), "other": (1, 1)}
+    assert (score.accuracy, score.num_covered, score.num_questions) == (1.0, 3, 4)
+    path.write_text("one two three\n")
+    with pytest.raises(ValueError, match="line 1"):
+        evaluate_analogies(words_only(), path)
+
+
+def test_analogies_are_answered_as_gensim_answers_them(tmp_path: Path) -> None:
+    questions = read_analogies(datapath("questions-words.txt"))["capital-common-countries"]
+    path = tmp_path / "lowered.txt"
+    path.write_text(": capitals\n" + "\n".join(" ".join(four).lower() for four in questions) + "\n")
+    words = sorted({word.lower() for four in questions for word in four})
+    random = np.random.default_rng(1)
+    vectors = random.normal(size=(len(words), 10)).astype(np.float32)
+    # Give capitals and countries something in common, so that some answers are right.
+    shift = random.normal(size=10)
+    for country, capital in sorted({(b.lower(), a.lower()) for a, b, *_ in questions}):
+        vectors[words.index(country)] = vectors[words.index(capital)] + shift + 0.5 * random.normal(size=10)
+    theirs = KeyedVectors(10)
+    theirs.add_vectors(words, vectors)
+    accuracy, _ = theirs.evaluate_word_analogies(str(path))
+    ours = evaluate_analogies(Embeddings([word + "</w>" for word in words], vectors), path)
+    assert ours.num_covered == len(questions)
+    assert 0 < ours.accuracy == pytest.approx(accuracy)

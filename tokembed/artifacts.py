@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +24,8 @@ from tokembed import paths, sampling
 from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
 from tokembed.corpus import Corpus, CorpusError, load_corpus
-from tokembed.embeddings import VectorsFileError, count_whole_words, file_metadata, read_tensors
+from tokembed.embeddings import Embeddings, VectorsFileError, count_whole_words, file_metadata, read_tensors
+from tokembed.rare_tokens import RareTokenSplitter
 from tokembed.settings import TrainingConfig
 from tokembed.tokenizer import BPETokenizerLoader
 from tokembed.training import TrainingResult
@@ -88,25 +89,50 @@ def tokenizer_for(
 
 
 def token_ids_for(
-    corpus: Corpus, tokenizer: BPETokenizerLoader, tokenizer_path: Path
+    corpus: Corpus, tokenizer: BPETokenizerLoader, tokenizer_path: Path, vocabulary_threshold: int = 0
 ) -> tuple[npt.NDArray[np.int32], Path, bool]:
     """Return the corpus' token ids, memory-mapped, their file, and whether it was there already.
 
-    The corpus is encoded part by part, so that it may be larger than memory. The file is an ordinary `.npy`, which `np.load`
-    reads, with the fingerprint as a JSON line behind the array.
+    The corpus is encoded part by part, so that it may be larger than memory. With a `vocabulary_threshold`, tokens that occur
+    less often are split (see `rare_tokens`). The file is an ordinary `.npy`, which `np.load` reads, with the fingerprint as a
+    JSON line behind the array.
     """
+    source: dict[str, object] = {"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}
     path = tokenizer_path.with_suffix(".ids.npy")
-    mark = json.dumps({"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}).encode() + b"\n"
+
+    def parts() -> Iterator[npt.NDArray[np.int32]]:
+        return (tokenizer.encode_array(part) for part in corpus.chunks(PART_CHARACTERS))
+
+    whole, was_kept = _kept_ids(path, source, parts, tokenizer.vocab_size)
+    if not vocabulary_threshold:
+        return whole, path, was_kept
+    path = tokenizer_path.with_suffix(f".threshold_{vocabulary_threshold}.ids.npy")
+    source["vocabulary_threshold"] = vocabulary_threshold
+
+    def split_parts() -> Iterator[npt.NDArray[np.int32]]:
+        counts = sampling.count_tokens(whole, tokenizer.vocab_size)
+        splitter = RareTokenSplitter(tokenizer, counts, vocabulary_threshold)
+        return (splitter.split(part) for part in sampling.parts(whole, 1 << 20))
+
+    ids, was_kept = _kept_ids(path, source, split_parts, tokenizer.vocab_size)
+    return ids, path, was_kept
+
+
+def _kept_ids(
+    path: Path, source: dict[str, object], make_parts: Callable[[], Iterable[npt.NDArray[np.int32]]], vocab_size: int
+) -> tuple[npt.NDArray[np.int32], bool]:
+    """Map the ids of a file that was made from `source`, or make it; tell whether it was there already."""
+    mark = json.dumps(source).encode() + b"\n"
     if path.is_file():
         ids = _read_marked(path, mark)
-        if ids is not None and (ids.size == 0 or 0 <= ids.min() <= ids.max() < tokenizer.vocab_size):
-            return ids, path, True
+        if ids is not None and (ids.size == 0 or 0 <= ids.min() <= ids.max() < vocab_size):
+            return ids, True
     with paths.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        _write_array(file, (tokenizer.encode_array(part) for part in corpus.chunks(PART_CHARACTERS)))
+        _write_array(file, make_parts())
         file.write(mark)
     ids = _read_marked(path, mark)
     assert ids is not None
-    return ids, path, False
+    return ids, False
 
 
 def _write_array(file: BinaryIO, parts: Iterable[npt.NDArray[np.int32]]) -> None:
@@ -214,6 +240,26 @@ def load_checkpoint(path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.ND
     if any(table.shape != shape or table.dtype != np.float32 or not np.isfinite(table).all() for table in tables):
         raise VectorsFileError(f"{name} is damaged: its tables are not {shape[0]} finite vectors of {shape[1]} numbers")
     return result
+
+
+def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> tuple[Path, Embeddings]:
+    """Return the file and the vectors that training left for a corpus, or those of a file.
+
+    Raises
+    ------
+    VectorsFileError
+        There is no such file (the message says which command makes it), or a damaged one.
+    """
+    flag = f" --dataset {dataset}" if dataset else ""
+    name = DEFAULT_DATASET if dataset is None else Path(dataset).name.removesuffix(".gz").removesuffix(".txt")
+    path = checkpoint or paths.checkpoints_dir() / f"{name}.safetensors"
+    if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back
+        fallback = path.with_name(f"{FALLBACK_DATASET}.safetensors")
+        path = fallback if fallback.is_file() else path
+    if not path.is_file():
+        command = f"uv run python phase3_embeddings/train_embeddings.py{flag}"
+        raise VectorsFileError(f"there are no trained vectors in {paths.display_path(path)}: {command} makes them")
+    return path, Embeddings.load(path)
 
 
 def _read_marked(path: Path, mark: bytes) -> npt.NDArray[np.int32] | None:

@@ -56,6 +56,12 @@ def add_corpus_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
 
 
+def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of every script that looks at trained vectors."""
+    parser.add_argument("--dataset", help="look at the vectors trained on this corpus (default: frankenstein)")
+    parser.add_argument("--checkpoint", type=Path, help="or at those in this file")
+
+
 def add_plots_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag that says where figures go."""
     parser.add_argument("--output-dir", type=Path, help="default: visualizations/plots/01_tokenization")

@@ -93,7 +93,7 @@ class Embeddings:
     def from_training(
         cls, result: TrainingResult, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.integer[Any]] | None = None
     ) -> Embeddings:
-        """Return the target vectors of the tokens that were trained; those never trained have nothing to say.
+        """Return `result.vectors` of the tokens that were trained; those never trained have nothing to say.
 
         With the `token_ids` that were trained on, words are told from fragments (see `is_word`).
         """
@@ -102,7 +102,7 @@ class Embeddings:
         (trained,) = np.nonzero(result.counts)
         tokens = [tokenizer.id_to_token[index] for index in trained]
         word_counts = None if token_ids is None else count_whole_words(token_ids, tokenizer.id_to_token)[trained]
-        return cls(tokens, result.target_vectors[trained], tokenizer, result.counts[trained], word_counts)
+        return cls(tokens, result.vectors[trained], tokenizer, result.counts[trained], word_counts)
 
     def _checked_counts(self, counts: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
         if counts is None:
@@ -134,13 +134,24 @@ class Embeddings:
                 return [self.token_to_index[token]]
         if self.tokenizer is None:
             return []
-        found = (self.token_to_index.get(token) for token in self.tokenizer.tokenize(word))
-        return [row for row in found if row is not None]
+        return [row for token in self.tokenizer.tokenize(word) for row in self._rows_of_token(token)]
+
+    def _rows_of_token(self, token: str) -> list[int]:
+        """Return the row of a token or, if it was never trained, those of the tokens that it was merged from."""
+        assert self.tokenizer is not None
+        pending, rows = [token], []
+        while pending:
+            token = pending.pop()
+            if token in self.token_to_index:
+                rows.append(self.token_to_index[token])
+            else:
+                pending.extend(reversed(self.tokenizer.parts.get(token, ())))
+        return rows
 
     def vector(self, word: str) -> npt.NDArray[np.float32]:
         """Return a word's vector, shape (D,): its token's, or the mean of its tokens' vectors.
 
-        Tokens that were never trained are left out of the mean.
+        A token that was never trained is split into those that it was merged from; a character never trained is left out.
 
         Raises
         ------
@@ -248,7 +259,8 @@ class Embeddings:
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise ValueError("it holds no list of tokens")
         if "target_vectors" in tensors:  # a checkpoint: every token's row, trained or not
-            tensors, tokens = trained_only(tensors, tokens)
+            config = json.loads(metadata.get("training", "{}")).get("config", {})
+            tensors, tokens = trained_only(tensors, tokens, add_context_vectors=config.get("add_context_vectors") is True)
         if "vectors" not in tensors:
             raise ValueError("it holds no vectors")
         vectors = tensors["vectors"]
@@ -278,15 +290,19 @@ def file_metadata(tokens: Sequence[str], tokenizer: BPETokenizerLoader | None) -
     return metadata
 
 
-def trained_only(tensors: dict[str, npt.NDArray[Any]], tokens: list[str]) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+def trained_only(
+    tensors: dict[str, npt.NDArray[Any]], tokens: list[str], *, add_context_vectors: bool
+) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
     """Return what `Embeddings.save` would write of a checkpoint's arrays and tokens: the rows that were trained."""
-    names = ("target_vectors", "counts", "word_counts")
+    names = ("target_vectors", "counts", "word_counts", "context_vectors")
     missing = [name for name in names if name not in tensors or len(tensors[name]) != len(tokens)]
     if missing:
         raise ValueError(f"it has {len(tokens)} tokens, but no such number of {', '.join(missing)}")
     (trained,) = np.nonzero(tensors["counts"])
-    targets, counts, word_counts = (tensors[name][trained] for name in names)
-    return {"vectors": targets, "counts": counts, "word_counts": word_counts}, [tokens[row] for row in trained]
+    vectors, counts, word_counts, contexts = (tensors[name][trained] for name in names)
+    if add_context_vectors:
+        vectors = vectors + contexts
+    return {"vectors": vectors, "counts": counts, "word_counts": word_counts}, [tokens[row] for row in trained]
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:

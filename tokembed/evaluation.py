@@ -1,4 +1,8 @@
-"""Measure vectors against human judgement."""
+"""Measure vectors against human judgement: judged word pairs, synonyms, analogies.
+
+A word of several tokens is the mean of its tokens' vectors wherever a word is looked up; each score says how many of its
+questions have vectors at all.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.embeddings import Embeddings
+from tokembed.pretokenizer import END_OF_WORD
+
+WORD_LISTS = Path(__file__).parent / "word_lists"
+FREQUENT_WORDS = 1000  # synonyms are compared with all pairs of so many frequent words
+
+
+def _rows(path: str | os.PathLike[str]) -> list[tuple[int, str, list[str]]]:
+    """Return (line number, line, fields) of a tab- or comma-separated file without its comments and empty lines."""
+    lines = enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1)
+    return [
+        (number, line, [part.strip() for part in line.split("\t" if "\t" in line else ",")])
+        for number, line in lines
+        if line.strip() and not line.startswith("#")
+    ]
+
+
+# ---------------------------------------------------------------- judged word pairs
 
 
 @dataclass(frozen=True)
@@ -38,10 +59,7 @@ def read_word_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]
         A line that is none of these; the message names it.
     """
     pairs: list[tuple[str, str, float]] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        parts = [part.strip() for part in line.split("\t" if "\t" in line else ",")]
+    for number, line, parts in _rows(path):
         try:
             first, second, score = parts[0], parts[1], float(parts[2])
         except (IndexError, ValueError):
@@ -56,8 +74,6 @@ def read_word_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]
 
 def evaluate_word_pairs(embeddings: Embeddings, path: str | os.PathLike[str]) -> WordPairScore:
     """Correlate cosines with a file of judged pairs, such as WordSim-353 or SimLex-999.
-
-    A word of several tokens is the mean of its tokens' vectors; with a tokenizer nearly every pair is covered.
 
     References
     ----------
@@ -78,3 +94,155 @@ def spearman(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) ->
     from scipy.stats import spearmanr
 
     return float(spearmanr(first, second).statistic)
+
+
+# ---------------------------------------------------------------- synonyms
+
+
+@dataclass(frozen=True)
+class SynonymScore:
+    """How far synonyms stand out among all pairs of frequent words.
+
+    Attributes
+    ----------
+    auc : float
+        The share of all pairs of frequent words that a synonym pair beats in cosine, on average: 0.5 is chance, 1 perfect.
+    synonym_cosine, random_cosine : float
+        Means over the synonyms, and over all pairs of frequent words.
+    num_covered, num_pairs : int
+        Synonym pairs both of whose words have a vector, and pairs in the list.
+    """
+
+    auc: float
+    synonym_cosine: float
+    random_cosine: float
+    num_covered: int
+    num_pairs: int
+
+
+def read_synonyms(name: str | os.PathLike[str] = "test") -> list[tuple[str, str]]:
+    """Read pairs of synonyms: the list "development" (to choose settings on), "test" (to quote), or a file of two columns."""
+    path = WORD_LISTS / f"synonyms_{name}.tsv" if name in ("development", "test") else Path(name)
+    pairs = []
+    for number, line, parts in _rows(path):
+        if len(parts) != 2 or not all(parts):
+            raise ValueError(f"{path}, line {number}: {line!r:.60} is not word, word")
+        pairs.append((parts[0], parts[1]))
+    if not pairs:
+        raise ValueError(f"{path} holds no pairs")
+    return pairs
+
+
+def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -> SynonymScore:
+    """Compare the cosines of synonyms with those of all pairs among the 1,000 most frequent whole words.
+
+    Notes
+    -----
+    The AUC is that of a classifier which calls a pair synonyms by its cosine (Mann and Whitney's U, ties counted half), exact:
+    nothing is sampled. Tokens have to come with counts; without any, the first 1,000 words are taken.
+    """
+    frequent = frequent_words(embeddings, FREQUENT_WORDS)
+    unit = _unit_rows(embeddings.vectors[frequent])
+    others = np.sort((unit @ unit.T)[np.triu_indices(len(frequent), k=1)])
+    covered = [pair for pair in synonyms if pair[0] in embeddings and pair[1] in embeddings]
+    if not covered or not others.size:
+        nan = float("nan")
+        return SynonymScore(nan, nan, nan, len(covered), len(synonyms))
+    cosines = np.array([embeddings.similarity(first, second) for first, second in covered])
+    ranks = (np.searchsorted(others, cosines, "left") + np.searchsorted(others, cosines, "right")) / 2
+    auc = float(ranks.mean()) / others.size
+    return SynonymScore(auc, float(cosines.mean()), float(others.mean()), len(covered), len(synonyms))
+
+
+def frequent_words(embeddings: Embeddings, num_words: int) -> npt.NDArray[np.intp]:
+    """Return the rows of the most frequent whole words, the most frequent first."""
+    (words,) = np.nonzero(embeddings.is_word)
+    if embeddings.counts is not None:
+        words = words[np.argsort(-embeddings.counts[words], kind="stable")]
+    return words[:num_words]
+
+
+# ---------------------------------------------------------------- analogies
+
+
+@dataclass(frozen=True)
+class AnalogyScore:
+    """How many questions "a is to b as c is to ?" the vectors answer.
+
+    Attributes
+    ----------
+    accuracy : float
+        Share of the covered questions whose first answer is right; NaN when none is covered.
+    num_covered, num_questions : int
+        Questions all of whose words are whole-word tokens, and questions in the file.
+    sections : dict
+        Heading to (right answers, covered questions).
+    """
+
+    accuracy: float
+    num_covered: int
+    num_questions: int
+    sections: dict[str, tuple[int, int]]
+
+
+def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[tuple[str, str, str, str]]]:
+    """Read questions of four words a line, under headings ": name", as in word2vec's questions-words.txt."""
+    sections: dict[str, list[tuple[str, str, str, str]]] = {}
+    heading = "questions"
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        if line.startswith(":"):
+            heading = line[1:].strip()
+        elif line.strip() and not line.startswith("#"):
+            words = line.split()
+            if len(words) != 4:
+                raise ValueError(f"{path}, line {number}: {line!r:.60} is not four words")
+            sections.setdefault(heading, []).append((words[0], words[1], words[2], words[3]))
+    if not sections:
+        raise ValueError(f"{path} holds no questions")
+    return sections
+
+
+def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num_words: int = 30_000) -> AnalogyScore:
+    """Answer each question a : b = c : ? with the word nearest to b - a + c (3CosAdd), a, b and c excluded.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+    path : path
+        See `read_analogies`. Words are lowered if the tokenizer lowers.
+    num_words : int
+        Answers come from so many of the most frequent whole words; a question with another word is not covered.
+
+    References
+    ----------
+    Levy, Goldberg (2014), Linguistic Regularities in Sparse and Explicit Word Representations, equation 3.
+    """
+    rows = frequent_words(embeddings, num_words)
+    unit = _unit_rows(embeddings.vectors[rows])  # (n, D)
+    place = {embeddings.tokens[row].removesuffix(END_OF_WORD): index for index, row in enumerate(rows)}
+    is_lowered = embeddings.tokenizer is None or embeddings.tokenizer.model.lowercase
+    sections: dict[str, tuple[int, int]] = {}
+    num_questions = 0
+    for heading, questions in read_analogies(path).items():
+        num_questions += len(questions)
+        words = [[word.lower() if is_lowered else word for word in question] for question in questions]
+        asked = np.array(
+            [[place[word] for word in four] for four in words if all(word in place for word in four)], dtype=np.intp
+        )
+        num_right = 0
+        for batch in np.array_split(asked.reshape(-1, 4), len(asked) // 512 + 1):
+            a, b, c, expected = batch.T
+            scores = (unit[b] - unit[a] + unit[c]) @ unit.T  # (questions, n)
+            scores[np.arange(len(batch))[:, None], batch[:, :3]] = -np.inf
+            num_right += int((scores.argmax(axis=1) == expected).sum()) if len(batch) else 0
+        sections[heading] = num_right, len(asked)
+    num_covered = sum(covered for _, covered in sections.values())
+    num_right = sum(right for right, _ in sections.values())
+    return AnalogyScore(num_right / num_covered if num_covered else float("nan"), num_covered, num_questions, sections)
+
+
+def _unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the rows scaled to length 1, those of zeros left as they are."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: npt.NDArray[np.float32] = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit

@@ -41,6 +41,7 @@ class TrainingConfig:
     min_count: int = _setting(5, "drop tokens that occur less often")
     subsample: float = _setting(1e-3, "thin out tokens more frequent than about this share; 0: none")
     ns_exponent: float = _setting(0.75, "negatives are drawn by count to this power")
+    add_context_vectors: bool = _setting(False, "a token's vector is the sum of both of its vectors, as target and as context")
     early_stopping: int = _setting(0, "stop when the loss has not fallen for so many epochs; 0: never")
     seed: int = _setting(1, "of all that is drawn")
     workers: int = _setting(0, "threads of the hogwild engine; 0: one a core")
@@ -59,6 +60,8 @@ class TrainingConfig:
             elif setting.type == "float":
                 is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
                 require(setting.name, is_number and math.isfinite(value), "a finite number")
+            elif setting.type == "bool":
+                require(setting.name, isinstance(value, bool), "True or False")
         for name in ("embedding_dim", "window_size", "num_negative_samples", "batch_size", "epochs", "min_count"):
             require(name, getattr(self, name) >= 1, "at least 1")
         require("learning_rate", self.learning_rate > 0, "above 0")
@@ -78,11 +81,16 @@ class TrainingConfig:
 
 def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add a kebab-case flag for each setting; `config_from_flags` reads them back."""
-    kinds = {"int": int, "float": float, "str": str}
+    kinds: dict[str, dict[str, Any]] = {
+        "int": {"type": int},
+        "float": {"type": float},
+        "str": {"type": str},
+        "bool": {"action": argparse.BooleanOptionalAction},
+    }
     for setting in fields(TrainingConfig):
         flag = "--" + setting.name.replace("_", "-")
         help_text = f"{setting.metadata['help']} (default: {setting.default})"
-        parser.add_argument(flag, type=kinds[str(setting.type)], default=setting.default, help=help_text)
+        parser.add_argument(flag, default=setting.default, help=help_text, **kinds[str(setting.type)])
 
 
 def config_from_flags(args: argparse.Namespace) -> TrainingConfig:

@@ -76,6 +76,11 @@ class BPETokenizerLoader:
         """The number of ids: alphabet, merges, and byte tokens (or `<unk>`)."""
         return len(self.id_to_token)
 
+    @cached_property
+    def parts(self) -> dict[str, tuple[str, str]]:
+        """The pair of tokens that each merged token was made from."""
+        return {left + right: (left, right) for left, right in self.merges}
+
     @property
     def fingerprint(self) -> str:
         """A hash of all that decides which ids a text gets."""

@@ -64,6 +64,11 @@ class TrainingResult:
     engine: str
 
     @property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """The tokens' vectors, (V, D): those as targets or, with `config.add_context_vectors`, the sums of both."""
+        return self.target_vectors + self.context_vectors if self.config.add_context_vectors else self.target_vectors
+
+    @property
     def tokens_per_second(self) -> float:
         """Tokens of the stream (before any is dropped) trained on a second, over all epochs."""
         return self.num_tokens * len(self.seconds) / sum(self.seconds)
@@ -203,11 +208,11 @@ def has_stopped_early(losses: list[float], patience: int) -> bool:
 def check_resumable(earlier: TrainingResult, config: TrainingConfig, counts: npt.NDArray[np.int64]) -> None:
     """Raise `ValueError` naming the first thing in which a run differs from the one to go on from.
 
-    Threads and device may change: they change no meaning.
+    Threads and device may change: they change no meaning. Nor does what is made of the vectors in the end.
     """
     for setting in fields(config):
         before, now = getattr(earlier.config, setting.name), getattr(config, setting.name)
-        if before != now and setting.name not in ("workers", "device"):
+        if before != now and setting.name not in ("workers", "device", "add_context_vectors"):
             raise ValueError(f"cannot resume: {setting.name} was {before!r} and is {now!r} now")
     if not np.array_equal(earlier.counts, counts):
         raise ValueError("cannot resume: the tokens are not those that the earlier run was trained on")
