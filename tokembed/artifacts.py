@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from tokembed import paths, sampling
 from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
-from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
+from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpus import Corpus, CorpusError, load_corpus
 from tokembed.embeddings import Embeddings, VectorsFileError, count_whole_words, file_metadata, read_tensors
 from tokembed.rare_tokens import RareTokenSplitter
@@ -86,6 +86,35 @@ def tokenizer_for(
     model = replace(model, source=source)
     model.save(path)
     return BPETokenizerLoader(model), path, False
+
+
+def prepare_tokens(
+    corpus: Corpus, num_merges: int | None, vocabulary_threshold: int = 0
+) -> tuple[BPETokenizerLoader, npt.NDArray[np.int32]]:
+    """Return a corpus' tokenizer and token ids, kept or made, and print a line about each."""
+    if vocabulary_threshold < 0:
+        raise ValueError(f"--vocabulary-threshold must be 0 (none) or more, not {vocabulary_threshold}")
+    source = paths.display_path(corpus.path or "built in")
+    describe_row("corpus", corpus.name, f"{corpus.num_characters:,} characters", source)
+    num_merges = num_merges or default_num_merges(corpus)
+    tokenizer, path, was_kept = tokenizer_for(corpus, num_merges, progress=True)
+    model = tokenizer.model
+    is_short = len(model.merges) < num_merges
+    describe_row(
+        "tokenizer",
+        f"{len(model.merges):,} merges" + (f" (of {num_merges:,}: no other pair occurs twice)" if is_short else ""),
+        f"vocabulary {tokenizer.vocab_size:,}",
+        ("cached in " if was_kept else "saved as ") + paths.display_path(path),
+    )
+    ids, path, was_kept = token_ids_for(corpus, tokenizer, path, vocabulary_threshold)
+    describe_row(
+        "tokens",
+        f"{ids.size:,}",
+        f"{ids.size / max(model.num_words, 1):.2f} a word",
+        f"none merged that occurs less than {vocabulary_threshold} times" if vocabulary_threshold else "",
+        ("cached in " if was_kept else "saved as ") + paths.display_path(path),
+    )
+    return tokenizer, ids
 
 
 def token_ids_for(

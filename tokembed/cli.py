@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tokembed.settings import TrainingDivergedError
+from tokembed.settings import PRESETS, TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
@@ -50,7 +50,27 @@ def positive_int(text: str) -> int:
     return number
 
 
-def add_corpus_flags(parser: argparse.ArgumentParser) -> None:
+def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse flags with a `--preset` that changes the defaults of others; what is given explicitly wins."""
+    help_text = "; ".join(f"{name}: {describe_preset(name)}" for name in PRESETS)
+    parser.add_argument("--preset", choices=PRESETS, help=help_text)
+    preset = parser.parse_known_args(argv)[0].preset
+    if preset:
+        parser.set_defaults(**PRESETS[preset])
+    return parser.parse_args(argv)
+
+
+def describe_preset(name: str) -> str:
+    """Return a preset's flags as one would type them.
+
+    >>> describe_preset("fast")
+    '--num-negative-samples 5 --window-size 3 --batch-size 2048'
+    """
+    flags = (("--" + key.replace("_", "-"), value) for key, value in PRESETS[name].items())
+    return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags) or "the defaults"
+
+
+def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the flags of every script that looks at a corpus and its tokenizer."""
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
     parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")

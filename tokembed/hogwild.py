@@ -15,6 +15,8 @@ from tokembed import sampling
 from tokembed.compilation import say_when_compiling
 
 if TYPE_CHECKING:
+    import torch
+
     from tokembed.settings import TrainingConfig
 
 BLOCK_TOKENS = 8192  # a few milliseconds of work: threads end an epoch together, and calls cost nothing beside it
@@ -68,13 +70,18 @@ class HogwildEngine:
         self._targets[:, : self.config.embedding_dim] = target_vectors
         self._contexts[:, : self.config.embedding_dim] = context_vectors
 
-    def run_epoch(self, epoch: int, report: Report) -> tuple[int, float]:
-        """Train on the whole stream once; return the number of pairs and their summed loss.
+    def tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both tables as tensors that share their memory, (V, D padded to full cache lines)."""
+        import torch
+
+        return torch.from_numpy(self._targets), torch.from_numpy(self._contexts)
+
+    def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]:
+        """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss.
 
         `report(tokens, pairs, loss)` is called after every block with what that block added.
         """
-        num_tokens = self._token_ids.size
-        starts = iter(range(0, num_tokens, BLOCK_TOKENS))
+        starts = iter(range(first, last, BLOCK_TOKENS))
         lock = threading.Lock()
         stop = threading.Event()
         totals: dict[int, tuple[int, float]] = {}
@@ -86,7 +93,7 @@ class HogwildEngine:
                     start = next(starts, None)
                 if start is None:
                     return
-                end = min(start + BLOCK_TOKENS, num_tokens)
+                end = min(start + BLOCK_TOKENS, last)
                 pairs, loss = self._train_block(epoch, start, end, scratch)
                 with lock:
                     totals[start] = (pairs, loss)

@@ -10,6 +10,18 @@ from typing import Any
 
 from tokembed import device as devices
 
+# What `--preset` changes of the defaults; chosen by measurement, see the README.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"num_negative_samples": 5, "window_size": 3, "batch_size": 2048},
+    "balanced": {},
+    "best": {
+        "num_merges": 40_000,
+        "vocabulary_threshold": 5,
+        "num_negative_samples": 5,
+        "epochs": 20,
+        "add_context_vectors": True,
+    },
+}
 ENGINES = ("auto", "hogwild", "torch")
 
 

@@ -68,13 +68,17 @@ class TorchEngine:
         self._targets.copy_(torch.from_numpy(target_vectors))
         self._contexts.copy_(torch.from_numpy(context_vectors))
 
-    def run_epoch(self, epoch: int, report: Report) -> tuple[int, float]:
-        """Train on the whole stream once; return the number of pairs and their summed loss."""
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """Return both tables, (V, D) each, on the device."""
+        return self._targets, self._contexts
+
+    def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]:
+        """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss."""
         config, num_tokens = self.config, self._token_ids.size
-        # Seeded by epoch, so that an epoch draws the same whatever came before it in this process.
-        self._random.manual_seed(config.seed * 1_000_003 + epoch)
-        num_pairs, total_loss, done = 0, 0.0, 0
-        for block_tokens, targets, positives in self._pair_blocks():
+        # Seeded by epoch and place, so that it draws the same whatever came before it in this process.
+        self._random.manual_seed(config.seed * 1_000_003 + epoch * num_tokens + first)
+        num_pairs, total_loss, done = 0, 0.0, first
+        for block_tokens, targets, positives in self._pair_blocks(first, last):
             rate = config.rate_after((epoch + done / num_tokens) / config.epochs)
             loss = self._train_pairs(targets, positives, rate)
             done += block_tokens
@@ -83,18 +87,18 @@ class TorchEngine:
             report(block_tokens, len(targets), loss)
         return num_pairs, total_loss
 
-    def _pair_blocks(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield (tokens read, targets, positives) until the stream ends; windows reach across the blocks' borders."""
-        window_size, num_tokens = self.config.window_size, self._token_ids.size
+    def _pair_blocks(self, begin: int, stop: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield (tokens read, targets, positives) of tokens begin..stop-1; windows reach across the blocks' borders."""
+        window_size = self.config.window_size
         kept = torch.empty(0, dtype=torch.int64, device=self.device)
         first = 0  # the first position of `kept` that has not been a centre yet
-        for start in range(0, num_tokens, BLOCK_TOKENS):
-            end = min(start + BLOCK_TOKENS, num_tokens)
+        for start in range(begin, stop, BLOCK_TOKENS):
+            end = min(start + BLOCK_TOKENS, stop)
             ids = torch.from_numpy(self._token_ids[start:end].astype(np.int64)).to(self.device)
             is_kept = torch.rand(ids.shape, generator=self._random, device=self.device) < self._keep[ids]
             kept = torch.cat([kept, ids[is_kept]])
             # The last W positions wait for their right-hand neighbours, unless nothing more comes.
-            last = len(kept) if end == num_tokens else max(len(kept) - window_size, first)
+            last = len(kept) if end == stop else max(len(kept) - window_size, first)
             yield end - start, *self._pairs(kept, first, last)
             cut = max(last - window_size, 0)
             kept, first = kept[cut:], last - cut

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,14 @@ from tokembed import device as devices
 from tokembed import sampling
 from tokembed.settings import TrainingConfig, TrainingDivergedError
 
+if TYPE_CHECKING:
+    import torch
+
+    from tokembed.distributed import ProcessGroup
+
 
 class Engine(Protocol):
-    """What trains: two tables, and one pass over the stream at a time."""
+    """What trains: two tables, and a pass over a part of the stream at a time."""
 
     @property
     def name(self) -> str: ...
@@ -27,7 +32,8 @@ class Engine(Protocol):
     @property
     def context_vectors(self) -> npt.NDArray[np.float32]: ...
     def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None: ...
-    def run_epoch(self, epoch: int, report: Callable[[int, int, float], None]) -> tuple[int, float]: ...
+    def tables(self) -> tuple[torch.Tensor, torch.Tensor]: ...
+    def train(self, epoch: int, first: int, last: int, report: Callable[[int, int, float], None]) -> tuple[int, float]: ...
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,7 @@ def train_skipgram(
     on_epoch: Callable[[int, float, float], None] | None = None,
     on_checkpoint: Callable[[TrainingResult], None] | None = None,
     resume: TrainingResult | None = None,
+    group: ProcessGroup | None = None,
 ) -> TrainingResult:
     """Train skip-gram vectors with negative sampling.
 
@@ -131,6 +138,9 @@ def train_skipgram(
         Called after each epoch with the result so far, to be kept; never with a loss that is not finite.
     resume : TrainingResult, optional
         What an earlier run of the same stream and settings had reached: go on after its last epoch.
+
+    group : distributed.ProcessGroup, optional
+        The processes that train together, each of which makes this call with the same stream and settings.
 
     Raises
     ------
@@ -178,7 +188,10 @@ def train_skipgram(
         with tqdm(
             total=ids.size, desc=label, unit="tok", unit_scale=True, disable=None if progress else True, leave=False
         ) as bar:
-            num_pairs, loss = engine.run_epoch(epoch, _reporter(bar))
+            if group is None:
+                num_pairs, loss = engine.train(epoch, 0, ids.size, _reporter(bar))
+            else:
+                num_pairs, loss = group.train_epoch(engine, epoch, ids.size, counts, _reporter(bar))
         seconds.append(time.perf_counter() - start)
         if num_pairs == 0:
             raise ValueError("nothing to learn: no token has a neighbour in its window; give more text or lower subsampling")

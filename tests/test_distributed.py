@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from test_scripts import PRELUDE, SCRIPT
+
+from tokembed import Embeddings, TrainingConfig, sampling
+from tokembed.distributed import share_of_sum, updates_per_token
+
+FLAGS = ("--dataset", "pydocs", "--num-merges", "1000", "--embedding-dim", "32", "--workers", "1")
+
+
+def launch(folder: Path, *arguments: str, processes: int = 2) -> subprocess.Popen[str]:
+    """Start the training script as several processes, in a project of their own."""
+    launcher = folder / "launch.py"
+    launcher.write_text(PRELUDE.replace("socket.getaddrinfo = socket.create_connection = refuse", ""))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
+    return subprocess.Popen(
+        [*torchrun, str(launcher), str(SCRIPT), *FLAGS, *arguments],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def last_loss(output: str) -> float:
+    return float(re.findall(r"loss ([\d.]+)", output)[-1])
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    losses = []
+    for processes in (1, 2):
+        job = launch(tmp_path, "--epochs", "4", processes=processes)
+        output, errors = job.communicate(timeout=300)
+        assert job.returncode == 0, errors
+        assert output.count("saved  ") == 1, "one process speaks"
+        losses.append(last_loss(output))
+        embeddings = Embeddings.load(tmp_path / "models/checkpoints/01_tokenization/pydocs.safetensors")
+        assert embeddings.similarity("list", "tuple") > 0.3
+    # Over seeds one process spreads by 0.2 %; the mean of the tables instead of their weighted sum is 3 % off.
+    assert losses[1] == pytest.approx(losses[0], rel=0.015)
+
+
+def test_a_process_that_dies_ends_the_job_and_a_restart_goes_on(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "models/checkpoints/01_tokenization/pydocs.safetensors"
+    job = launch(tmp_path, "--epochs", "30")
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [child for child in psutil.Process(job.pid).children() if "launch.py" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[1].send_signal(signal.SIGKILL)
+    output, errors = job.communicate(timeout=120)
+    assert job.returncode != 0
+    assert "has died" in errors or "SIGKILL" in errors
+    assert "saved  " not in output
+    job = launch(tmp_path, "--epochs", "30", "--resume")
+    output, errors = job.communicate(timeout=120)
+    assert job.returncode == 0, errors
+    assert "resuming   after epoch" in output
+    assert "30/30" in output
+    assert " 1/30" not in output
+
+
+@pytest.mark.parametrize("size", [2, 8, 64])
+def test_the_weight_of_a_sum_of_moves_lies_between_mean_and_sum(size: int) -> None:
+    weights = share_of_sum(torch.tensor([0.0, 1e-3, 0.1, 1.0, 10.0, 1e6]), size)
+    assert torch.all(weights[:-1] >= weights[1:])
+    assert weights[0] == pytest.approx(1.0, abs=0.01)
+    assert weights[-1] == pytest.approx(1 / size)
+
+
+def test_expected_updates_are_those_that_pairs_make() -> None:
+    random = np.random.default_rng(0)
+    config = TrainingConfig(window_size=3, num_negative_samples=4, subsample=0)
+    ids = random.choice(20, size=20_000, p=np.arange(1, 21) / 210)
+    counts = np.bincount(ids, minlength=20)
+    pairs = sampling.window_pairs(ids, random.integers(1, 4, ids.size))
+    targets, contexts = updates_per_token(counts, config)
+    assert targets * ids.size == pytest.approx(np.bincount(pairs[:, 0], minlength=20) * 5, rel=0.05)
+    negatives = random.choice(20, size=(len(pairs), 4), p=sampling.noise_distribution(counts))
+    expected = np.bincount(pairs[:, 1], minlength=20) + np.bincount(negatives.ravel(), minlength=20)
+    assert contexts * ids.size == pytest.approx(expected, rel=0.05)
