@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torchgen
+import yaml
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tokembed import (
     BPETokenizerLoader,
@@ -255,3 +258,43 @@ def test_the_last_good_checkpoint_survives_divergence(ids: np.ndarray, tokenizer
     with pytest.raises(TrainingDivergedError), np.errstate(all="ignore"):
         train_skipgram(ids, tokenizer.vocab_size, config, on_checkpoint=states.append)
     assert all(np.isfinite(state.epoch_losses).all() for state in states)
+
+
+class _Operators(TorchDispatchMode):
+    """Notes the name of every operator that runs inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(operator.name().removeprefix("aten::").removesuffix(".default"))
+        return operator(*args, **(kwargs or {}))
+
+
+def _operators_of_mps() -> set[str]:
+    """Return the operators that this torch has for MPS, itself or made of others, by its own list of native functions."""
+    path = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
+    functions = yaml.safe_load(path.read_text(encoding="utf-8"))
+    own: dict[str, str] = {}
+    delegates: dict[str, str] = {}
+    for function in functions:
+        name = function["func"].split("(")[0]
+        keys = function.get("dispatch")
+        own[name] = "CompositeImplicitAutograd" if keys is None else " ".join(keys)
+        if "structured_delegate" in function:
+            delegates[name] = function["structured_delegate"]
+    return {
+        name
+        for name, keys in own.items()
+        if "Composite" in keys or "MPS" in keys or ("MPS" in own.get(delegates.get(name, ""), ""))
+    }
+
+
+def test_the_torch_engine_uses_only_operators_that_mps_has(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    with _Operators() as used:
+        train_skipgram(ids[:20_000], tokenizer.vocab_size, replace(SMALL, engine="torch", device="cpu"))
+    assert {"index_add_", "bmm", "where.self", "randperm.generator"} <= used.names
+    on_mps = _operators_of_mps()
+    assert "_fused_adagrad_" not in on_mps, "a list on which everything stands proves nothing"
+    assert sorted(used.names - on_mps) == [], sorted(used.names)
