@@ -8,14 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 import torch
 from test_scripts import PRELUDE, SCRIPT
 
-from tokembed import Embeddings, TrainingConfig, sampling
-from tokembed.distributed import share_of_sum, updates_per_token
+from tokembed import Embeddings
+from tokembed.distributed import share_of_sum
 
 FLAGS = ("--dataset", "pydocs", "--num-merges", "1000", "--embedding-dim", "32", "--workers", "1")
 
@@ -77,16 +76,3 @@ def test_the_weight_of_a_sum_of_moves_lies_between_mean_and_sum(size: int) -> No
     assert torch.all(weights[:-1] >= weights[1:])
     assert weights[0] == pytest.approx(1.0, abs=0.01)
     assert weights[-1] == pytest.approx(1 / size)
-
-
-def test_expected_updates_are_those_that_pairs_make() -> None:
-    random = np.random.default_rng(0)
-    config = TrainingConfig(window_size=3, num_negative_samples=4, subsample=0)
-    ids = random.choice(20, size=20_000, p=np.arange(1, 21) / 210)
-    counts = np.bincount(ids, minlength=20)
-    pairs = sampling.window_pairs(ids, random.integers(1, 4, ids.size))
-    targets, contexts = updates_per_token(counts, config)
-    assert targets * ids.size == pytest.approx(np.bincount(pairs[:, 0], minlength=20) * 5, rel=0.05)
-    negatives = random.choice(20, size=(len(pairs), 4), p=sampling.noise_distribution(counts))
-    expected = np.bincount(pairs[:, 1], minlength=20) + np.bincount(negatives.ravel(), minlength=20)
-    assert contexts * ids.size == pytest.approx(expected, rel=0.05)

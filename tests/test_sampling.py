@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tokembed import sampling
+from tokembed import TrainingConfig, sampling
 
 
 def test_counts_below_the_minimum_are_dropped() -> None:
@@ -49,3 +49,17 @@ def test_pairs_reach_as_far_as_each_positions_window() -> None:
 @pytest.mark.parametrize("length", [0, 1])
 def test_a_stream_too_short_has_no_pairs(length: int) -> None:
     assert sampling.window_pairs(np.zeros(length, dtype=int), np.ones(length, dtype=int)).shape == (0, 2)
+
+
+def test_expected_updates_are_those_that_pairs_make() -> None:
+    random = np.random.default_rng(0)
+    config = TrainingConfig(window_size=3, num_negative_samples=4, subsample=0)
+    ids = random.choice(20, size=20_000, p=np.arange(1, 21) / 210)
+    counts = np.bincount(ids, minlength=20)
+    pairs = sampling.window_pairs(ids, random.integers(1, 4, ids.size))
+    assert sampling.pairs_per_token(counts, 3, 0) * ids.size == pytest.approx(len(pairs), rel=0.02)
+    targets, contexts = (each * len(pairs) for each in sampling.updates_per_pair(counts, config))
+    assert targets == pytest.approx(np.bincount(pairs[:, 0], minlength=20) * 5, rel=0.05)
+    negatives = random.choice(20, size=(len(pairs), 4), p=sampling.noise_distribution(counts))
+    expected = np.bincount(pairs[:, 1], minlength=20) + np.bincount(negatives.ravel(), minlength=20)
+    assert contexts == pytest.approx(expected, rel=0.05)

@@ -354,8 +354,37 @@ def test_the_training_benchmark_runs_both_trainers(tmp_path: Path) -> None:
     script = REPOSITORY / "phase3_embeddings" / "benchmark_training.py"
     done = run(tmp_path, "--dataset", mine, "--num-merges", "200", "--rounds", "2", "--epochs", "1", script=script)
     assert done.returncode == 0, done.stderr
-    (saved,) = tmp_path.rglob("benchmark_training.json")
-    assert [run["name"] for run in json.loads(saved.read_text())["runs"]] == ["tokembed", "gensim"] * 2
+    (saved,) = tmp_path.rglob("benchmark_training_mine.json")
+    runs = json.loads(saved.read_text())["runs"]
+    assert [run["name"] for run in runs] == ["tokembed", "gensim"] * 2
+    # Both count the pairs of the same rule; subsampling and windows are drawn anew.
+    assert runs[0]["pairs_per_token"] == pytest.approx(runs[1]["pairs_per_token"], rel=0.02)
+
+
+def test_vectors_are_trained_by_a_preset_and_scored(tmp_path: Path) -> None:
+    flags = ("--dataset", "pydocs", "--preset", "best", "--num-merges", "1500", "--epochs", "1", "--vocabulary-threshold", "20")
+    done = run(tmp_path, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "1,500 merges" in done.stdout, "what is given wins over the preset"
+    assert "5 negatives" in done.stdout
+    assert "none merged that occurs less than 20 times" in done.stdout
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("list\ttuple\t9\nclass\tfunction\t5\nobject\tunheard\t1\n")
+    questions = tmp_path / "questions.txt"
+    questions.write_text(": plural\nobject objects class classes\n")
+    script = SCRIPT.with_name("evaluate_embeddings.py")
+    done = run(tmp_path, "--dataset", "pydocs", "--word-pairs", pairs, "--analogies", questions, script=script)
+    assert done.returncode == 0, done.stderr
+    assert "synonyms   AUC 0." in done.stdout
+    assert "3 of 3 pairs" in done.stdout
+    assert "of 1 questions" in done.stdout
+
+
+def test_vectors_that_no_one_trained_are_named_with_the_command_that_trains_them(tmp_path: Path) -> None:
+    done = run(tmp_path, "--dataset", "wikitext2", script=SCRIPT.with_name("evaluate_embeddings.py"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "train_embeddings.py --dataset wikitext2" in done.stderr
 
 
 def test_a_corpus_is_encoded_in_parts_as_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

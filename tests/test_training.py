@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tokembed import (
     BPETokenizerLoader,
+    Embeddings,
     TrainingConfig,
     TrainingResult,
     select_device,
@@ -258,6 +259,31 @@ def test_the_last_good_checkpoint_survives_divergence(ids: np.ndarray, tokenizer
     with pytest.raises(TrainingDivergedError), np.errstate(all="ignore"):
         train_skipgram(ids, tokenizer.vocab_size, config, on_checkpoint=states.append)
     assert all(np.isfinite(state.epoch_losses).all() for state in states)
+
+
+@pytest.mark.parametrize(("batch_size", "share_of_chance"), [(64, 0.6), (8192, 0.8)])
+def test_a_batch_of_any_size_learns_and_does_not_diverge(
+    ids: np.ndarray, tokenizer: BPETokenizerLoader, batch_size: int, share_of_chance: float
+) -> None:
+    """Without damping the large one ends in NaN: a frequent token's row gets thousands of steps from one stale vector."""
+    config = replace(SMALL, engine="torch", device="cpu", batch_size=batch_size, learning_rate=0.1)
+    result = train_skipgram(ids[:50_000], tokenizer.vocab_size, config)
+    assert result.epoch_losses[-1] < share_of_chance * 11 * np.log(2)
+    assert np.isfinite(result.target_vectors).all()
+
+
+def test_summed_vectors_are_those_of_the_result_and_of_its_checkpoint(
+    tmp_path: Path, ids: np.ndarray, tokenizer: BPETokenizerLoader
+) -> None:
+    plain = train_skipgram(ids[:20_000], tokenizer.vocab_size, replace(SMALL, epochs=1))
+    summed = replace(plain, config=replace(plain.config, add_context_vectors=True))
+    assert np.array_equal(summed.vectors, plain.target_vectors + plain.context_vectors)
+    assert np.array_equal(plain.vectors, plain.target_vectors)
+    for result in (plain, summed):
+        path = tmp_path / "vectors.safetensors"
+        Checkpointer(path, tokenizer, ids[:20_000])(result)
+        expected = Embeddings.from_training(result, tokenizer).vectors
+        assert np.array_equal(Embeddings.load(path).vectors, expected)
 
 
 class _Operators(TorchDispatchMode):

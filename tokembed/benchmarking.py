@@ -18,17 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
-
 from tokembed.bpe import BPEModel, train_bpe
 from tokembed.device import available_cores
-from tokembed.settings import TrainingConfig
 from tokembed.tokenizer import BPETokenizerLoader
 
 PEERS = ("gigatoken", "tokie", "snaptokens", "tiktoken", "tokenizers", "rustbpe", "gensim")
@@ -322,65 +318,3 @@ def _seconds_to_first_ids(model: BPEModel, method: str) -> float:
 def _fresh(text: str) -> str:
     """Return an equal str that no one has seen."""
     return (text + " ")[:-1]
-
-
-# ---------------------------------------------------------------- training
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """One training by one trainer: how fast, and how good its vectors are."""
-
-    name: str
-    seed: int
-    tokens_per_second: float
-    wordsim353: float
-    simlex999: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-
-def compare_trainers(
-    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig, rounds: int
-) -> Iterator[TrainingRun]:
-    """Train by ours and by gensim in turn, on the same ids with the same settings, threads and seeds; yield each run.
-
-    gensim gets the ids as sentences of 10,000, the most it takes, with its vocabulary built before the clock starts; ours is
-    timed by the sum of its epochs, and its kernels are compiled before. Both are scored by the same code on the word pairs
-    that gensim ships, a word being the mean of its tokens.
-    """
-    from gensim.models import Word2Vec
-    from gensim.test.utils import datapath
-
-    from tokembed.embeddings import Embeddings
-    from tokembed.evaluation import evaluate_word_pairs
-    from tokembed.training import train_skipgram
-
-    def score(embeddings: Embeddings) -> tuple[float, float]:
-        files = datapath("wordsim353.tsv"), datapath("simlex999.txt")
-        first, second = (evaluate_word_pairs(embeddings, file).spearman for file in files)
-        return first, second
-
-    workers = config.workers or available_cores()
-    words = list(map(str, token_ids.tolist()))
-    sentences = [words[start : start + 10_000] for start in range(0, len(words), 10_000)]
-    train_skipgram(token_ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))
-    for seed in range(1, rounds + 1):
-        result = train_skipgram(token_ids, tokenizer.vocab_size, replace(config, seed=seed))
-        ours = Embeddings.from_training(result, tokenizer)
-        yield TrainingRun("tokembed", seed, result.tokens_per_second, *score(ours))
-
-        model = Word2Vec(
-            vector_size=config.embedding_dim, window=config.window_size, sg=1, hs=0, negative=config.num_negative_samples,
-            sample=config.subsample, ns_exponent=config.ns_exponent, min_count=config.min_count, workers=workers, seed=seed,
-            alpha=config.learning_rate, min_alpha=config.min_learning_rate,
-        )  # fmt: skip
-        model.build_vocab(sentences)
-        start = time.perf_counter()
-        model.train(sentences, total_examples=len(sentences), epochs=config.epochs)
-        seconds = time.perf_counter() - start
-        tokens = [tokenizer.id_to_token[int(word)] for word in model.wv.index_to_key]
-        theirs = Embeddings(tokens, model.wv.vectors, tokenizer)
-        yield TrainingRun("gensim", seed, len(words) * config.epochs / seconds, *score(theirs))

@@ -140,28 +140,29 @@ class ProcessGroup:
         """Train on this process' parts of the stream, combine on schedule; return all processes' pairs and summed loss."""
         tables = engine.tables()
         combined = [table.clone() for table in tables]  # as all processes have them
-        updates = [torch.from_numpy(each).to(self._device) for each in updates_per_token(counts, self.config)]
+        pairs_per_token = sampling.pairs_per_token(counts, self.config.window_size, self.config.subsample)
+        updates = [torch.from_numpy(each).to(self._device) for each in sampling.updates_per_pair(counts, self.config)]
         all_rows = np.argsort(-counts, kind="stable")
         frequent_rows = all_rows[: max(int(counts.size * FREQUENT_SHARE), 1)]
-        tokens_since = torch.zeros(counts.size, device=self._device)  # of each process, since a row was combined
+        pairs_since = torch.zeros(counts.size, device=self._device)  # of each process, since a row was combined
         num_pairs, loss = 0, 0.0
         bounds = np.linspace(0, num_tokens, SECTIONS_PER_EPOCH * self.size + 1).astype(np.int64).tolist()
         for section in range(SECTIONS_PER_EPOCH):
             part = section * self.size + self.rank
             part_pairs, part_loss = engine.train(epoch, bounds[part], bounds[part + 1], report)
             num_pairs, loss = num_pairs + part_pairs, loss + part_loss
-            tokens_since += num_tokens / (SECTIONS_PER_EPOCH * self.size)
+            pairs_since += pairs_per_token * num_tokens / (SECTIONS_PER_EPOCH * self.size)
             chosen = all_rows if (section + 1) % ALL_ROWS_EVERY == 0 else frequent_rows
             rows = torch.from_numpy(chosen).to(self._device)
             rate = self.config.rate_after((epoch + section / SECTIONS_PER_EPOCH) / self.config.epochs)
-            for table, before, per_token in zip(tables, combined, updates, strict=True):
+            for table, before, per_pair in zip(tables, combined, updates, strict=True):
                 moves = table[rows] - before[rows]  # (rows, D)
                 with _losing_none():
                     dist.all_reduce(moves)
-                closed = GAP_CLOSED * rate * per_token[rows] * tokens_since[rows]
+                closed = GAP_CLOSED * rate * per_pair[rows] * pairs_since[rows]
                 before[rows] += moves * share_of_sum(closed, self.size).unsqueeze(1)
                 table[rows] = before[rows]
-            tokens_since[rows] = 0
+            pairs_since[rows] = 0
         totals = torch.tensor([num_pairs, loss], dtype=torch.float64, device=self._device)
         with _losing_none():
             dist.all_reduce(totals)
@@ -182,17 +183,6 @@ def _losing_none() -> Iterator[None]:
             "another process of this run has died or does not answer; the epochs that ended are kept: "
             f"start it again with --resume ({str(error).splitlines()[0]:.80})"
         ) from None
-
-
-def updates_per_token(
-    counts: npt.NDArray[np.int64], config: TrainingConfig
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return how often a row of either table is updated, as expected, for each token of the stream; shape (V,) each."""
-    kept = counts * sampling.keep_probability(counts, config.subsample) / max(counts.sum(), 1)
-    pairs = kept * (config.window_size + 1)  # a window of 1 to W tokens, W+1 over 2 in the mean, on both sides
-    targets = pairs * (1 + config.num_negative_samples)
-    negatives = pairs.sum() * config.num_negative_samples * sampling.noise_distribution(counts, config.ns_exponent)
-    return targets.astype(np.float32), (pairs + negatives).astype(np.float32)
 
 
 def share_of_sum(closed: Tensor, size: int) -> Tensor:

@@ -6,10 +6,13 @@ V is the vocabulary's size throughout.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from tokembed.settings import TrainingConfig
 
 
 def count_tokens(token_ids: npt.NDArray[np.integer[Any]], vocab_size: int, min_count: int = 1) -> npt.NDArray[np.int64]:
@@ -54,6 +57,29 @@ def keep_probability(counts: npt.NDArray[np.int64], subsample: float = 1e-3) -> 
     with np.errstate(divide="ignore"):
         ratio = subsample * counts.sum() / counts
     return np.where(counts > 0, np.minimum(np.sqrt(ratio) + ratio, 1.0), 0.0)
+
+
+def pairs_per_token(counts: npt.NDArray[np.int64], window_size: int, subsample: float = 1e-3) -> float:
+    """Return how many pairs a token of the stream makes, as expected: a window of 1 to W on either side makes W + 1.
+
+    `counts` are those of the tokens that training keeps; pairs lost at the stream's ends are not taken off.
+    """
+    kept: float = (counts * keep_probability(counts, subsample)).sum()
+    return kept / float(counts.sum()) * (window_size + 1)
+
+
+def updates_per_pair(
+    counts: npt.NDArray[np.int64], config: TrainingConfig
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return how many terms of the loss move each token's vector as target, and as context, a pair, as expected; (V,) each.
+
+    A pair's target is in 1 + K terms, its positive and its negatives in one each.
+    """
+    kept = counts * keep_probability(counts, config.subsample)
+    share = kept / kept.sum()
+    targets = share * (1 + config.num_negative_samples)
+    contexts = share + config.num_negative_samples * noise_distribution(counts, config.ns_exponent)
+    return targets.astype(np.float32), contexts.astype(np.float32)
 
 
 def alias_table(probabilities: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]:

@@ -63,6 +63,7 @@ def descend(
     positive_ids: Tensor,
     negative_ids: Tensor,
     learning_rate: float,
+    damping: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Take one step of gradient descent on B pairs, in place, and return their summed loss (a tensor: no host sync).
 
@@ -71,7 +72,8 @@ def descend(
         ∂/∂u = -(1 - σ(u·v)) v + Σ_k σ(u·v_k) v_k
         ∂/∂v = -(1 - σ(u·v)) u,      ∂/∂v_k = σ(u·v_k) u
 
-    A row met several times in a batch gets the sum. Only operators that MPS has are used: `index_add_`, no sparse tensors.
+    A row met several times in a batch gets the sum, times its `damping` if given: a factor for each row of either table,
+    (V,) each. Only operators that MPS has are used: `index_add_`, no sparse tensors.
     """
     targets = target_table[target_ids]  # (B, D)
     positives = context_table[positive_ids]  # (B, D)
@@ -83,6 +85,11 @@ def descend(
     positive_steps = learning_rate * torch.sigmoid(-positive_scores)  # (B,)
     negative_steps = -learning_rate * torch.sigmoid(negative_scores) * is_negative  # (B, K)
     target_steps = positive_steps.unsqueeze(1) * positives + torch.bmm(negative_steps.unsqueeze(1), negatives).squeeze(1)
+    if damping:
+        target_damping, context_damping = damping
+        target_steps = target_steps * target_damping[target_ids].unsqueeze(1)
+        positive_steps = positive_steps * context_damping[positive_ids]
+        negative_steps = negative_steps * context_damping[negative_ids]
     context_table.index_add_(0, positive_ids, positive_steps.unsqueeze(1) * targets)
     context_table.index_add_(0, negative_ids.flatten(), (negative_steps.unsqueeze(2) * targets.unsqueeze(1)).flatten(0, 1))
     target_table.index_add_(0, target_ids, target_steps)

@@ -1,0 +1,114 @@
+"""Time our training beside gensim's, alternating: the same ids, settings, threads and seeds, with quality beside speed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed.device import available_cores
+from tokembed.embeddings import Embeddings, count_whole_words
+from tokembed.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms
+from tokembed.settings import TrainingConfig
+from tokembed.tokenizer import BPETokenizerLoader
+from tokembed.training import train_skipgram
+
+SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "synonym_auc": "synonym AUC"}
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training by one trainer: how fast, how much, and how good its vectors are.
+
+    `pairs_per_token` is counted by ours; for gensim it is its own count of the tokens that subsampling left, times the W + 1
+    pairs that a window of 1 to W on either side makes in the mean.
+    """
+
+    name: str
+    seed: int
+    tokens_per_second: float
+    pairs_per_token: float
+    wordsim353: float
+    simlex999: float
+    synonym_auc: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def score(embeddings: Embeddings) -> dict[str, float]:
+    """Return Spearman's correlation on the word pairs that gensim ships, and the AUC of the synonyms for quoting."""
+    from gensim.test.utils import datapath
+
+    return {
+        "wordsim353": evaluate_word_pairs(embeddings, datapath("wordsim353.tsv")).spearman,
+        "simlex999": evaluate_word_pairs(embeddings, datapath("simlex999.txt")).spearman,
+        "synonym_auc": evaluate_synonyms(embeddings, read_synonyms("test")).auc,
+    }
+
+
+def train_ours(
+    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig, name: str = "tokembed"
+) -> TrainingRun:
+    """Train by ours; the time is the sum of its epochs'."""
+    result = train_skipgram(token_ids, tokenizer.vocab_size, config)
+    embeddings = Embeddings.from_training(result, tokenizer, token_ids)
+    pairs = statistics.mean(result.num_pairs) / token_ids.size
+    return TrainingRun(name, config.seed, result.tokens_per_second, pairs, **score(embeddings))
+
+
+def compare_trainers(
+    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig, rounds: int
+) -> Iterator[TrainingRun]:
+    """Train by ours and by gensim in turn, on the same ids with the same settings, threads and seeds; yield each run.
+
+    gensim gets the ids as sentences of 10,000, the most it takes, with its vocabulary built before the clock starts; our
+    kernels are compiled before. Both are scored by the same code, a word being the mean of its tokens.
+    """
+    from gensim.models import Word2Vec
+
+    workers = config.workers or available_cores()
+    words = list(map(str, token_ids.tolist()))
+    sentences = [words[start : start + 10_000] for start in range(0, len(words), 10_000)]
+    counts = np.bincount(token_ids, minlength=tokenizer.vocab_size)
+    word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
+    train_skipgram(token_ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))
+    for seed in range(1, rounds + 1):
+        yield train_ours(tokenizer, token_ids, replace(config, seed=seed))
+
+        model = Word2Vec(
+            vector_size=config.embedding_dim, window=config.window_size, sg=1, hs=0, negative=config.num_negative_samples,
+            sample=config.subsample, ns_exponent=config.ns_exponent, min_count=config.min_count, workers=workers, seed=seed,
+            alpha=config.learning_rate, min_alpha=config.min_learning_rate,
+        )  # fmt: skip
+        model.build_vocab(sentences)
+        start = time.perf_counter()
+        num_kept, num_words = model.train(sentences, total_examples=len(sentences), epochs=config.epochs)
+        seconds = time.perf_counter() - start
+        rows = np.array([int(word) for word in model.wv.index_to_key])
+        tokens = [tokenizer.id_to_token[row] for row in rows]
+        theirs = Embeddings(tokens, model.wv.vectors, tokenizer, counts[rows], word_counts[rows])
+        pairs = num_kept / num_words * (config.window_size + 1)
+        yield TrainingRun("gensim", seed, num_words / seconds, pairs, **score(theirs))
+
+
+def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean, and half the width of its 95 % confidence interval (Student's t; NaN for a single value).
+
+    >>> mean, margin = mean_and_margin([1.0, 2.0, 3.0])
+    >>> mean, round(margin, 2)
+    (2.0, 2.48)
+    """
+    if len(values) < 2:
+        return statistics.mean(values), math.nan
+    from scipy.stats import t
+
+    margin = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.mean(values), margin
