@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup | None) -> int:
     """Train, print, save."""
-    from tokembed import artifacts, paths
+    from tokembed import artifacts, checkpoints, paths
     from tokembed.embeddings import Embeddings
     from tokembed.reporting import describe_epoch, describe_training, neighbour_table
     from tokembed.training import choose_engine, train_skipgram
@@ -72,13 +72,13 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         cli.describe_row("", f"training on the first {ids.size:,}")
     describe_training(config, engine, device, group.size if group else 1)
 
-    earlier = artifacts.load_checkpoint(output, tokenizer, ids) if args.resume and output.is_file() else None
+    earlier = checkpoints.load_checkpoint(output, tokenizer, ids) if args.resume and output.is_file() else None
     if earlier:
         cli.describe_row("resuming", f"after epoch {len(earlier.epoch_losses)} of {paths.display_path(output)}")
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
     is_writer = group is None or group.rank == 0
-    keep = artifacts.Checkpointer(output, tokenizer, ids)
+    keep = checkpoints.Checkpointer(output, tokenizer, ids, resumed=earlier is not None)
     try:
         result = train_skipgram(
             ids,

@@ -24,7 +24,7 @@ from tokembed import (
     training,
 )
 from tokembed import device as devices
-from tokembed.artifacts import Checkpointer, load_checkpoint
+from tokembed.checkpoints import Checkpointer, load_checkpoint
 from tokembed.training import TrainingDivergedError
 
 SMALL = TrainingConfig(embedding_dim=24, epochs=2, workers=1, engine="hogwild")

@@ -1,4 +1,4 @@
-"""What the scripts make of a corpus once and keep: tokenizer, token ids, vectors.
+"""What the scripts make of a corpus once and keep: tokenizer and token ids (and where its vectors are, see `checkpoints`).
 
 Every kept file carries a fingerprint of what it was made from (text, settings, format), so a changed setting never meets a
 stale file; a file that does not match, or is damaged, is made anew.
@@ -7,15 +7,14 @@ stale file; a file that does not match, or is damaged, is made anew.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +23,8 @@ from tokembed import paths, sampling
 from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpus import Corpus, CorpusError, load_corpus
-from tokembed.embeddings import Embeddings, VectorsFileError, count_whole_words, file_metadata, read_tensors
 from tokembed.rare_tokens import RareTokenSplitter
-from tokembed.settings import TrainingConfig
 from tokembed.tokenizer import BPETokenizerLoader
-from tokembed.training import TrainingResult
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 PART_CHARACTERS = 16 << 20  # what is encoded at a time
@@ -186,109 +182,6 @@ def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[obje
     writer.writerow(heading)
     writer.writerows(rows)
     paths.write_atomic(path, text.getvalue())
-
-
-class Checkpointer:
-    """Keeps a run's state in one safetensors file, replaced in one step at each call; `Embeddings.load` reads it.
-
-    It holds both tables, counts, tokens, tokenizer, settings and history.
-    """
-
-    def __init__(self, path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]) -> None:
-        self.path = path
-        self.has_saved = False
-        self._word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
-        self._metadata = file_metadata(tokenizer.id_to_token, tokenizer)
-        self._tokens_sha256 = tokens_sha256(token_ids)
-
-    def __call__(self, result: TrainingResult) -> None:
-        """Write what training has reached."""
-        from safetensors.numpy import save
-
-        tensors: dict[str, npt.NDArray[Any]] = {
-            "target_vectors": result.target_vectors,
-            "context_vectors": result.context_vectors,
-            "counts": result.counts,
-            "word_counts": self._word_counts,
-        }
-        training = {
-            "config": asdict(result.config),
-            "epoch": len(result.epoch_losses),
-            "epoch_losses": result.epoch_losses,
-            "num_pairs": result.num_pairs,
-            "seconds": result.seconds,
-            "num_tokens": result.num_tokens,
-            "engine": result.engine,
-            "tokens_sha256": self._tokens_sha256,
-        }
-        paths.write_atomic(self.path, save(tensors, {**self._metadata, "training": json.dumps(training)}))
-        self.has_saved = True
-
-
-def tokens_sha256(token_ids: npt.NDArray[np.int32]) -> str:
-    """Return a hash of a stream of ids."""
-    digest = hashlib.sha256()
-    for part in sampling.parts(token_ids):
-        digest.update(np.ascontiguousarray(part).data)
-    return digest.hexdigest()
-
-
-def load_checkpoint(path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]) -> TrainingResult:
-    """Read a checkpoint to go on from.
-
-    Raises
-    ------
-    VectorsFileError
-        It is none, is damaged, or belongs to another tokenizer or other tokens; the message says which.
-    """
-    tensors, metadata = read_tensors(path)
-    name = paths.display_path(path)
-    if metadata.get("tokenizer_fingerprint") != tokenizer.fingerprint:
-        raise VectorsFileError(f"cannot resume: {name} belongs to another tokenizer")
-    try:
-        training = json.loads(metadata["training"])
-        if training["tokens_sha256"] != tokens_sha256(token_ids):
-            raise VectorsFileError(f"cannot resume: {name} was trained on other tokens")
-        result = TrainingResult(
-            tensors["target_vectors"],
-            tensors["context_vectors"],
-            tensors["counts"],
-            [float(loss) for loss in training["epoch_losses"]],
-            [int(count) for count in training["num_pairs"]],
-            [float(seconds) for seconds in training["seconds"]],
-            int(training["num_tokens"]),
-            TrainingConfig(**training["config"]),
-            str(training["engine"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, VectorsFileError):
-            raise
-        raise VectorsFileError(f"{name} is no checkpoint to go on from: {error!r}") from None
-    shape = (tokenizer.vocab_size, result.config.embedding_dim)
-    tables = result.target_vectors, result.context_vectors
-    if any(table.shape != shape or table.dtype != np.float32 or not np.isfinite(table).all() for table in tables):
-        raise VectorsFileError(f"{name} is damaged: its tables are not {shape[0]} finite vectors of {shape[1]} numbers")
-    return result
-
-
-def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> tuple[Path, Embeddings]:
-    """Return the file and the vectors that training left for a corpus, or those of a file.
-
-    Raises
-    ------
-    VectorsFileError
-        There is no such file (the message says which command makes it), or a damaged one.
-    """
-    flag = f" --dataset {dataset}" if dataset else ""
-    name = DEFAULT_DATASET if dataset is None else Path(dataset).name.removesuffix(".gz").removesuffix(".txt")
-    path = checkpoint or paths.checkpoints_dir() / f"{name}.safetensors"
-    if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back
-        fallback = path.with_name(f"{FALLBACK_DATASET}.safetensors")
-        path = fallback if fallback.is_file() else path
-    if not path.is_file():
-        command = f"uv run python phase3_embeddings/train_embeddings.py{flag}"
-        raise VectorsFileError(f"there are no trained vectors in {paths.display_path(path)}: {command} makes them")
-    return path, Embeddings.load(path)
 
 
 def _read_marked(path: Path, mark: bytes) -> npt.NDArray[np.int32] | None:

@@ -50,7 +50,7 @@ class HogwildEngine:
         vocab_size, dim = counts.size, config.embedding_dim
         self._targets = _aligned_zeros(vocab_size, dim)
         self._contexts = _aligned_zeros(vocab_size, dim)
-        self._targets[:, :dim] = initial_vectors(vocab_size, dim, config.seed)
+        self._targets[:, :dim] = sampling.initial_vectors(vocab_size, dim, config.seed)
         keep = sampling.keep_probability(counts, config.subsample)
         self._keep_below = np.floor(keep * 2.0**32).astype(np.uint64)
         self._thresholds, self._aliases = sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent))
@@ -137,12 +137,6 @@ class _Scratch:
         self.scores = _aligned_zeros(num_inputs, num_outputs)
         self.signs = np.zeros(self.scores.shape[1], dtype=np.float32)
         self.output_ids = np.zeros(num_outputs, dtype=np.int32)
-
-
-def initial_vectors(vocab_size: int, dim: int, seed: int) -> npt.NDArray[np.float32]:
-    """Return where the target vectors start, uniform in ±1/(2D), shape (V, D)."""
-    random = np.random.default_rng([seed, 0])
-    return (random.random((vocab_size, dim), dtype=np.float32) - np.float32(0.5)) / np.float32(dim)
 
 
 def _aligned_zeros(rows: int, columns: int) -> npt.NDArray[np.float32]:

@@ -154,3 +154,39 @@ def skipgram_step(
     np.add.at(target_vectors, targets, learning_rate * errors @ contexts)
     np.add.at(context_vectors, outputs, learning_rate * errors.T @ inputs)
     return float(loss)
+
+
+# ---------------------------------------------------------------- skip-gram with the full softmax
+
+
+def softmax_step(
+    target_vectors: npt.NDArray[np.float32],
+    context_vectors: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    positives: npt.NDArray[np.int64],
+    learning_rate: float,
+) -> float:
+    """Take one step of gradient descent, in place, on B pairs scored against all V tokens; return their summed loss.
+
+    A pair costs O(V·D) where negative sampling costs O((1 + K)·D): what the loss -log(e^(u·v) / Σ_w e^(u·v_w)) is about, and
+    why nobody trains with it. Every gradient is computed from the vectors as they stood before the step.
+
+    References
+    ----------
+    Mikolov, Sutskever, Chen, Corrado, Dean (2013), Distributed Representations of Words and Phrases and their
+    Compositionality, equation 2.
+    """
+    inputs = target_vectors[targets]  # (B, D)
+    scores = inputs @ context_vectors.T  # (B, V)
+    scores -= scores.max(axis=1, keepdims=True)
+    rows = np.arange(len(targets))
+    right = scores[rows, positives]
+    np.exp(scores, out=scores)
+    sums = scores.sum(axis=1)
+    loss = float((np.log(sums) - right).sum())
+    errors = scores / -sums[:, None]  # minus the probabilities ...
+    errors[rows, positives] += 1.0  # ... and 1 for the right one: minus the loss's derivative in each score
+    steps = np.float32(learning_rate) * (errors @ context_vectors)
+    context_vectors += np.float32(learning_rate) * (errors.T @ inputs)
+    np.add.at(target_vectors, targets, steps)
+    return loss

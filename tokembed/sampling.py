@@ -59,6 +59,12 @@ def keep_probability(counts: npt.NDArray[np.int64], subsample: float = 1e-3) -> 
     return np.where(counts > 0, np.minimum(np.sqrt(ratio) + ratio, 1.0), 0.0)
 
 
+def initial_vectors(vocab_size: int, dim: int, seed: int) -> npt.NDArray[np.float32]:
+    """Return where the target vectors start, uniform in ±1/(2D), shape (V, D)."""
+    random = np.random.default_rng([seed, 0])
+    return (random.random((vocab_size, dim), dtype=np.float32) - np.float32(0.5)) / np.float32(dim)
+
+
 def pairs_per_token(counts: npt.NDArray[np.int64], window_size: int, subsample: float = 1e-3) -> float:
     """Return how many pairs a token of the stream makes, as expected: a window of 1 to W on either side makes W + 1.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tokembed import sampling
-from tokembed.skipgram import SkipGramModel, descend
+from tokembed.skipgram import descend
 
 if TYPE_CHECKING:
     from tokembed.settings import TrainingConfig
@@ -43,11 +43,9 @@ class TorchEngine:
         self.config = config
         self.device = device
         self._token_ids = token_ids
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            model = SkipGramModel(counts.size, config.embedding_dim)
-        self._targets = model.target_embeddings.weight.detach().to(device)
-        self._contexts = model.context_embeddings.weight.detach().to(device)
+        initial = sampling.initial_vectors(counts.size, config.embedding_dim, config.seed)
+        self._targets = torch.from_numpy(initial).to(device)
+        self._contexts = torch.zeros_like(self._targets)
         keep = sampling.keep_probability(counts, config.subsample)
         thresholds, aliases = sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent))
         self._keep = torch.from_numpy(keep.astype(np.float32)).to(device)

@@ -1,0 +1,74 @@
+"""Write one page with all figures and tables of the three phases, making those that are not there yet.
+
+uv run python phase3_embeddings/report.py
+uv run python phase3_embeddings/report.py --dataset wikitext2 --full
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokembed import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
+    parser.add_argument(
+        "--full", action="store_true", help="with the comparisons of dimensions and of objectives: minutes more"
+    )
+    cli.add_plots_flag(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the scripts of all phases, then write the page."""
+    args = parse_args(argv)
+    from tokembed import artifacts, checkpoints, paths, report
+
+    folder = args.output_dir or paths.plots_dir()
+    paths.check_writable(folder)
+    corpus = artifacts.choose_corpus(args.dataset)
+    dataset = [
+        "--dataset",
+        str(corpus.path) if corpus.path and args.dataset == str(corpus.path) else args.dataset or corpus.name,
+    ]
+    figures = [*dataset, "--output-dir", str(folder)]
+    checkpoint = paths.checkpoints_dir() / f"{artifacts.artifact_name(corpus)}.safetensors"
+    jobs = [
+        ["phase1_bpe/visualize_merges.py", *figures],
+        ["phase2_analysis/cross_domain_test.py", *figures],
+        *([] if checkpoint.is_file() else [["phase3_embeddings/train_embeddings.py", *dataset]]),
+        ["phase3_embeddings/visualize_embeddings.py", *figures],
+        ["phase3_embeddings/visualize_embeddings.py", *figures, "--projection", "pca"],
+        *([["phase3_embeddings/visualize_embeddings.py", *figures, "--dimensions", "--softmax"]] if args.full else []),
+    ]
+    for script, *flags in jobs:
+        cli.describe_row("running", " ".join([script, *flags]))
+        done = subprocess.run([sys.executable, str(ROOT / script), *flags], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(f"{script} failed: {done.stderr.strip()[-300:]}")
+    path, embeddings = checkpoints.trained_embeddings(args.dataset)
+    facts = [
+        f"corpus: {corpus.name}, {corpus.num_characters:,} characters",
+        f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {paths.display_path(path)}",
+        "made by: " + "; ".join(script for script, *_ in jobs),
+    ]
+    page, missing = report.report_page(folder, f"tokembed: {artifacts.artifact_name(corpus)}", facts)
+    output = folder / "report.html"
+    paths.write_atomic(output, page)
+    if missing:
+        cli.describe_row("left out", f"{', '.join(missing)}: not made", "" if args.full else "--full makes the comparisons")
+    cli.describe_row("saved", paths.display_path(output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

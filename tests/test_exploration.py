@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tokembed import Embeddings, exploration, senses
+
+
+def test_one_hot_vectors_are_orthogonal_without_a_table() -> None:
+    pairs = exploration.random_pairs(1_000_000, 1000)
+    assert not exploration.one_hot_cosines(pairs).any()
+    assert exploration.one_hot_cosines(np.array([[3, 3], [3, 4]])).tolist() == [1.0, 0.0]
+    eye = np.eye(7, dtype=np.float32)
+    pairs = exploration.random_pairs(7, 50)
+    assert np.array_equal(exploration.one_hot_cosines(pairs), exploration.pair_cosines(eye, pairs))
+    assert np.all(pairs[:, 0] != pairs[:, 1])
+    assert pairs.max() < 7
+
+
+def groups_of_vectors(spread: float) -> tuple[np.ndarray, list[str]]:
+    random = np.random.default_rng(0)
+    centers = random.normal(size=(3, 20))
+    vectors = np.repeat(centers, 6, axis=0) + spread * random.normal(size=(18, 20))
+    unit = exploration.unit_rows(vectors)
+    return unit @ unit.T, [name for name in "abc" for _ in range(6)]
+
+
+def test_the_permutation_test_finds_groups_that_are_there_and_none_that_are_not() -> None:
+    cosines, groups = groups_of_vectors(0.5)
+    found = exploration.separation(cosines, groups, 999)
+    assert found.within > found.between
+    assert found.p_value == pytest.approx(0.001)
+    shuffled = np.random.default_rng(1).permutation(groups).tolist()
+    assert exploration.separation(cosines, shuffled, 999).p_value > 0.05
+    assert exploration.separation(cosines, groups, 999) == found, "one seed, one answer"
+    with pytest.raises(ValueError, match="two or more"):
+        exploration.separation(cosines, ["a"] * 18)
+
+
+def test_clustering_puts_groups_side_by_side() -> None:
+    cosines, groups = groups_of_vectors(0.3)
+    mixed = np.random.default_rng(2).permutation(18)
+    order = exploration.cluster_order(cosines[np.ix_(mixed, mixed)])
+    seen = [groups[mixed[place]] for place in order]
+    changes = sum(a != b for a, b in itertools.pairwise(seen))
+    assert sorted(order) == list(range(18))
+    assert changes == 2
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_projections_keep_groups_and_repeat_themselves(method: str) -> None:
+    random = np.random.default_rng(0)
+    vectors = (np.repeat(np.eye(3, 20), 8, axis=0) + 0.05 * random.normal(size=(24, 20))).astype(np.float32)
+    points = exploration.project(vectors, method)
+    assert points.shape == (24, 2)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(24)
+    assert np.all(distances.argmin(axis=1) // 8 == np.arange(24) // 8)
+    assert np.array_equal(points, exploration.project(vectors, method))
+    assert exploration.project(vectors[:4], method).shape == (4, 2)
+    with pytest.raises(ValueError, match="tsne or pca"):
+        exploration.project(vectors, "umap")
+
+
+def sense_embeddings() -> Embeddings:
+    """Two fields of words, one axis each, and a word between them."""
+    random = np.random.default_rng(0)
+    first, second = ("bulb", "glow", "shade", "beam"), ("feather", "cork", "foam", "straw")
+    vectors = [
+        *(np.array([1.0, 0.0, 0.0]) + 0.1 * random.normal(size=3) for _ in first),
+        *(np.array([0.0, 1.0, 0.0]) + 0.1 * random.normal(size=3) for _ in second),
+        np.array([1.0, 1.0, 0.0]), np.array([0.2, 0.1, 1.0]), np.array([0.1, 0.3, 1.0]),
+    ]  # fmt: skip
+    words = (*first, *second, "light", "saw", "feeling")
+    return Embeddings([word + "</w>" for word in words], np.array(vectors))
+
+
+def test_contexts_tell_two_senses_of_one_vector_apart() -> None:
+    shining = "the sun, bulb and glow : light in shade or beam . " * 8
+    not_heavy = "a weight of feather and cork : light as foam or straw . " * 8
+    gap = "and so on " * 10
+    lesson = senses.polysemy(sense_embeddings(), shining + gap + not_heavy, "light")
+    assert lesson is not None
+    assert [len(uses.texts) for uses in lesson.uses] == [8, 8]
+    assert "LIGHT in shade" in lesson.uses[0].texts[0]
+    assert lesson.context_cosine < 0 < lesson.random_cosine
+    assert lesson.p_value < 0.01
+    sides = {word: side for word, _, side in lesson.neighbours}
+    assert {sides["bulb"], sides["beam"]} == {0}
+    assert {sides["cork"], sides["foam"]} == {1}
+
+
+def test_a_sense_without_uses_is_shown_as_such() -> None:
+    lesson = senses.polysemy(sense_embeddings(), "the sun and glow : light in shade", "light")
+    assert lesson is not None
+    assert [len(uses.texts) for uses in lesson.uses] == [1, 0]
+    assert not lesson.can_be_compared
+    assert np.isnan(lesson.context_cosine)
+    assert senses.polysemy(sense_embeddings(), "", "nature") is None
+
+
+def test_words_of_a_corpus_without_a_list_are_grouped_by_the_vectors_and_said_so() -> None:
+    random = np.random.default_rng(0)
+    tokens = [f"word{chr(97 + n % 26)}{chr(97 + n // 26)}</w>" for n in range(200)]
+    embeddings = Embeddings(tokens, random.normal(size=(200, 5)), counts=np.arange(200, 0, -1))
+    groups = exploration.word_groups(embeddings, "unknown")
+    assert not groups.chosen_before
+    assert len(groups.words) == len(set(groups.words)) == len(groups.groups)
+    assert all(name.startswith("like ") for name in groups.names)

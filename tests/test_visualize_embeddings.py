@@ -1,0 +1,106 @@
+"""The scripts that show trained vectors, run as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_scripts import SCRIPT, files_in, run
+
+from tokembed import report
+
+VISUALIZE = SCRIPT.with_name("visualize_embeddings.py")
+FIGURES = ("similarity_distribution", "similarity_heatmap", "nearest_neighbours", "projection_tsne", "training_progress")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose vectors of pydocs are trained."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = run(folder, "--dataset", "pydocs", "--epochs", "6", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_figure_is_drawn_with_its_numbers_and_the_kinds_are_there(trained: Path) -> None:
+    done = run(trained, "--dataset", "pydocs", "--queries", "list", "error", script=VISUALIZE)
+    assert done.returncode == 0, done.stderr
+    folder = trained / "visualizations/plots/01_tokenization"
+    for name in FIGURES:
+        assert (folder / f"{name}.csv").stat().st_size > 50
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.width == 1200
+    found = re.search(r"within kinds ([-\d.]+), between them ([-\d.]+), p = ([\d.]+)", done.stdout)
+    assert found
+    within, between, p_value = map(float, found.groups())
+    assert within > between
+    assert p_value < 0.01
+    with open(folder / "nearest_neighbours.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["query"] for row in rows] == ["list"] * 5 + ["error"] * 5
+    assert "\n    6   " in done.stdout, "the history has every epoch"
+
+
+def test_the_same_checkpoint_gives_the_same_numbers(trained: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        done = run(trained, "--dataset", "pydocs", "--output-dir", tmp_path / name, "--projection", "pca", script=VISUALIZE)
+        assert done.returncode == 0, done.stderr
+    tables = sorted(path.name for path in (tmp_path / "first").glob("*.csv"))
+    assert "projection_pca.csv" in tables
+    for name in tables:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_comparisons_train_and_are_drawn(tmp_path: Path) -> None:
+    flags = ("--dataset", "pydocs", "--num-merges", "300", "--epochs", "1", "--dimensions", "--softmax")
+    done = run(tmp_path, *flags, script=VISUALIZE)
+    assert done.returncode == 0, done.stderr
+    assert "full softmax" in done.stdout
+    assert "(92%)" in done.stdout, "what is quoted stands beside what is measured"
+    assert {"dimension_comparison.png", "softmax_comparison.png", "softmax_comparison.csv"} <= files_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--dataset", "wikitext2"), "train_embeddings.py --dataset wikitext2"),
+        (("--dataset", "pydocs", "--queries", " "), "no vector for ' '"),
+        (("--dataset", "pydocs", "--perplexity", "0"), "perplexity"),
+        (("--checkpoint", "none.safetensors"), "no trained vectors in none.safetensors"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_in_one_line(trained: Path, flags: tuple[str, ...], message: str) -> None:
+    done = run(trained, *flags, script=VISUALIZE)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_report_holds_every_figure_in_one_file(trained: Path) -> None:
+    folder = trained / "plots"
+    done = run(trained, "--dataset", "pydocs", "--output-dir", folder, script=VISUALIZE)
+    assert done.returncode == 0, done.stderr
+    page, missing = report.report_page(folder, "a <title>", ["corpus & settings"])
+    assert {entry.name for entry in report.entries()} == {*missing, *(path.stem for path in folder.glob("*.png"))}
+    assert page.count("data:image/png;base64,") == len(report.entries()) - len(missing)
+    assert "a &lt;title&gt;" in page
+    assert not re.search(r'(src|href)="(?!data:)', page), "nothing is fetched"
+    assert all(len(re.findall(r"[.?]\s+[A-Z]", entry.look_for)) == 1 for entry in report.entries()), "two sentences each"
+
+
+def test_the_report_opens_in_a_browser(trained: Path, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    folder = trained / "plots"
+    run(trained, "--dataset", "pydocs", "--output-dir", folder, script=VISUALIZE)
+    page, _ = report.report_page(folder, "a report", [])
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", (tmp_path / "report.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.count("<figure>") == page.count("<figure>")

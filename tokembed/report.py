@@ -1,0 +1,106 @@
+"""One page of everything: each figure with its numbers and two sentences on what to look for."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import itertools
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TABLE_ROWS = 40  # shown of a table; the file beside the figure has all
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure of the page: its phase, the stem of its files, its heading, and what to look for."""
+
+    phase: str
+    name: str
+    heading: str
+    look_for: str
+
+
+def entries() -> list[Entry]:
+    """Return the page's figures in their order, from `report.toml`."""
+    figures = tomllib.loads(Path(__file__).with_name("report.toml").read_text(encoding="utf-8"))["figure"]
+    return [Entry(figure["phase"], figure["name"], figure["heading"], figure["look_for"].strip()) for figure in figures]
+
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fdfdfb; --faint: #777; --line: #ddd; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #16181c; --faint: #9a9a9a; --line: #333; } }
+body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem; margin: 2rem auto;
+       padding: 0 1rem; }
+h1 { font-size: 1.9rem; } h2 { margin-top: 3rem; border-bottom: 1px solid var(--line); }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; background: white; border-radius: 6px; }
+figcaption, summary { color: var(--faint); } details { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.85rem; } td, th { padding: 0.15rem 0.7rem; border-bottom: 1px solid var(--line);
+        text-align: left; white-space: nowrap; }
+nav a { margin-right: 1rem; }
+"""
+
+
+def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, list[str]]:
+    """Return one self-contained HTML page of the figures in a folder, and the names of those that are missing.
+
+    Parameters
+    ----------
+    folder : path
+        Holds `<name>.png` for the figures, with `<name>.csv` beside those that have numbers.
+    title : str
+    facts : sequence of str
+        Lines that say what was done, above the figures.
+    """
+    missing: list[str] = []
+    parts = [f"<h1>{html.escape(title)}</h1>", "<ul>", *(f"<li>{html.escape(fact)}</li>" for fact in facts), "</ul>"]
+    for phase, figures in itertools.groupby(entries(), lambda entry: entry.phase):
+        parts.append(f"<h2>{html.escape(phase)}</h2>")
+        for entry in figures:
+            image = folder / f"{entry.name}.png"
+            if image.is_file():
+                parts.append(_figure(entry, image))
+            else:
+                missing.append(entry.name)
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    body = "\n".join(parts)
+    page = f"""<!doctype html>
+<html lang="en"><head>{head}<style>{_STYLE}</style></head>
+<body><main>
+{body}
+</main></body></html>
+"""
+    return page, missing
+
+
+def _figure(entry: Entry, image: Path) -> str:
+    data = base64.b64encode(image.read_bytes()).decode("ascii")
+    table = image.with_suffix(".csv")
+    heading, text = html.escape(entry.heading), html.escape(entry.look_for)
+    picture = f'<img src="data:image/png;base64,{data}" alt="{heading}, as a chart; its numbers follow">'
+    numbers = _table(table) if table.is_file() else ""
+    return f"<section><h3>{heading}</h3><p>{text}</p>\n<figure>{picture}</figure>\n{numbers}</section>"
+
+
+def _table(path: Path) -> str:
+    """Return a table's first rows, folded away."""
+    with open(path, encoding="utf-8", newline="") as file:
+        heading, *rows = list(csv.reader(file)) or [[]]
+    shown = rows if len(rows) <= TABLE_ROWS else rows[:: -(-len(rows) // TABLE_ROWS)]
+    note = f"the numbers ({len(rows):,} rows" + (
+        f", every {len(rows) // len(shown)}th shown)" if len(shown) < len(rows) else ")"
+    )
+    cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in heading)
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(_short(cell))}</td>" for cell in row) + "</tr>" for row in shown)
+    return f"<details><summary>{note}</summary><table><tr>{cells}</tr>{lines}</table></details>"
+
+
+def _short(cell: str) -> str:
+    """Return a number to four digits, other text as it is."""
+    try:
+        return f"{float(cell):.4g}" if "." in cell else cell
+    except ValueError:
+        return cell

@@ -1,0 +1,166 @@
+"""Why one vector a word is not enough: two senses of a word, told apart by the words around it, share the one it has."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokembed.embeddings import Embeddings
+from tokembed.exploration import Matrix, unit_rows
+from tokembed.pretokenizer import pieces
+
+FEWEST_USES = 3  # of each sense, for their means to be compared
+
+
+@dataclass(frozen=True)
+class Sense:
+    """One sense of a word: its name, an example, and words that stand near it when it is meant."""
+
+    name: str
+    example: str
+    cues: frozenset[str]
+
+
+def _sense(name: str, example: str, cues: str) -> Sense:
+    return Sense(name, example, frozenset(cues.split()))
+
+
+SENSES = {
+    "light": (
+        _sense("what shines", "saw a light", "sun moon candle darkness dark bright shone dazzling lamp stars day saw"),
+        _sense("not heavy", "feeling light-hearted", "heart hearted step steps heavy weight breeze cruiser tank infantry"),
+    ),
+    "nature": (
+        _sense("character", "human nature", "human man men mind disposition gentle kind temper person moral"),
+        _sense(
+            "the world", "the beauty of nature", "beauty mountains scenery sublime laws secrets works poetry spring trees wild"
+        ),
+    ),
+    "left": (
+        _sense("went away", "he left the room", "house room home country town paris geneva ingolstadt school company band"),
+        _sense("a side", "turn left", "right hand side turn arm foot bank wing"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Uses:
+    """The uses of one sense in a text: their words, and the mean vector of each one's neighbours, (n, D), of length 1."""
+
+    texts: list[str]
+    vectors: Matrix
+
+
+@dataclass(frozen=True)
+class Polysemy:
+    """A word whose two senses share one vector.
+
+    Attributes
+    ----------
+    word : str
+    senses : pair of Sense
+    uses : pair of Uses
+    own : array (D,)
+        The word's one vector, centred as the contexts are.
+    example_cosine : float
+        Cosine of the mean vectors of the words around it in the two senses' examples.
+    context_cosine, random_cosine, p_value : float
+        Cosine of the two senses' mean uses; that of the same uses dealt anew into two parts of the same sizes, the mean of 999
+        deals; and the share of deals, the true one included, whose cosine is no higher. NaN where a sense has fewer than
+        `FEWEST_USES`.
+    neighbours : list of (str, float, int)
+        Words nearest to the word, the cosine, and the sense (0 or 1) whose mean use, or else example, lies nearer to them.
+    """
+
+    word: str
+    senses: tuple[Sense, Sense]
+    uses: tuple[Uses, Uses]
+    own: Matrix
+    example_cosine: float
+    context_cosine: float
+    random_cosine: float
+    p_value: float
+    neighbours: list[tuple[str, float, int]]
+
+    @property
+    def can_be_compared(self) -> bool:
+        """Whether both senses have uses enough."""
+        return min(len(each.texts) for each in self.uses) >= FEWEST_USES
+
+
+class _Contexts:
+    """Mean vectors of words, from each of which the mean of the vocabulary is taken, since all of them share it."""
+
+    def __init__(self, embeddings: Embeddings) -> None:
+        self._embeddings = embeddings
+        self._center = unit_rows(embeddings.vectors).mean(axis=0)
+
+    def vector(self, word: str) -> Matrix:
+        return _unit(unit_rows(self._embeddings.vector(word)[None])[0] - self._center)
+
+    def mean(self, words: Sequence[str]) -> Matrix | None:
+        """Return the mean of the words' vectors, of length 1; None if no word has one."""
+        known = [self.vector(word) for word in words if word.isalpha() and word in self._embeddings]
+        return _unit(np.mean(known, axis=0)) if known else None
+
+
+def polysemy(embeddings: Embeddings, text: str, word: str, *, reach: int = 8, seed: int = 0) -> Polysemy | None:
+    """Tell a word's two senses apart by their neighbours in a text; None for a word without a vector.
+
+    A use belongs to a sense when more of its cues than of the other's stand within `reach` words of it. The cues themselves are
+    left out of its mean, so that what tells the senses apart is not what sorted them.
+    """
+    senses, contexts = SENSES[word], _Contexts(embeddings)
+    examples = [contexts.mean([each for each in pieces(sense.example, True) if each != word]) for sense in senses]
+    if word not in embeddings or examples[0] is None or examples[1] is None:
+        return None
+    words = list(pieces(text, lowercase=True))
+    cues = senses[0].cues | senses[1].cues
+    texts: tuple[list[str], list[str]] = ([], [])
+    rows: tuple[list[Matrix], list[Matrix]] = ([], [])
+    for place in (index for index, each in enumerate(words) if each == word):
+        before, after = words[max(place - reach, 0) : place], words[place + 1 : place + 1 + reach]
+        found = [sum(each in sense.cues for each in (*before, *after)) for sense in senses]
+        mean = contexts.mean([each for each in (*before, *after) if each not in cues and each != word])
+        if found[0] != found[1] and mean is not None:
+            meant = int(found[1] > found[0])
+            texts[meant].append(_readable(before, word, after))
+            rows[meant].append(mean)
+    uses = (_uses(texts[0], rows[0], embeddings), _uses(texts[1], rows[1], embeddings))
+    context_cosine = random_cosine = p_value = math.nan
+    means = [examples[0], examples[1]]
+    if min(map(len, texts)) >= FEWEST_USES:
+        means = [_unit(each.vectors.mean(axis=0)) for each in uses]
+        context_cosine = float(means[0] @ means[1])
+        dealt = _cosines_of_deals(uses, seed)
+        random_cosine, p_value = float(dealt.mean()), float((1 + (dealt <= context_cosine).sum()) / (1 + len(dealt)))
+    near = ((token.removesuffix("</w>"), score) for token, score in embeddings.most_similar(word, 10, words_only=True))
+    neighbours = [(each, score, int(contexts.vector(each) @ (means[1] - means[0]) > 0)) for each, score in near]
+    example_cosine = float(examples[0] @ examples[1])
+    own = contexts.vector(word)
+    return Polysemy(word, senses, uses, own, example_cosine, context_cosine, random_cosine, p_value, neighbours)
+
+
+def _uses(texts: list[str], rows: list[Matrix], embeddings: Embeddings) -> Uses:
+    return Uses(texts, np.stack(rows) if rows else np.empty((0, embeddings.embedding_dim)))
+
+
+def _cosines_of_deals(uses: tuple[Uses, Uses], seed: int, times: int = 999) -> Matrix:
+    """Return the cosine of the means of two parts of the uses, dealt at random in the same sizes, `times` times."""
+    together, random, size = np.concatenate([each.vectors for each in uses]), np.random.default_rng(seed), len(uses[0].vectors)
+    deals = (random.permutation(together) for _ in range(times))
+    return np.array([float(_unit(deal[:size].mean(axis=0)) @ _unit(deal[size:].mean(axis=0))) for deal in deals])
+
+
+def _unit(vector: Matrix) -> Matrix:
+    unit: Matrix = vector / (np.linalg.norm(vector) or 1.0)
+    return unit
+
+
+def _readable(before: Sequence[str], word: str, after: Sequence[str]) -> str:
+    """Join pieces as prose: no space before a comma."""
+    return re.sub(r"\s+([,.;:!?’'\-])", r"\1", " ".join([*before, word.upper(), *after]))

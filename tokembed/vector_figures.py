@@ -1,0 +1,252 @@
+"""The figures of trained vectors: compute, print in a few lines, draw, and write the numbers beside the picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from tokembed import experiments, exploration, plotting, sampling, senses, vector_plots
+from tokembed.artifacts import write_table
+from tokembed.embeddings import Embeddings
+from tokembed.evaluation import frequent_words
+from tokembed.reporting import display_token, query_words
+from tokembed.settings import TrainingConfig
+from tokembed.tokenizer import BPETokenizerLoader
+from tokembed.training import TrainingResult
+
+NUM_PAIRS = 50_000  # random pairs whose cosines make a histogram
+NUM_QUERIES, TOPN = 10, 5
+NUM_FREQUENT = 60  # words beside the groups' in the projection
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What all figures are about: vectors, the training they come from, the corpus' name, and where figures go."""
+
+    embeddings: Embeddings
+    result: TrainingResult
+    corpus_name: str
+    folder: Path
+
+    @property
+    def caption(self) -> str:
+        """Corpus and settings, for below a figure."""
+        config = self.result.config
+        return (
+            f"{self.corpus_name}: {len(self.embeddings):,} tokens, {config.embedding_dim} dimensions, "
+            f"window {config.window_size}, {config.num_negative_samples} negatives, {len(self.result.epoch_losses)} epochs, "
+            f"seed {config.seed}."
+        )
+
+    def save(self, axes: Axes, name: str, more: str = "") -> None:
+        """Write a figure."""
+        plotting.save_figure(axes, self.folder / f"{name}.png", f"{self.caption} {more}".strip())
+
+
+def similarity_distribution(subject: Subject) -> None:
+    """Cosines of random token pairs: one-hot, as initialised, and trained."""
+    trained = np.flatnonzero(subject.result.counts)
+    config, vocab_size = subject.result.config, len(subject.result.counts)
+    initial = sampling.initial_vectors(vocab_size, config.embedding_dim, config.seed)[trained]
+    pairs = exploration.random_pairs(len(trained), NUM_PAIRS)
+    cosines = {
+        "one-hot": exploration.one_hot_cosines(pairs),
+        "random, before training": exploration.pair_cosines(initial, pairs),
+        "after training": exploration.pair_cosines(subject.embeddings.vectors, pairs),
+    }
+    print(f"\ncosines of {NUM_PAIRS:,} random token pairs: mean ± standard deviation")
+    for name, values in cosines.items():
+        print(f"  {name:<26}{values.mean():>6.3f} ± {values.std():.3f}")
+    print(f"  ({len(trained):,} one-hot vectors stand at right angles to one another: no pair is nearer than any other)")
+    subject.save(
+        vector_plots.plot_similarity_distribution(cosines), "similarity_distribution", f"{NUM_PAIRS:,} pairs of tokens."
+    )
+    edges = np.linspace(-1, 1, 81)
+    columns = [np.histogram(values, edges)[0].tolist() for values in cosines.values()]
+    rows = zip(edges[:-1].round(3).tolist(), *columns, strict=True)
+    write_table(subject.folder / "similarity_distribution.csv", ("cosine_from", *cosines), rows)
+
+
+def heatmap(subject: Subject) -> None:
+    """Cosines of 30 to 40 words of a few kinds, and a test of whether the kinds lie together."""
+    groups = exploration.word_groups(subject.embeddings, subject.corpus_name)
+    cosines = exploration.cosine_matrix(subject.embeddings, groups.words)
+    print(f"\n{len(groups.words)} words of {len(groups.names)} kinds ({', '.join(groups.names)})")
+    more = "Ordered by average linkage."
+    if groups.chosen_before:
+        found = exploration.separation(cosines, groups.groups)
+        line = (
+            f"ean cosine within kinds {found.within:.3f}, between them {found.between:.3f}, p = {found.p_value:.4f}"
+        )
+        print(f"  m{line} (permutation test)")
+        more += f" M{line} (permutation test)."
+    else:
+        print("  chosen by the vectors themselves, for want of a list for this corpus: a picture, no evidence")
+        more += " Words and kinds were chosen by the vectors themselves."
+    order = exploration.cluster_order(cosines)
+    words, kinds = [groups.words[place] for place in order], [groups.groups[place] for place in order]
+    ordered = cosines[np.ix_(order, order)]
+    subject.save(vector_plots.plot_heatmap(ordered, words, kinds), "similarity_heatmap", more)
+    rows = [(kind, word, *row) for kind, word, row in zip(kinds, words, ordered.round(4).tolist(), strict=True)]
+    write_table(subject.folder / "similarity_heatmap.csv", ("kind", "word", *words), rows)
+
+
+def neighbours(subject: Subject, queries: Sequence[str] = (), *, words_only: bool = True) -> None:
+    """The tokens nearest to some words."""
+    chosen = list(queries) or query_words(subject.embeddings, NUM_QUERIES)
+    rows = []
+    for query in chosen:
+        found = subject.embeddings.most_similar(query, TOPN, words_only=words_only)
+        rows.append((query, [(display_token(token), score) for token, score in found]))
+    print("\nnearest neighbours (cosine)" + (", fragments left out" if words_only else ", fragments (-) among them"))
+    for query, near in rows:
+        print(f"  {query:<14}" + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
+    subject.save(vector_plots.plot_neighbours(rows), "nearest_neighbours")
+    flat = [(query, rank, word, round(score, 4)) for query, near in rows for rank, (word, score) in enumerate(near, 1)]
+    write_table(subject.folder / "nearest_neighbours.csv", ("query", "rank", "neighbour", "cosine"), flat)
+
+
+def projection(subject: Subject, method: str = "tsne", *, by_frequency: bool = False, perplexity: float = 12.0) -> None:
+    """The kinds' words and the most frequent others of four letters or more, in two dimensions."""
+    embeddings = subject.embeddings
+    groups = exploration.word_groups(embeddings, subject.corpus_name)
+    frequent = [embeddings.tokens[row].removesuffix("</w>") for row in frequent_words(embeddings, 400)]
+    others = [word for word in frequent if len(word) > 3 and word not in groups.words][:NUM_FREQUENT]
+    words, kinds = groups.words + others, [*groups.groups, *[None] * len(others)]
+    points = exploration.project(np.stack([embeddings.vector(word) for word in words]), method, perplexity)
+    counts = [word_count(embeddings, word) for word in words]
+    axes = vector_plots.plot_projection(points, words, kinds, counts=counts if by_frequency else None)
+    name = {"tsne": f"t-SNE, perplexity {min(perplexity, (len(words) - 1) / 3):.0f}, seed 0", "pca": "PCA"}[method]
+    print(f"\n{len(words)} words in two dimensions by {name}")
+    subject.save(axes, f"projection_{method}", f"{name}; axes have no units, and t-SNE's far distances no meaning.")
+    rows = [(word, kind or "", *point) for word, kind, point in zip(words, kinds, points.round(4).tolist(), strict=True)]
+    write_table(subject.folder / f"projection_{method}.csv", ("word", "kind", "x", "y"), rows)
+
+
+def word_count(embeddings: Embeddings, word: str) -> int:
+    """Return how often a word's token occurred, 1 for a word of several tokens."""
+    row = embeddings.token_to_index.get(word + "</w>")
+    return int(embeddings.counts[row]) if row is not None and embeddings.counts is not None else 1
+
+
+def training_progress(subject: Subject, history: Sequence[dict[str, float]]) -> None:
+    """Loss, cosines and synonym AUC by epoch, as the checkpoint kept them."""
+    names = ("random_cosine", "synonym_cosine", "auc")
+    rows = [
+        (epoch, loss, *(entry.get(name, math.nan) for name in names))
+        for epoch, (loss, entry) in enumerate(zip([math.nan, *subject.result.epoch_losses], history, strict=True))
+    ]
+    print("\nby epoch: loss, mean cosine of frequent words and of synonyms, synonym AUC (0 is before training)")
+    for row in rows:
+        print("  {:>3}{:>9.4f}{:>8.3f}{:>8.3f}{:>8.3f}".format(*row))
+    axes = vector_plots.plot_training_progress(subject.result.epoch_losses, history)
+    subject.save(axes, "training_progress", "Synonyms: the test list.")
+    write_table(subject.folder / "training_progress.csv", ("epoch", "loss", *names), rows)
+
+
+def one_vector_two_senses(subject: Subject, text: str) -> bool:
+    """Words of two senses: their contexts tell them apart, their one vector does not. Tell whether there is a figure."""
+    lessons = [lesson for word in senses.SENSES if (lesson := senses.polysemy(subject.embeddings, text, word))]
+    for lesson in lessons:
+        _describe_senses(lesson)
+    rows = [
+        (lesson.word, sense.name, use)
+        for lesson in lessons
+        for sense, uses in zip(lesson.senses, lesson.uses, strict=True)
+        for use in uses.texts
+    ]
+    write_table(subject.folder / "polysemy.csv", ("word", "sense", "use"), rows)
+    drawn = []
+    for lesson in lessons:
+        if lesson.can_be_compared:
+            means = [uses.vectors.mean(axis=0) / np.linalg.norm(uses.vectors.mean(axis=0)) for uses in lesson.uses]
+            first, second = (np.stack([uses.vectors @ mean for mean in means], axis=1) for uses in lesson.uses)
+            own = (float(lesson.own @ means[0]), float(lesson.own @ means[1]))
+            names = (lesson.senses[0].name, lesson.senses[1].name)
+            drawn.append((lesson.word, names, (first, second), own, (lesson.context_cosine, lesson.random_cosine)))
+    if drawn:
+        subject.save(vector_plots.plot_senses(drawn), "polysemy", "Each dot is a use: the mean vector of the words around it.")
+    return bool(drawn)
+
+
+def _describe_senses(lesson: senses.Polysemy) -> None:
+    first, second = lesson.senses
+    print(f"\none vector, two senses: {lesson.word}")
+    print(f"  “{first.example}” and “{second.example}” get one and the same vector for it: cosine 1.00;")
+    print(f"  the words around it differ: cosine {lesson.example_cosine:.2f}")
+    for sense, uses in zip(lesson.senses, lesson.uses, strict=True):
+        print(
+            f"  {sense.name}: "
+            + (f"{len(uses.texts)} uses in this text, such as" if uses.texts else "no use in this text was found")
+        )
+        for use in uses.texts[:2]:
+            print(f"    … {use} …")
+    near = ", ".join(f"{word} ({lesson.senses[side].name})" for word, _, side in lesson.neighbours[:6])
+    print(f"  its neighbours, each with the sense nearer to it: {near}")
+    if lesson.can_be_compared:
+        tells = "the words around it tell them apart" if lesson.p_value < 0.05 else "too few uses to tell them apart"
+        print(
+            f"  cosine of the senses' mean uses {lesson.context_cosine:.2f}, dealt at random {lesson.random_cosine:.2f}, "
+            f"p = {lesson.p_value:.3f}: {tells}"
+        )
+
+
+def dimensions(
+    folder: Path, corpus_name: str, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig
+) -> None:
+    """Quality against the dimension, three seeds each."""
+    print("\nquality by dimension: synonym AUC, and the synonyms' mean cosine minus that of all pairs of frequent words")
+    rows = []
+    for run in experiments.compare_dimensions(tokenizer, token_ids, config):
+        rows.append((run.embedding_dim, run.score.auc, run.score.synonym_cosine - run.score.random_cosine))
+        print(f"  {run.embedding_dim:>4}  seed {run.seed}  {rows[-1][1]:.3f}  {rows[-1][2]:.3f}", flush=True)
+    negatives = f"{config.num_negative_samples} negatives"
+    caption = f"{corpus_name}: {config.epochs} epochs, window {config.window_size}, {negatives}, seeds 1 to 3."
+    plotting.save_figure(vector_plots.plot_dimensions(rows), folder / "dimension_comparison.png", caption)
+    write_table(folder / "dimension_comparison.csv", ("dimension", "synonym_auc", "cosine_gap"), rows)
+
+
+def objectives(
+    folder: Path, corpus_name: str, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig
+) -> None:
+    """The full softmax against negative sampling: operations, time and quality beside the figures one often reads."""
+    quoted = {
+        "full softmax": ("100%", "100%"),
+        "5 negatives": ("92%", "1.25%"),
+        "10 negatives": ("95%", "2.5%"),
+        "20 negatives": ("98%", "5%"),
+    }
+    print(f"\nfull softmax against negative sampling, {config.epochs} epochs; in brackets what is often quoted")
+    print(f"  {'':<14}{'scores a pair':>14}{'s an epoch':>12}{'time':>17}{'synonym AUC':>13}{'quality':>17}{'last loss':>11}")
+    runs = []
+    for run in experiments.compare_objectives(tokenizer, token_ids, config):
+        runs.append(run)
+        time, quality = run.seconds_per_epoch / runs[0].seconds_per_epoch, (run.auc - 0.5) / (runs[0].auc - 0.5)
+        of = quoted[run.name]
+        print(
+            f"  {run.name:<14}{run.num_outputs:>14,}{run.seconds_per_epoch:>12.2f}{f'{time:.1%} ({of[1]})':>17}"
+            f"{run.auc:>13.3f}{f'{quality:.0%} ({of[0]})':>17}{run.losses[-1]:>11.3f}",
+            flush=True,
+        )
+    ratio = runs[0].num_outputs / runs[2].num_outputs
+    print(f"  10 negatives score {ratio:.0f} times fewer rows a pair (often quoted: 250)")
+    print("  quality: AUC - 0.5 as a share of the softmax's")
+    settings = f"{config.embedding_dim} dimensions, window {config.window_size}, seed {config.seed}"
+    caption = f"{corpus_name}: {settings}. The objectives' losses are different things."
+    rows = [(run.name, run.losses, run.seconds_per_epoch, run.auc) for run in runs]
+    plotting.save_figure(vector_plots.plot_objectives(rows), folder / "softmax_comparison.png", caption)
+    table = [(r.name, r.num_outputs, r.seconds_per_epoch, r.auc, *r.losses) for r in runs]
+    heading = (
+        "objective",
+        "scores_a_pair",
+        "seconds_an_epoch",
+        "synonym_auc",
+        *(f"loss_{e}" for e in range(1, config.epochs + 1)),
+    )
+    write_table(folder / "softmax_comparison.csv", heading, table)
