@@ -19,6 +19,9 @@ from tokembed import cli
 
 if TYPE_CHECKING:
     from tokembed.benchmarking import Timing
+    from tokembed.bpe import BPEModel
+
+LADDER_WORDS = 10_000  # what the naive encoder does in half a minute
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -27,6 +30,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a text file (default: wikitext2, else pydocs)")
     parser.add_argument("--num-merges", type=cli.positive_int, default=10_000, help="default: 10000")
     parser.add_argument("--rounds", type=cli.positive_int, default=9, help="runs of each contender (default: 9)")
+    parser.add_argument("--naive-all", action="store_true", help="run the naive encoder on the whole novel too: minutes")
     return parser.parse_args(argv)
 
 
@@ -68,10 +72,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         results[case] = [timing.as_dict() for timing in timings]
         _print_table(f"encoding, {case}", timings, num_bytes, num_words)
 
+    results |= _measure_ourselves(text, model, args.naive_all)
     path = paths.plots_dir() / "benchmark_tokenizer.json"
     paths.write_atomic(path, json.dumps(results, indent=1) + "\n")
     cli.describe_row("saved", paths.display_path(path))
     return 0
+
+
+def _measure_ourselves(large_text: str, large_model: BPEModel, naive_all: bool) -> dict[str, Any]:
+    """Print and return the ladder, and speed and cache by size: Frankenstein's with 2,000 merges, then the large text."""
+    from tokembed import tokenizer_benchmark as own
+    from tokembed.artifacts import choose_corpus
+    from tokembed.bpe import train_bpe
+
+    corpus = choose_corpus(None)
+    model = train_bpe(corpus.text, 2000)
+    steps = own.climb(model, own.first_words(corpus.text, LADDER_WORDS))
+    title = f"the ladder: {corpus.name}, its first {LADDER_WORDS:,} words, 2,000 merges, every step from an empty cache"
+    print("\n".join([title, *own.ladder_lines(steps), ""]), flush=True)
+    texts = [own.first_words(corpus.text, number) for number in (1_000, 10_000)] + [corpus.text]
+    runs = list(own.measure_sizes(model, texts, naive_up_to=10**9 if naive_all else LADDER_WORDS))
+    runs += own.measure_sizes(large_model, [large_text], naive_up_to=0)
+    print(
+        "\n".join([f"by size: {corpus.name}, then the text above; from an empty cache", *own.size_lines(runs), ""]), flush=True
+    )
+    return {"ladder": [step.as_dict() for step in steps], "sizes": [run.as_dict() for run in runs]}
 
 
 def _print_table(title: str, timings: Sequence[Timing], num_bytes: int, num_words: int) -> None:

@@ -52,7 +52,7 @@ class Checkpointer:
 
     def __call__(self, result: TrainingResult) -> None:
         """Write what training has reached."""
-        from safetensors.numpy import save
+        from safetensors.numpy import save_file
 
         if not self._history:
             self._history.append(self._measure(replace(result, target_vectors=initial_target_vectors(result))))
@@ -74,7 +74,8 @@ class Checkpointer:
             "tokens_sha256": self._tokens_sha256,
             "history": self._history,
         }
-        paths.write_atomic(self.path, save(tensors, {**self._metadata, "training": json.dumps(training)}))
+        with paths.atomic_path(self.path) as temporary:
+            save_file(tensors, temporary, {**self._metadata, "training": json.dumps(training)})
         self.has_saved = True
 
     def _measure(self, result: TrainingResult) -> dict[str, float]:

@@ -143,7 +143,7 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
     """
     frequent = frequent_words(embeddings, FREQUENT_WORDS)
     unit = _unit_rows(embeddings.vectors[frequent])
-    others = np.sort((unit @ unit.T)[np.triu_indices(len(frequent), k=1)])
+    others = np.sort(np.concatenate([unit[row + 1 :] @ unit[row] for row in range(len(frequent))] or [np.empty(0)]))
     covered = [pair for pair in synonyms if pair[0] in embeddings and pair[1] in embeddings]
     if not covered or not others.size:
         nan = float("nan")

@@ -6,16 +6,18 @@ import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tokembed.artifacts import default_num_merges, token_ids_for, tokenizer_for
+from tokembed.corpus import Corpus
 from tokembed.device import available_cores
 from tokembed.embeddings import Embeddings, count_whole_words
 from tokembed.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms
-from tokembed.settings import TrainingConfig
+from tokembed.settings import PRESETS, TrainingConfig
 from tokembed.tokenizer import BPETokenizerLoader
 from tokembed.training import train_skipgram
 
@@ -32,6 +34,7 @@ class TrainingRun:
 
     name: str
     seed: int
+    seconds: float
     tokens_per_second: float
     pairs_per_token: float
     wordsim353: float
@@ -61,7 +64,7 @@ def train_ours(
     result = train_skipgram(token_ids, tokenizer.vocab_size, config)
     embeddings = Embeddings.from_training(result, tokenizer, token_ids)
     pairs = statistics.mean(result.num_pairs) / token_ids.size
-    return TrainingRun(name, config.seed, result.tokens_per_second, pairs, **score(embeddings))
+    return TrainingRun(name, config.seed, sum(result.seconds), result.tokens_per_second, pairs, **score(embeddings))
 
 
 def compare_trainers(
@@ -96,7 +99,44 @@ def compare_trainers(
         tokens = [tokenizer.id_to_token[row] for row in rows]
         theirs = Embeddings(tokens, model.wv.vectors, tokenizer, counts[rows], word_counts[rows])
         pairs = num_kept / num_words * (config.window_size + 1)
-        yield TrainingRun("gensim", seed, num_words / seconds, pairs, **score(theirs))
+        yield TrainingRun("gensim", seed, seconds, num_words / seconds, pairs, **score(theirs))
+
+
+def compare_presets(corpus: Corpus, config: TrainingConfig, rounds: int) -> Iterator[TrainingRun]:
+    """Train with each preset, and with the balanced one on 1 and 4 threads, in turn, `rounds` seeds each; yield each run."""
+    own = {field.name for field in fields(TrainingConfig)}
+    jobs = [(name, changes) for name, changes in PRESETS.items()]
+    jobs += [(f"balanced, {workers} thread{'s' if workers > 1 else ''}", {"workers": workers}) for workers in (1, 4)]
+    streams = {}
+    for name, changes in jobs:
+        tokenizer, path, _ = tokenizer_for(corpus, changes.get("num_merges", default_num_merges(corpus)))
+        streams[name] = tokenizer, token_ids_for(corpus, tokenizer, path, changes.get("vocabulary_threshold", 0))[0]
+    tokenizer, ids = streams[jobs[0][0]]
+    train_skipgram(ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))  # compiles the kernels
+    for seed in range(1, rounds + 1):
+        for name, changes in jobs:
+            changed = replace(config, seed=seed, **{key: value for key, value in changes.items() if key in own})
+            yield train_ours(*streams[name], changed, name)
+
+
+def summary(runs: Sequence[TrainingRun]) -> list[str]:
+    """Return a line for each contender, medians and means over its seeds; beside gensim, how much faster ours is."""
+    names = list(dict.fromkeys(run.name for run in runs))
+    lines = []
+    for name in names:
+        own = [run for run in runs if run.name == name]
+        seconds, speed, pairs = (
+            statistics.median(getattr(run, key) for run in own) for key in ("seconds", "tokens_per_second", "pairs_per_token")
+        )
+        intervals = [mean_and_margin([getattr(run, key) for run in own]) for key in SCORES]
+        scores = "".join(f"{f'{mean:.3f} ±{margin:.3f}':>15}" for mean, margin in intervals)
+        lines.append(f"{name:<22}{seconds:>7.1f} s{speed:>12,.0f} tokens/s{speed * pairs:>12,.0f} pairs/s{scores}")
+    if names[1:] == ["gensim"]:
+        ours, theirs = ([run for run in runs if run.name == name] for name in names)
+        ratios = [a.tokens_per_second / b.tokens_per_second for a, b in zip(ours, theirs, strict=True)]
+        middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
+        lines.append(f"{names[0]} is {middle:.1f} times as fast, the median of {len(ratios)} turns ({low:.1f} to {high:.1f})")
+    return lines
 
 
 def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:

@@ -81,11 +81,9 @@ def heatmap(subject: Subject) -> None:
     more = "Ordered by average linkage."
     if groups.chosen_before:
         found = exploration.separation(cosines, groups.groups)
-        line = (
-            f"ean cosine within kinds {found.within:.3f}, between them {found.between:.3f}, p = {found.p_value:.4f}"
-        )
-        print(f"  m{line} (permutation test)")
-        more += f" M{line} (permutation test)."
+        line = f"mean cosine within kinds {found.within:.3f}, between them {found.between:.3f}, p = {found.p_value:.4f}"
+        print(f"  {line} (permutation test)")
+        more += f" {line.capitalize()} (permutation test)."
     else:
         print("  chosen by the vectors themselves, for want of a list for this corpus: a picture, no evidence")
         more += " Words and kinds were chosen by the vectors themselves."

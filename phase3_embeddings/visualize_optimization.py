@@ -1,0 +1,55 @@
+"""Draw what `benchmark_tokenizer.py` measured: results in four panels, and the ladder of improvements.
+
+uv run python phase3_embeddings/visualize_optimization.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokembed import cli
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, help="default: benchmark_tokenizer.json where the benchmark writes it")
+    cli.add_plots_flag(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the results, draw."""
+    args = parse_args(argv)
+    from tokembed import paths
+
+    source = args.results or paths.plots_dir() / "benchmark_tokenizer.json"
+    name = paths.display_path(source)
+    if not source.is_file():
+        command = "uv run --group bench python phase3_embeddings/benchmark_tokenizer.py"
+        raise ValueError(f"there are no results in {name}: {command} makes them")
+    try:
+        results = json.loads(source.read_text(encoding="utf-8"))
+        machine, text, ladder, sizes, cold = (results[key] for key in ("machine", "text", "ladder", "sizes", "cold"))
+        caption = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, commit {machine['commit']}."
+        num_bytes = int(text["bytes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} holds no results of the benchmark: {error!r}") from None
+    from tokembed import benchmark_plots, plotting
+
+    folder = args.output_dir or paths.plots_dir()
+    axes = benchmark_plots.plot_tokenizer_results(sizes, cold, num_bytes)
+    plotting.save_figure(
+        axes, folder / "tokenizer_optimization_results.png", f"{caption} Peers: {text['name']}, 10,000 merges."
+    )
+    plotting.save_figure(benchmark_plots.plot_ladder(ladder), folder / "optimization_breakdown.png", caption)
+    cli.describe_row("saved", f"tokenizer_optimization_results.png, optimization_breakdown.png in {paths.display_path(folder)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,114 @@
+"""The benchmarks' own code: that what is timed is the same work, and that nothing is kept between the timer's ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_scripts import SCRIPT, run
+
+from tokembed import BPEModel, BPETokenizerLoader, benchmark_plots, bulk, ladder, plotting, scaling, tokenizer_benchmark
+
+OPTIMIZATION = SCRIPT.with_name("visualize_optimization.py")
+
+
+def test_every_step_of_the_ladder_gives_the_plain_encoders_ids(model: BPEModel, frankenstein: str) -> None:
+    text = tokenizer_benchmark.first_words(frankenstein, 300) + " Ünknown 未来 naïve x1 未"
+    expected = BPETokenizerLoader(model).encode(text)
+    for name, make in ladder.steps(model).items():
+        assert list(make()(text)) == expected, name
+
+
+def test_the_ladder_is_measured_from_the_naive_encoder_up(model: BPEModel, frankenstein: str) -> None:
+    steps = tokenizer_benchmark.climb(model, tokenizer_benchmark.first_words(frankenstein, 200), rounds=1)
+    assert [step.name for step in steps] == list(ladder.steps(model))
+    assert steps[0].over_naive == steps[0].over_previous == 1.0
+    product = 1.0
+    for step in steps:
+        product *= step.over_previous
+        assert step.over_naive == pytest.approx(product)
+
+
+def test_a_step_that_gives_other_ids_is_refused(model: BPEModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder.LocalNames, "encode", lambda self, text: [0])
+    with pytest.raises(ValueError, match="'local variables' gives other ids"):
+        tokenizer_benchmark.climb(model, "a creature", rounds=1)
+
+
+def test_a_slower_kernel_shows_in_the_numbers(model: BPEModel, pydocs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is remembered between the timer's ends: a sleep in the wrapper comes out whole, in every round."""
+    text, encode = pydocs[:20_000], bulk.BulkEncoder.encode
+
+    def slow(self: bulk.BulkEncoder, *arguments: object) -> object:
+        time.sleep(0.05)
+        return encode(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bulk.BulkEncoder, "encode", slow)
+    (size,) = tokenizer_benchmark.measure_sizes(model, [text], naive_up_to=0, rounds=2)
+    assert size.array_seconds >= 0.05
+    kernels = {step.name: step for step in tokenizer_benchmark.climb(model, text[:3000], rounds=2)}
+    assert kernels["threads"].seconds >= 0.05
+    assert kernels["local variables"].seconds < kernels["threads"].seconds
+
+
+def test_sizes_count_what_a_cache_does(model: BPEModel) -> None:
+    (size,) = tokenizer_benchmark.measure_sizes(model, ["the sea the sea the ice"], naive_up_to=10, rounds=1)
+    assert (size.words, size.pieces, size.distinct_words) == (6, 6, 3)
+    assert size.first_pass_rate == pytest.approx(3 / 6)
+    assert size.four_passes_rate == pytest.approx(21 / 24)
+    assert size.naive_seconds is not None
+    assert 300 < size.cache_bytes < 2000
+
+
+def test_exponents_of_time_are_fitted() -> None:
+    runs = [scaling.ScalingRun("x", words, 2e-6 * words**1.2) for words in (1000, 2000, 4000, 8000)]
+    assert scaling.exponent(runs) == pytest.approx(1.2)
+
+
+@pytest.fixture
+def results(model: BPEModel, frankenstein: str) -> dict[str, object]:
+    steps = tokenizer_benchmark.climb(model, "a small text of some words", rounds=1)
+    sizes = tokenizer_benchmark.measure_sizes(model, [frankenstein[:2000], frankenstein[:9000]], naive_up_to=500, rounds=1)
+    return {
+        "machine": {"processor": "a processor", "cores": 2, "python": "3.11", "commit": "abc"},
+        "text": {"name": "a text", "bytes": 10_000_000},
+        "ladder": [step.as_dict() for step in steps],
+        "sizes": [size.as_dict() for size in sizes],
+        "cold": [{"name": "tokembed", "median": 0.03}, {"name": "a peer", "median": 0.3}],
+    }
+
+
+def test_results_are_drawn_from_their_file(tmp_path: Path, results: dict[str, object]) -> None:
+    source = tmp_path / "results.json"
+    source.write_text(json.dumps(results))
+    done = run(tmp_path, "--results", source, "--output-dir", tmp_path / "plots", script=OPTIMIZATION)
+    assert done.returncode == 0, done.stderr
+    for name in ("tokenizer_optimization_results", "optimization_breakdown"):
+        with Image.open(tmp_path / "plots" / f"{name}.png") as image:
+            assert image.width == 1200
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"machine": 1}'])
+def test_without_results_the_command_that_makes_them_is_named_or_the_fault(tmp_path: Path, content: str | None) -> None:
+    source = tmp_path / "results.json"
+    if content is not None:
+        source.write_text(content)
+    done = run(tmp_path, "--results", source, script=OPTIMIZATION)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert ("benchmark_tokenizer.py makes them" if content is None else "holds no results") in done.stderr
+
+
+def test_scaling_is_measured_and_drawn(tmp_path: Path) -> None:
+    done = run(
+        tmp_path, "--dataset", "pydocs", "--num-merges", "300", "--rounds", "1", script=SCRIPT.with_name("benchmark_scaling.py")
+    )
+    assert done.returncode == 0, done.stderr
+    saved = json.loads((tmp_path / "visualizations/plots/01_tokenization/benchmark_scaling.json").read_text())
+    assert len(saved["runs"]) == 12
+    assert set(saved["exponents"]) == {"learning merges", "encoding", "training, an epoch"}
+    assert (tmp_path / "visualizations/plots/01_tokenization/scaling.png").is_file()
+    plotting.save_figure(benchmark_plots.plot_scaling(saved["runs"], saved["exponents"]), tmp_path / "again.png", "")

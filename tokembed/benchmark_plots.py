@@ -1,0 +1,127 @@
+"""The figures of benchmarks, one function each: what a JSON file of results holds in, `Axes` out (see `plotting`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tokembed.plotting import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, SMALL, VERMILION, label_axes, new_axes, style_axes
+
+Row = Mapping[str, Any]
+
+
+def plot_ladder(steps: Sequence[Row], *, ax: Axes | None = None) -> Axes:
+    """Draw each step's speed-up over the naive encoder, on a log scale, with its factor over the step before."""
+    ax = ax or new_axes(height=4.8)
+    places = np.arange(len(steps))[::-1]
+    bars = ax.barh(places, [step["over_naive"] for step in steps], color=BLUE, height=0.7)
+    labels = [f"{step['over_naive']:,.0f}x   (this step {step['over_previous']:.2f}x)" for step in steps]
+    ax.bar_label(bars, labels=[" the start", *labels[1:]], fontsize=SMALL, padding=4)
+    ax.set_yticks(places, [step["name"] for step in steps], fontsize=SMALL)
+    ax.set_xscale("log")
+    ax.set_xlim(0.8, steps[-1]["over_naive"] * 40)
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.minorticks_off()
+    ax.grid(axis="y", visible=False)
+    ax.grid(axis="x", color=LIGHT_GREY, linewidth=0.8)
+    label_axes(
+        ax, "Two steps do most of the work in Python, the kernel the rest", "speed over the naive encoder (log scale)", ""
+    )
+    return ax
+
+
+def plot_tokenizer_results(sizes: Sequence[Row], peers: Sequence[Row], num_bytes: int) -> Axes:
+    """Draw four panels: speed-up by size, throughput by size, cache by size, and the peers' throughput.
+
+    `sizes` are `SizeRun`s as dicts; `peers` timings of one case, with "name" and "median", of a text of `num_bytes`.
+    """
+    first = new_axes(height=7.2)
+    figure = first.figure
+    first.remove()
+    axes = [figure.add_subplot(2, 2, place) for place in range(1, 5)]
+    for each in axes:
+        style_axes(each)
+    _speed_up(axes[0], [run for run in sizes if run["naive_seconds"]])
+    names = [_short(run["words"]) for run in sizes]
+    _pairs(
+        axes[1], names,
+        [run["words"] / run["encode_seconds"] / 1e6 for run in sizes],
+        [run["words"] / run["array_seconds"] / 1e6 for run in sizes],
+    )  # fmt: skip
+    label_axes(axes[1], "Throughput by size", "words of text", "M words a second (log scale)")
+    _cache(axes[2], names, sizes)
+    speeds = [num_bytes / peer["median"] / 1e6 for peer in peers]
+    places = np.arange(len(peers))[::-1]
+    bars = axes[3].barh(places, speeds, color=[BLUE if peer["name"] == "tokembed" else GREY for peer in peers], height=0.7)
+    axes[3].bar_label(bars, labels=[f"{speed:,.0f}" for speed in speeds], fontsize=SMALL, padding=3)
+    axes[3].set_yticks(places, [peer["name"] for peer in peers], fontsize=SMALL)
+    axes[3].margins(x=0.18)
+    axes[3].grid(axis="y", visible=False)
+    label_axes(axes[3], "Beside its peers, from an empty cache", "MB a second", "")
+    return axes[0]
+
+
+def _short(number: int) -> str:
+    """Return a count as people say it: 1K, 75K, 2.1M."""
+    return f"{number / 1e6:.1f}M" if number >= 1e6 else f"{number / 1e3:.0f}K"
+
+
+def _pairs(ax: Axes, names: Sequence[str], plain: Sequence[float], kernels: Sequence[float]) -> None:
+    """Draw the plain encoder and the kernels side by side, on a log scale."""
+    for shift, values, colour, label in (
+        (-0.2, plain, ORANGE, "encode (Python)"),
+        (0.2, kernels, BLUE, "encode_array (kernels)"),
+    ):
+        bars = ax.bar(np.arange(len(names)) + shift, values, width=0.38, color=colour, label=label)
+        ax.bar_label(bars, labels=[f"{value:,.0f}" if value >= 10 else f"{value:.1f}" for value in values], fontsize=SMALL - 2)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:,g}")
+    ax.minorticks_off()
+    ax.margins(y=0.25)
+    ax.legend(fontsize=SMALL - 1, frameon=False, loc="upper left")
+
+
+def _speed_up(ax: Axes, sizes: Sequence[Row]) -> None:
+    if sizes:
+        plain, kernels = ([run["naive_seconds"] / run[key] for run in sizes] for key in ("encode_seconds", "array_seconds"))
+        _pairs(ax, [_short(run["words"]) for run in sizes], plain, kernels)
+    label_axes(ax, "Speed over the naive encoder", "words of text (what it can finish)", "times as fast (log scale)")
+
+
+def _cache(ax: Axes, names: Sequence[str], sizes: Sequence[Row]) -> None:
+    for key, colour, marker, label in (
+        ("first_pass_rate", VERMILION, "o", "one pass"),
+        ("four_passes_rate", GREEN, "s", "four passes"),
+    ):
+        ax.plot(names, [100 * run[key] for run in sizes], marker=marker, color=colour, label=label)
+    for place, run in enumerate(sizes):
+        ax.annotate(
+            f"{run['cache_bytes'] / 1e6:.1f} MB", (place, 100 * run["first_pass_rate"]), (0, -14), textcoords="offset points",
+            fontsize=SMALL - 1, color=GREY, ha="center",
+        )  # fmt: skip
+    ax.set_ylim(40, 102)
+    ax.margins(x=0.12)
+    ax.legend(fontsize=SMALL - 1, frameon=False, loc="lower right")
+    label_axes(ax, "Words found in the cache, and its memory", "words of text", "hit rate, %")
+
+
+def plot_scaling(runs: Sequence[Row], exponents: Mapping[str, float], *, ax: Axes | None = None) -> Axes:
+    """Draw each task's time against the words of text, both on log scales, with the exponent of its fit."""
+    ax = ax or new_axes()
+    for (task, slope), colour, marker in zip(exponents.items(), (BLUE, ORANGE, GREEN), ("o", "s", "^"), strict=False):
+        own = [run for run in runs if run["task"] == task]
+        words, seconds = [run["words"] for run in own], [run["seconds"] for run in own]
+        ax.plot(words, seconds, marker=marker, color=colour, linewidth=2, label=f"{task}: words to the power {slope:.2f}")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ticks = sorted({run["words"] for run in runs})
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.legend(fontsize=SMALL, frameon=False)
+    label_axes(ax, "Twice the text takes twice the time, or less", "words of text (log scale)", "seconds (log scale)")
+    return ax

@@ -1,0 +1,73 @@
+"""How time grows with the text: learning merges, encoding, training, each at 1, 2, 4 and 8 parts of a corpus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tokembed.bpe import train_bpe
+from tokembed.settings import TrainingConfig
+from tokembed.tokenizer import BPETokenizerLoader
+from tokembed.tokenizer_benchmark import first_words
+from tokembed.training import train_skipgram
+
+PARTS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class ScalingRun:
+    """One task on one size of text: the best time of the rounds."""
+
+    task: str
+    words: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def measure_scaling(text: str, num_merges: int, config: TrainingConfig, rounds: int = 3) -> Iterator[ScalingRun]:
+    """Time each task on 1/8, 1/4, 1/2 and all of a text; yield the best of `rounds` for each size and task.
+
+    The vocabulary is the whole text's everywhere but in learning, so that encoding and training differ in the text alone.
+    """
+    tokenizer = BPETokenizerLoader(train_bpe(text, num_merges))
+    num_words = len(text.split())
+    config = replace(config, epochs=1)
+    train_skipgram(tokenizer.encode_array(text)[:20_000], tokenizer.vocab_size, config)  # compiles the kernels
+    for part in PARTS:
+        words = num_words * part // PARTS[-1]
+        some = first_words(text, words)
+        ids = tokenizer.encode_array(some)
+
+        def encode(some: str = some) -> None:
+            BPETokenizerLoader(tokenizer.model).encode_array(some)
+
+        tasks: dict[str, Callable[[], object]] = {
+            "learning merges": lambda some=some: train_bpe(some, num_merges),  # type: ignore[misc]
+            "encoding": encode,
+            "training, an epoch": lambda ids=ids: train_skipgram(ids, tokenizer.vocab_size, config),  # type: ignore[misc]
+        }
+        for task, run in tasks.items():
+            yield ScalingRun(task, words, min(_seconds(run) for _ in range(rounds)))
+
+
+def exponent(runs: Sequence[ScalingRun]) -> float:
+    """Return b of the fit seconds = a words^b, by least squares of the logarithms: 1 is linear.
+
+    >>> round(exponent([ScalingRun("", n, 3e-6 * n**1.5) for n in (100, 200, 400)]), 6)
+    1.5
+    """
+    slope, _ = np.polyfit(np.log([run.words for run in runs]), np.log([run.seconds for run in runs]), 1)
+    return float(slope)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

@@ -1,0 +1,188 @@
+"""Measure our own encoder: the ladder of its improvements, and its speed and cache by the size of the text."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from tokembed import reference
+from tokembed.benchmarking import Timing, time_alternating
+from tokembed.bpe import BPEModel
+from tokembed.ladder import Encode, steps
+from tokembed.pretokenizer import pieces
+from tokembed.tokenizer import BPETokenizerLoader
+
+SLOW = "naive"  # timed once
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the ladder: its name, its time, and how many times as fast it is as the naive one and as the step before."""
+
+    name: str
+    seconds: float
+    over_naive: float
+    over_previous: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def climb(model: BPEModel, text: str, rounds: int = 5) -> list[Step]:
+    """Time every step of the ladder on one text, each from an empty cache, the steps in turn.
+
+    Raises
+    ------
+    ValueError
+        A step gave other ids than the naive one.
+    """
+    makers = steps(model)
+    start = time.perf_counter()
+    expected = makers[SLOW]()(text)
+    naive = Timing(SLOW, [time.perf_counter() - start])
+    fast = {name: make for name, make in makers.items() if name != SLOW}
+    for name, make in fast.items():
+        if list(make()(text)) != expected:
+            raise ValueError(f"the step {name!r} gives other ids than the naive encoder")
+
+    def run(encode: Encode) -> object:
+        return encode(text)
+
+    prepare: dict[str, Callable[[int], Encode]] = {name: partial(lambda make, _: make(), make) for name, make in fast.items()}
+    timings = [naive, *time_alternating(dict.fromkeys(fast, run), prepare, rounds)]
+    return [
+        Step(timing.name, timing.median, naive.median / timing.median, before.median / timing.median)
+        for before, timing in zip([naive, *timings], timings, strict=False)
+    ]
+
+
+@dataclass(frozen=True)
+class SizeRun:
+    """One size of text.
+
+    Attributes
+    ----------
+    words, pieces, tokens : int
+        Words as split by whitespace, pieces as split by the rule, tokens.
+    encode_seconds, array_seconds : float
+        From an empty cache, by `encode` and by `encode_array`: the best of the rounds.
+    naive_seconds : float or None
+        None where the naive encoder was not asked to finish.
+    first_pass_rate, four_passes_rate : float
+        Share of pieces found in the cache in one pass, and over four passes of the same text.
+    distinct_words : int
+    cache_bytes : int
+        Memory of the filled cache: keys, tuples and the strings in them that are not shared with the vocabulary.
+    """
+
+    words: int
+    pieces: int
+    tokens: int
+    encode_seconds: float
+    array_seconds: float
+    naive_seconds: float | None
+    first_pass_rate: float
+    four_passes_rate: float
+    distinct_words: int
+    cache_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: int = 3) -> Iterator[SizeRun]:
+    """Measure the encoder on each text; the naive one too where the text has at most `naive_up_to` words."""
+    for text in texts:
+        encode_seconds = array_seconds = float("inf")
+        for _ in range(rounds):
+            tokenizer = BPETokenizerLoader(model)
+            encode_seconds = min(encode_seconds, _seconds(tokenizer.encode, text))
+            tokenizer.encode_array("")
+            array_seconds = min(array_seconds, _seconds(tokenizer.encode_array, text))
+        first = tokenizer.tokenize_word.cache_info()
+        num_tokens = len(tokenizer.encode(text))
+        for _ in range(2):
+            tokenizer.encode(text)
+        fourth = tokenizer.tokenize_word.cache_info()
+        words = len(text.split())
+        naive = None
+        if words <= naive_up_to:
+            naive = _seconds(lambda text: reference.tokenize(text, model.merges, model.alphabet), text)
+        yield SizeRun(
+            words, first.hits + first.misses, num_tokens, encode_seconds, array_seconds, naive,
+            first.hits / max(first.hits + first.misses, 1), fourth.hits / max(fourth.hits + fourth.misses, 1),
+            first.currsize, cache_memory(tokenizer, text),
+        )  # fmt: skip
+
+
+def cache_memory(tokenizer: BPETokenizerLoader, text: str) -> int:
+    """Return the bytes that the word cache's entries hold, when the text's words are in it.
+
+    An entry is a key and a tuple; the tokens' strings are counted once each, since the cache is what keeps them.
+    """
+    words = set(pieces(text, tokenizer.model.lowercase))
+    tokens: set[int] = set()
+    total = 0
+    for word in words:
+        entry = tokenizer.tokenize_word(word)
+        total += sys.getsizeof(word) + sys.getsizeof(entry)
+        for token in entry:
+            if id(token) not in tokens:
+                tokens.add(id(token))
+                total += sys.getsizeof(token)
+    return total
+
+
+def first_words(text: str, number: int) -> str:
+    """Return a text up to the end of its first `number` words, as whitespace splits them.
+
+    >>> first_words("one  two three", 2)
+    'one  two'
+    """
+    ends = (match.end() for match in re.finditer(r"\S+", text))
+    return text[: next(itertools.islice(ends, number - 1, None), len(text))]
+
+
+def ladder_lines(steps: list[Step]) -> list[str]:
+    """Return the ladder as a table."""
+    heading = f"  {'':<28}{'time':>11}{'to naive':>11}{'to the step before':>20}"
+    return [heading] + [
+        f"  {step.name:<28}{step.seconds * 1e3:>8.1f} ms{step.over_naive:>10,.0f}x{step.over_previous:>19.2f}x"
+        for step in steps
+    ]
+
+
+def size_lines(runs: list[SizeRun]) -> list[str]:
+    """Return the sizes as a table; `-` stands where the naive encoder was not run."""
+    heading = (
+        f"  {'words':>10}{'tokens':>11}{'encode':>12}{'M words/s':>11}{'kernels':>12}{'M words/s':>11}{'naive':>10}"
+        f"{'speed-up':>10}{'kernels':>9}{'hits, 1 pass':>14}{'4 passes':>10}{'distinct':>10}{'cache':>9}"
+    )
+    lines = [heading]
+    for run in runs:
+        naive, over, kernels_over = "-", "-", "-"
+        if run.naive_seconds:
+            naive = f"{run.naive_seconds:.2f} s"
+            over, kernels_over = (f"{run.naive_seconds / each:,.0f}x" for each in (run.encode_seconds, run.array_seconds))
+        rate, kernels_rate = (run.words / each / 1e6 for each in (run.encode_seconds, run.array_seconds))
+        lines.append(
+            f"  {run.words:>10,}{run.tokens:>11,}{run.encode_seconds * 1e3:>9.1f} ms{rate:>11.2f}"
+            f"{run.array_seconds * 1e3:>9.1f} ms{kernels_rate:>11.2f}{naive:>10}{over:>10}{kernels_over:>9}"
+            f"{run.first_pass_rate:>14.1%}{run.four_passes_rate:>10.1%}{run.distinct_words:>10,}"
+            f"{run.cache_bytes / 1e6:>6.2f} MB"
+        )
+    return lines
+
+
+def _seconds(call: Callable[[str], object], text: str) -> float:
+    start = time.perf_counter()
+    call(text)
+    return time.perf_counter() - start
