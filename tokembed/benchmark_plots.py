@@ -60,7 +60,7 @@ def plot_tokenizer_results(sizes: Sequence[Row], peers: Sequence[Row], num_bytes
     axes[3].set_yticks(places, [peer["name"] for peer in peers], fontsize=SMALL)
     axes[3].margins(x=0.18)
     axes[3].grid(axis="y", visible=False)
-    label_axes(axes[3], "Beside its peers, from an empty cache", "MB a second", "")
+    label_axes(axes[3], "Peers, from an empty cache", "MB a second", "")
     return axes[0]
 
 
@@ -106,7 +106,7 @@ def _cache(ax: Axes, names: Sequence[str], sizes: Sequence[Row]) -> None:
     ax.set_ylim(40, 102)
     ax.margins(x=0.12)
     ax.legend(fontsize=SMALL - 1, frameon=False, loc="lower right")
-    label_axes(ax, "Words found in the cache, and its memory", "words of text", "hit rate, %")
+    label_axes(ax, "Cache hits, and its memory", "words of text", "hit rate, %")
 
 
 def plot_scaling(runs: Sequence[Row], exponents: Mapping[str, float], *, ax: Axes | None = None) -> Axes:
