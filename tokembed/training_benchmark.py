@@ -125,18 +125,27 @@ def summary(runs: Sequence[TrainingRun]) -> list[str]:
     lines = []
     for name in names:
         own = [run for run in runs if run.name == name]
-        seconds, speed, pairs = (
-            statistics.median(getattr(run, key) for run in own) for key in ("seconds", "tokens_per_second", "pairs_per_token")
-        )
+        seconds, speed, pairs = (median_of(own, key) for key in ("seconds", "tokens_per_second", "pairs_per_token"))
         intervals = [mean_and_margin([getattr(run, key) for run in own]) for key in SCORES]
         scores = "".join(f"{f'{mean:.3f} ±{margin:.3f}':>15}" for mean, margin in intervals)
         lines.append(f"{name:<22}{seconds:>7.1f} s{speed:>12,.0f} tokens/s{speed * pairs:>12,.0f} pairs/s{scores}")
     if names[1:] == ["gensim"]:
-        ours, theirs = ([run for run in runs if run.name == name] for name in names)
-        ratios = [a.tokens_per_second / b.tokens_per_second for a, b in zip(ours, theirs, strict=True)]
-        middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
-        lines.append(f"{names[0]} is {middle:.1f} times as fast, the median of {len(ratios)} turns ({low:.1f} to {high:.1f})")
+        middle, low, high = speed_ratios(*([run for run in runs if run.name == name] for name in names))
+        lines.append(
+            f"{names[0]} is {middle:.1f} times as fast, the median of {len(runs) // 2} turns ({low:.1f} to {high:.1f})"
+        )
     return lines
+
+
+def median_of(runs: Sequence[TrainingRun], key: str) -> float:
+    """Return the median of a field over runs."""
+    return float(statistics.median(getattr(run, key) for run in runs))
+
+
+def speed_ratios(ours: Sequence[TrainingRun], theirs: Sequence[TrainingRun]) -> tuple[float, float, float]:
+    """Return how many times as fast ours was, turn by turn: median, least, most."""
+    ratios = [a.tokens_per_second / b.tokens_per_second for a, b in zip(ours, theirs, strict=True)]
+    return statistics.median(ratios), min(ratios), max(ratios)
 
 
 def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from tokembed import experiments, exploration, plotting, sampling, senses, vector_plots
+from tokembed import experiments, exploration, paths, plotting, sampling, senses, vector_plots
 from tokembed.artifacts import write_table
 from tokembed.embeddings import Embeddings
 from tokembed.evaluation import frequent_words
@@ -239,6 +240,7 @@ def objectives(
     caption = f"{corpus_name}: {settings}. The objectives' losses are different things."
     rows = [(run.name, run.losses, run.seconds_per_epoch, run.auc) for run in runs]
     plotting.save_figure(vector_plots.plot_objectives(rows), folder / "softmax_comparison.png", caption)
+    paths.write_atomic(folder / "softmax_comparison.json", json.dumps([asdict(run) for run in runs], indent=1) + "\n")
     table = [(r.name, r.num_outputs, r.seconds_per_epoch, r.auc, *r.losses) for r in runs]
     heading = (
         "objective",

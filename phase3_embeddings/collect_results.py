@@ -1,0 +1,76 @@
+"""Put what the benchmarks measured into the file of results, and from there into the README; or check that they agree.
+
+uv run python phase3_embeddings/collect_results.py --check
+uv run python phase3_embeddings/collect_results.py           # after the four benchmarks and --softmax
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokembed import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS, README = ROOT / "docs" / "results.json", ROOT / "README.md"
+SOURCES = {
+    "tokenizer": "benchmark_tokenizer.json",
+    "training_wikitext2": "benchmark_training_wikitext2.json",
+    "training_frankenstein": "benchmark_training_frankenstein.json",
+    "presets": "benchmark_presets_wikitext2.json",
+    "scaling": "benchmark_scaling.json",
+    "softmax": "softmax_comparison.json",
+}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the README differs from the results")
+    parser.add_argument("--readme", type=Path, default=README, help="another file with such tables")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, or collect and fill in."""
+    args = parse_args(argv)
+    from tokembed import paths, results
+
+    if not args.check:
+        paths.write_atomic(RESULTS, json.dumps(collect(), indent=1) + "\n")
+    text = args.readme.read_text(encoding="utf-8")
+    wanted = results.filled(text, json.loads(RESULTS.read_text(encoding="utf-8")))
+    if not args.check:
+        paths.write_atomic(args.readme, wanted)
+        cli.describe_row("saved", f"{paths.display_path(RESULTS)}, {paths.display_path(args.readme)}")
+    elif text != wanted:
+        pairs = zip(text.splitlines(), wanted.splitlines(), strict=False)
+        first = next(((line, right) for line, right in pairs if line != right), ("", ""))
+        print(f"error: {args.readme.name} says {first[0]!r}, the results {first[1]!r}: run collect_results.py", file=sys.stderr)
+        return cli.WORLD_ERROR
+    else:
+        print(f"{args.readme.name} agrees with {paths.display_path(RESULTS)}")
+    return 0
+
+
+def collect() -> dict[str, Any]:
+    """Read the benchmarks' files, and measure the few facts that none of them has."""
+    from tokembed import paths
+    from tokembed.benchmark_facts import measure_facts
+
+    found: dict[str, Any] = {}
+    for name, file in SOURCES.items():
+        path = paths.plots_dir() / file
+        if not path.is_file():
+            raise ValueError(f"there is no {paths.display_path(path)}: run the benchmark that makes it")
+        found[name] = json.loads(path.read_text(encoding="utf-8"))
+    found["facts"] = measure_facts(ROOT / "phase3_embeddings" / "train_embeddings.py")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,66 @@
+"""The few facts that the README quotes and no benchmark measures."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokembed import sampling
+from tokembed.artifacts import token_ids_for, tokenizer_for
+from tokembed.corpus import load_corpus
+from tokembed.settings import TrainingConfig
+from tokembed.tokenizer import BPETokenizerLoader
+
+
+def measure_facts(training_script: Path) -> dict[str, Any]:
+    """Return sizes, rates and memory: of the novel with 2,000 merges, and of WikiText-2 with 10,000."""
+    novel, wiki, config = load_corpus("frankenstein"), load_corpus("wikitext2"), TrainingConfig()
+    tokenizer, _, _ = tokenizer_for(novel, 2000)
+    large, path, _ = tokenizer_for(wiki, 10_000)
+    ids, _, _ = token_ids_for(wiki, large, path)
+    counts = sampling.count_tokens(ids, large.vocab_size, config.min_count)
+    subprocess.run([sys.executable, str(training_script), "--dataset", "wikitext2"], check=True, capture_output=True)
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(list("abcdefghijklmnopqrstuvwxyz"), random.integers(1, 4))) for _ in range(75_000)]
+    return {
+        "epochs": config.epochs,
+        "alphabet": len(tokenizer.model.alphabet),
+        "vocabulary_wikitext2": int(np.count_nonzero(counts)),
+        "pairs_wikitext2": sampling.pairs_per_token(counts, config.window_size, config.subsample) * int(counts.sum()),
+        "warm_rate": _warm_rate(BPETokenizerLoader(tokenizer.model), novel.text),
+        "hits_code": _hit_rate(tokenizer, _python_sources()),
+        "hits_random": _hit_rate(tokenizer, " ".join(words)),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+    }
+
+
+def _python_sources(number: int = 60) -> str:
+    """Return the text of this Python's own first modules, by name."""
+    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:number]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def _warm_rate(tokenizer: BPETokenizerLoader, text: str) -> float:
+    """Return words a second by `encode` when all words are cached, the best of five."""
+    tokenizer.encode(text)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        tokenizer.encode(text)
+        seconds.append(time.perf_counter() - start)
+    return len(text.split()) / min(seconds)
+
+
+def _hit_rate(tokenizer: BPETokenizerLoader, text: str) -> float:
+    """Return the share of pieces found in an empty cache in one pass over a text."""
+    fresh = BPETokenizerLoader(tokenizer.model)
+    fresh.encode(text)
+    info = fresh.tokenize_word.cache_info()
+    return info.hits / (info.hits + info.misses)
