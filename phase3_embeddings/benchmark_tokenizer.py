@@ -29,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a text file (default: wikitext2, else pydocs)")
     parser.add_argument("--num-merges", type=cli.positive_int, default=10_000, help="default: 10000")
-    parser.add_argument("--rounds", type=cli.positive_int, default=9, help="runs of each contender (default: 9)")
+    parser.add_argument("--rounds", type=cli.positive_int, default=5, help="runs of each contender (default: 5)")
     parser.add_argument("--naive-all", action="store_true", help="run the naive encoder on the whole novel too: minutes")
     return parser.parse_args(argv)
 

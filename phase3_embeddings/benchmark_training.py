@@ -3,6 +3,7 @@
 uv run --group bench python phase3_embeddings/benchmark_training.py
 uv run --group bench python phase3_embeddings/benchmark_training.py --dataset frankenstein --rounds 3
 uv run --group bench python phase3_embeddings/benchmark_training.py --presets
+uv run --group bench python phase3_embeddings/benchmark_training.py --sweep --dataset frankenstein --rounds 3
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--rounds", type=cli.positive_int, default=5, help="runs of each trainer, with as many seeds (default: 5)"
     )
     parser.add_argument("--presets", action="store_true", help="compare the presets, and numbers of threads, instead of gensim")
+    parser.add_argument("--sweep", action="store_true", help="compare negatives, windows, and the torch engine's batch sizes")
     add_training_flags(parser)
     return parser.parse_args(argv)
 
@@ -42,21 +44,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     tokenizer, ids = artifacts.prepare_tokens(corpus, args.num_merges)
     info = benchmarking.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
-    kind = "presets" if args.presets else "training"
-    if args.presets:
-        compared = training_benchmark.compare_presets(corpus, config, args.rounds)
-    else:
+    kind = "presets" if args.presets else "sweep" if args.sweep else "training"
+    if kind == "training":
         compared = training_benchmark.compare_trainers(tokenizer, ids, config, args.rounds)
+    else:
+        jobs = training_benchmark.preset_jobs() if args.presets else training_benchmark.sweep_jobs()
+        compared = training_benchmark.compare_settings(corpus, config, jobs, args.rounds)
 
     scores = training_benchmark.SCORES
-    heading = f"\n  {'':<22}{'seed':>5}{'seconds':>9}{'tokens/s':>12}{'pairs/token':>13}"
+    heading = f"\n  {'':<22}{'seed':>5}{'seconds':>9}{'tokens/s':>12}{'pairs/token':>13}{'loss':>9}"
     print(heading + "".join(f"{name:>13}" for name in scores.values()))
     runs = []
     for run in compared:
         runs.append(run)
         values = "".join(f"{getattr(run, key):>13.3f}" for key in scores)
         speed = f"{run.seconds:>9.1f}{run.tokens_per_second:>12,.0f}{run.pairs_per_token:>13.3f}"
-        print(f"  {run.name:<22}{run.seed:>5}{speed}{values}", flush=True)
+        loss = f"{run.loss:>9.4f}" if run.loss else f"{'':>9}"
+        print(f"  {run.name:<22}{run.seed:>5}{speed}{loss}{values}", flush=True)
     print("\n  medians of times and speeds; means of scores with their 95 % confidence intervals")
     for line in training_benchmark.summary(runs):
         print(f"  {line}")

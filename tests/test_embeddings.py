@@ -135,7 +135,7 @@ def test_a_cut_off_file_is_refused(tmp_path: Path, embeddings: Embeddings) -> No
 
 
 def test_training_gives_vectors_to_trained_tokens_only(tmp_path: Path) -> None:
-    from tokembed.artifacts import Checkpointer
+    from tokembed.checkpoints import Checkpointer
 
     tokenizer = BPETokenizerLoader(train_bpe("the cat saw the dog and the dog saw the cat " * 30, 40))
     ids = tokenizer.encode_array("the cat saw the dog and the dog saw the cat " * 30)

@@ -361,6 +361,23 @@ def test_the_training_benchmark_runs_both_trainers(tmp_path: Path) -> None:
     assert runs[0]["pairs_per_token"] == pytest.approx(runs[1]["pairs_per_token"], rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("flag", "names"), [("--presets", {"fast", "balanced", "best"}), ("--sweep", {"2 negatives", "window 10"})]
+)
+def test_the_training_benchmark_compares_settings(tmp_path: Path, flag: str, names: set[str]) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text(load_corpus("pydocs").text[:40_000], encoding="utf-8")
+    script = REPOSITORY / "phase3_embeddings" / "benchmark_training.py"
+    flags = ("--dataset", mine, "--num-merges", "200", "--rounds", "2", "--epochs", "1", "--embedding-dim", "16")
+    done = run(tmp_path, *flags, flag, script=script)
+    assert done.returncode == 0, done.stderr
+    (saved,) = tmp_path.rglob(f"benchmark_{flag[2:]}_mine.json")
+    runs = json.loads(saved.read_text())["runs"]
+    assert names <= {run["name"] for run in runs}
+    assert all(sum(run["name"] == name for run in runs) == 2 for name in names)
+    assert all(run["loss"] > 0 for run in runs)
+
+
 def test_vectors_are_trained_by_a_preset_and_scored(tmp_path: Path) -> None:
     flags = ("--dataset", "pydocs", "--preset", "best", "--num-merges", "1500", "--epochs", "1", "--vocabulary-threshold", "20")
     done = run(tmp_path, *flags)

@@ -223,6 +223,21 @@ class Embeddings:
                 tensors[name] = counts
         paths.write_atomic(path, save(tensors, file_metadata(self.tokens, self.tokenizer)))
 
+    def save_word2vec_format(self, path: str | os.PathLike[str]) -> None:
+        """Write the vectors as a word2vec text file, which gensim's `KeyedVectors.load_word2vec_format` reads back equal.
+
+        White space and the like in tokens is escaped (see `interchange.escaped`); `interchange.unescaped` restores it.
+        """
+        from tokembed import interchange
+
+        interchange.save_word2vec_format(self, path)
+
+    def save_projector(self, folder: str | os.PathLike[str]) -> None:
+        """Write `vectors.tsv` and `metadata.tsv` for the TensorBoard Embedding Projector into a folder, which is made."""
+        from tokembed import interchange
+
+        interchange.save_projector(self, folder)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str], tokenizer: BPETokenizerLoader | BPEModel | None = None) -> Embeddings:
         """Read what `save`, or training, wrote.

@@ -69,14 +69,16 @@ class SizeRun:
 
     Attributes
     ----------
-    words, pieces, tokens : int
-        Words as split by whitespace, pieces as split by the rule, tokens.
+    words, pieces, tokens, bytes : int
+        Words as split by whitespace, pieces as split by the rule, tokens, and the text's length in UTF-8.
     encode_seconds, array_seconds : float
         From an empty cache, by `encode` and by `encode_array`: the best of the rounds.
     naive_seconds : float or None
         None where the naive encoder was not asked to finish.
+    hits, misses : int
+        Pieces found in the cache and not, in one pass.
     first_pass_rate, four_passes_rate : float
-        Share of pieces found in the cache in one pass, and over four passes of the same text.
+        Share of pieces found, in one pass, and over four passes of the same text.
     distinct_words : int
     cache_bytes : int
         Memory of the filled cache: keys, tuples and the strings in them that are not shared with the vocabulary.
@@ -85,9 +87,12 @@ class SizeRun:
     words: int
     pieces: int
     tokens: int
+    bytes: int
     encode_seconds: float
     array_seconds: float
     naive_seconds: float | None
+    hits: int
+    misses: int
     first_pass_rate: float
     four_passes_rate: float
     distinct_words: int
@@ -117,10 +122,20 @@ def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: i
         if words <= naive_up_to:
             naive = _seconds(lambda text: reference.tokenize(text, model.merges, model.alphabet), text)
         yield SizeRun(
-            words, first.hits + first.misses, num_tokens, encode_seconds, array_seconds, naive,
-            first.hits / max(first.hits + first.misses, 1), fourth.hits / max(fourth.hits + fourth.misses, 1),
-            first.currsize, cache_memory(tokenizer, text),
-        )  # fmt: skip
+            words=words,
+            pieces=first.hits + first.misses,
+            tokens=num_tokens,
+            bytes=len(text.encode("utf-8")),
+            encode_seconds=encode_seconds,
+            array_seconds=array_seconds,
+            naive_seconds=naive,
+            hits=first.hits,
+            misses=first.misses,
+            first_pass_rate=first.hits / max(first.hits + first.misses, 1),
+            four_passes_rate=fourth.hits / max(fourth.hits + fourth.misses, 1),
+            distinct_words=first.currsize,
+            cache_bytes=cache_memory(tokenizer, text),
+        )
 
 
 def cache_memory(tokenizer: BPETokenizerLoader, text: str) -> int:
@@ -161,25 +176,19 @@ def ladder_lines(steps: list[Step]) -> list[str]:
 
 
 def size_lines(runs: list[SizeRun]) -> list[str]:
-    """Return the sizes as a table; `-` stands where the naive encoder was not run."""
-    heading = (
-        f"  {'words':>10}{'tokens':>11}{'encode':>12}{'M words/s':>11}{'kernels':>12}{'M words/s':>11}{'naive':>10}"
-        f"{'speed-up':>10}{'kernels':>9}{'hits, 1 pass':>14}{'4 passes':>10}{'distinct':>10}{'cache':>9}"
-    )
-    lines = [heading]
+    """Return two tables by size, of speed and of the cache; `-` stands where the naive encoder was not run."""
+    speed = [f"  {'words':>10}{'tokens':>11}{'naive':>10}{'':>4}{'time':>10}{'M words/s':>11}{'MB/s':>8}{'to naive':>10}"]
     for run in runs:
-        naive, over, kernels_over = "-", "-", "-"
-        if run.naive_seconds:
-            naive = f"{run.naive_seconds:.2f} s"
-            over, kernels_over = (f"{run.naive_seconds / each:,.0f}x" for each in (run.encode_seconds, run.array_seconds))
-        rate, kernels_rate = (run.words / each / 1e6 for each in (run.encode_seconds, run.array_seconds))
-        lines.append(
-            f"  {run.words:>10,}{run.tokens:>11,}{run.encode_seconds * 1e3:>9.1f} ms{rate:>11.2f}"
-            f"{run.array_seconds * 1e3:>9.1f} ms{kernels_rate:>11.2f}{naive:>10}{over:>10}{kernels_over:>9}"
-            f"{run.first_pass_rate:>14.1%}{run.four_passes_rate:>10.1%}{run.distinct_words:>10,}"
-            f"{run.cache_bytes / 1e6:>6.2f} MB"
-        )
-    return lines
+        naive = f"{run.naive_seconds:.2f} s" if run.naive_seconds else "-"
+        for name, seconds in (("encode", run.encode_seconds), ("encode_array", run.array_seconds)):
+            over = f"{run.naive_seconds / seconds:,.0f}x" if run.naive_seconds else "-"
+            rates = f"{run.words / seconds / 1e6:>11.2f}{run.bytes / seconds / 1e6:>8.1f}"
+            speed.append(f"  {run.words:>10,}{run.tokens:>11,}{naive:>10}{seconds * 1e3:>11.1f} ms{rates}{over:>10}  {name}")
+    cache = [f"  {'words':>10}{'hits':>12}{'misses':>9}{'one pass':>10}{'four passes':>13}{'words kept':>12}{'memory':>11}"]
+    for run in runs:
+        counts = f"{run.hits:>12,}{run.misses:>9,}{run.first_pass_rate:>10.1%}{run.four_passes_rate:>13.1%}"
+        cache.append(f"  {run.words:>10,}{counts}{run.distinct_words:>12,}{run.cache_bytes / 1e6:>8.2f} MB")
+    return [*speed, "", *cache]
 
 
 def _seconds(call: Callable[[str], object], text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "synonym_auc":
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One training by one trainer: how fast, how much, and how good its vectors are.
+    """One training by one trainer: how fast, how much, and how good its vectors are. `loss` is the last epoch's; gensim's lies.
 
     `pairs_per_token` is counted by ours; for gensim it is its own count of the tokens that subsampling left, times the W + 1
     pairs that a window of 1 to W on either side makes in the mean.
@@ -37,6 +37,7 @@ class TrainingRun:
     seconds: float
     tokens_per_second: float
     pairs_per_token: float
+    loss: float | None
     wordsim353: float
     simlex999: float
     synonym_auc: float
@@ -64,7 +65,8 @@ def train_ours(
     result = train_skipgram(token_ids, tokenizer.vocab_size, config)
     embeddings = Embeddings.from_training(result, tokenizer, token_ids)
     pairs = statistics.mean(result.num_pairs) / token_ids.size
-    return TrainingRun(name, config.seed, sum(result.seconds), result.tokens_per_second, pairs, **score(embeddings))
+    times = sum(result.seconds), result.tokens_per_second
+    return TrainingRun(name, config.seed, *times, pairs, result.epoch_losses[-1], **score(embeddings))
 
 
 def compare_trainers(
@@ -99,22 +101,35 @@ def compare_trainers(
         tokens = [tokenizer.id_to_token[row] for row in rows]
         theirs = Embeddings(tokens, model.wv.vectors, tokenizer, counts[rows], word_counts[rows])
         pairs = num_kept / num_words * (config.window_size + 1)
-        yield TrainingRun("gensim", seed, seconds, num_words / seconds, pairs, **score(theirs))
+        yield TrainingRun("gensim", seed, seconds, num_words / seconds, pairs, None, **score(theirs))
 
 
-def compare_presets(corpus: Corpus, config: TrainingConfig, rounds: int) -> Iterator[TrainingRun]:
-    """Train with each preset, and with the balanced one on 1 and 4 threads, in turn, `rounds` seeds each; yield each run."""
+def preset_jobs() -> dict[str, dict[str, Any]]:
+    """Return the presets, and the balanced one on 1 and 4 threads, as names and changed settings."""
+    return {**PRESETS, "balanced, 1 thread": {"workers": 1}, "balanced, 4 threads": {"workers": 4}}
+
+
+def sweep_jobs() -> dict[str, dict[str, Any]]:
+    """Return trainings that each change one setting: negatives, window, and the torch engine's batch size."""
+    jobs: dict[str, dict[str, Any]] = {"as given": {}}
+    jobs |= {f"{number} negatives": {"num_negative_samples": number} for number in (2, 5, 20)}
+    jobs |= {f"window {width}": {"window_size": width} for width in (2, 3, 10)}
+    return jobs | {f"torch, batch {size:,}": {"engine": "torch", "batch_size": size} for size in (512, 2048, 8192)}
+
+
+def compare_settings(
+    corpus: Corpus, config: TrainingConfig, jobs: Mapping[str, Mapping[str, Any]], rounds: int
+) -> Iterator[TrainingRun]:
+    """Train with each job's changes of the settings, in turn, `rounds` seeds each; yield each run."""
     own = {field.name for field in fields(TrainingConfig)}
-    jobs = [(name, changes) for name, changes in PRESETS.items()]
-    jobs += [(f"balanced, {workers} thread{'s' if workers > 1 else ''}", {"workers": workers}) for workers in (1, 4)]
     streams = {}
-    for name, changes in jobs:
+    for name, changes in jobs.items():
         tokenizer, path, _ = tokenizer_for(corpus, changes.get("num_merges", default_num_merges(corpus)))
         streams[name] = tokenizer, token_ids_for(corpus, tokenizer, path, changes.get("vocabulary_threshold", 0))[0]
-    tokenizer, ids = streams[jobs[0][0]]
+    tokenizer, ids = next(iter(streams.values()))
     train_skipgram(ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))  # compiles the kernels
     for seed in range(1, rounds + 1):
-        for name, changes in jobs:
+        for name, changes in jobs.items():
             changed = replace(config, seed=seed, **{key: value for key, value in changes.items() if key in own})
             yield train_ours(*streams[name], changed, name)
 
@@ -128,7 +143,8 @@ def summary(runs: Sequence[TrainingRun]) -> list[str]:
         seconds, speed, pairs = (median_of(own, key) for key in ("seconds", "tokens_per_second", "pairs_per_token"))
         intervals = [mean_and_margin([getattr(run, key) for run in own]) for key in SCORES]
         scores = "".join(f"{f'{mean:.3f} ±{margin:.3f}':>15}" for mean, margin in intervals)
-        lines.append(f"{name:<22}{seconds:>7.1f} s{speed:>12,.0f} tokens/s{speed * pairs:>12,.0f} pairs/s{scores}")
+        loss = f"{statistics.mean(run.loss for run in own if run.loss):>9.4f}" if own[0].loss else f"{'':>9}"
+        lines.append(f"{name:<22}{seconds:>7.1f} s{loss}{speed:>12,.0f} tokens/s{speed * pairs:>12,.0f} pairs/s{scores}")
     if names[1:] == ["gensim"]:
         middle, low, high = speed_ratios(*([run for run in runs if run.name == name] for name in names))
         lines.append(
