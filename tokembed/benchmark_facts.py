@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +20,8 @@ from tokembed.tokenizer import BPETokenizerLoader
 
 def measure_facts(training_script: Path) -> dict[str, Any]:
     """Return sizes, rates and memory: of the novel with 2,000 merges, and of WikiText-2 with 10,000."""
+    import resource  # Unix has it alone
+
     novel, wiki, config = load_corpus("frankenstein"), load_corpus("wikitext2"), TrainingConfig()
     tokenizer, _, _ = tokenizer_for(novel, 2000)
     large, path, _ = tokenizer_for(wiki, 10_000)
