@@ -121,9 +121,12 @@ def projection(subject: Subject, method: str = "tsne", *, by_frequency: bool = F
     points = exploration.project(np.stack([embeddings.vector(word) for word in words]), method, perplexity)
     counts = [word_count(embeddings, word) for word in words]
     axes = vector_plots.plot_projection(points, words, kinds, counts=counts if by_frequency else None)
-    name = {"tsne": f"t-SNE, perplexity {min(perplexity, (len(words) - 1) / 3):.0f}, seed 0", "pca": "PCA"}[method]
+    name, note = "PCA", "axes have no units."
+    if method == "tsne":
+        name = f"t-SNE, perplexity {min(perplexity, (len(words) - 1) / 3):.0f}, seed 0"
+        note = "axes have no units, and far distances no meaning."
     print(f"\n{len(words)} words in two dimensions by {name}")
-    subject.save(axes, f"projection_{method}", f"{name}; axes have no units, and t-SNE's far distances no meaning.")
+    subject.save(axes, f"projection_{method}", f"{name}; {note}")
     rows = [(word, kind or "", *point) for word, kind, point in zip(words, kinds, points.round(4).tolist(), strict=True)]
     write_table(subject.folder / f"projection_{method}.csv", ("word", "kind", "x", "y"), rows)
 

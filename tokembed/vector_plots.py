@@ -272,11 +272,11 @@ def plot_senses(
         for points, name, colour, marker in zip(uses, names, (BLUE, ORANGE), ("o", "^"), strict=True):
             axes.scatter(points[:, 0], points[:, 1], c=colour, marker=marker, label=f"{name} ({len(points)})", **style)
         axes.plot(*own, "*", color=VERMILION, markersize=13, markeredgecolor="white", label="the word's one vector")
+        axes.margins(x=0.1, y=0.25)
         low, high = axes.get_xlim()
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":")
         axes.set_xlim(low, high)
         axes.legend(fontsize=SMALL - 2, frameon=False, loc="upper left", handletextpad=0.2)
-        axes.margins(y=0.25)
         label_axes(axes, f"“{word}”", f"cosine with “{names[0]}”", f"cosine with “{names[1]}”")
         axes.xaxis.label.set_fontsize(SMALL)
         axes.yaxis.label.set_fontsize(SMALL)
