@@ -301,7 +301,8 @@ class _Operators(TorchDispatchMode):
 def _operators_of_mps() -> set[str]:
     """Return the operators that this torch has for MPS, itself or made of others, by its own list of native functions."""
     path = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
-    functions = yaml.safe_load(path.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where it is built: ten times as fast
+    functions = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     own: dict[str, str] = {}
     delegates: dict[str, str] = {}
     for function in functions:
@@ -320,7 +321,7 @@ def _operators_of_mps() -> set[str]:
 def test_the_torch_engine_uses_only_operators_that_mps_has(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
     with _Operators() as used:
         train_skipgram(ids[:20_000], tokenizer.vocab_size, replace(SMALL, engine="torch", device="cpu"))
-    assert {"index_add_", "bmm", "where.self", "randperm.generator"} <= used.names
+    assert {"index_add_", "bmm", "where.self", "rand.generator"} <= used.names
     on_mps = _operators_of_mps()
     assert "_fused_adagrad_" not in on_mps, "a list on which everything stands proves nothing"
     assert sorted(used.names - on_mps) == [], sorted(used.names)
