@@ -87,7 +87,8 @@ class Embeddings:
         self.counts, self.word_counts = self._checked_counts(counts), self._checked_counts(word_counts)
         self.tokenizer = BPETokenizerLoader(tokenizer) if isinstance(tokenizer, BPEModel) else tokenizer
         norms = np.linalg.norm(self.vectors, axis=1, keepdims=True)
-        self._unit = self.vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        #: The vectors scaled to length 1, (V, D); those of zeros stay.
+        self.unit_vectors: npt.NDArray[np.float32] = self.vectors / np.maximum(norms, np.finfo(np.float32).tiny)
 
     @classmethod
     def from_training(
@@ -189,7 +190,7 @@ class Embeddings:
             raise ValueError(f"topn must be at least 1, not {topn}")
         query = self.vector(word)
         norm = np.linalg.norm(query)
-        scores = self._unit @ (query / norm if norm else query)
+        scores = self.unit_vectors @ (query / norm if norm else query)
         scores[self._rows_of(word)] = -np.inf
         if words_only:
             scores[~self.is_word] = -np.inf

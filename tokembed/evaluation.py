@@ -142,7 +142,7 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
     nothing is sampled. Tokens have to come with counts; without any, the first 1,000 words are taken.
     """
     frequent = frequent_words(embeddings, FREQUENT_WORDS)
-    unit = _unit_rows(embeddings.vectors[frequent])
+    unit = embeddings.unit_vectors[frequent]
     others = np.sort(np.concatenate([unit[row + 1 :] @ unit[row] for row in range(len(frequent))] or [np.empty(0)]))
     covered = [pair for pair in synonyms if pair[0] in embeddings and pair[1] in embeddings]
     if not covered or not others.size:
@@ -218,7 +218,7 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
     Levy, Goldberg (2014), Linguistic Regularities in Sparse and Explicit Word Representations, equation 3.
     """
     rows = frequent_words(embeddings, num_words)
-    unit = _unit_rows(embeddings.vectors[rows])  # (n, D)
+    unit = embeddings.unit_vectors[rows]  # (n, D)
     place = {embeddings.tokens[row].removesuffix(END_OF_WORD): index for index, row in enumerate(rows)}
     is_lowered = embeddings.tokenizer is None or embeddings.tokenizer.model.lowercase
     sections: dict[str, tuple[int, int]] = {}
@@ -239,10 +239,3 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
     num_covered = sum(covered for _, covered in sections.values())
     num_right = sum(right for right, _ in sections.values())
     return AnalogyScore(num_right / num_covered if num_covered else float("nan"), num_covered, num_questions, sections)
-
-
-def _unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the rows scaled to length 1, those of zeros left as they are."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: npt.NDArray[np.float32] = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
-    return unit
