@@ -397,6 +397,14 @@ def test_vectors_are_trained_by_a_preset_and_scored(tmp_path: Path) -> None:
     assert "of 1 questions" in done.stdout
 
 
+def test_a_file_to_score_by_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path, "--dataset", "pydocs", "--num-merges", "200", "--epochs", "1", "--embedding-dim", "8")
+    assert done.returncode == 0, done.stderr
+    script = SCRIPT.with_name("evaluate_embeddings.py")
+    done = run(tmp_path, "--dataset", "pydocs", "--word-pairs", "nope.tsv", script=script)
+    assert (done.returncode, done.stderr) == (2, "error: no such file: nope.tsv\n")
+
+
 def test_vectors_that_no_one_trained_are_named_with_the_command_that_trains_them(tmp_path: Path) -> None:
     done = run(tmp_path, "--dataset", "wikitext2", script=SCRIPT.with_name("evaluate_embeddings.py"))
     assert done.returncode == 2

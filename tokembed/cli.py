@@ -17,8 +17,9 @@ USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
 def run(main: Callable[[Sequence[str] | None], int]) -> int:
     """Run a script's `main(argv)` and turn what goes wrong into one line on stderr and an exit status.
 
-    2 for what the user must mend (`ValueError`), 1 for the world's fault (`OSError`, `MemoryError`) or training that diverged,
-    130 for `Ctrl-C`. Anything else is a fault of this program, and shows its traceback.
+    2 for what the user must mend (`ValueError`, a file that is not there), 1 for the world's fault (`OSError`,
+    `MemoryError`) or training that diverged, 130 for `Ctrl-C`. Anything else is a fault of this program, and shows its
+    traceback.
     """
     try:
         status = main(None)
@@ -32,6 +33,9 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
         return 0
     except ValueError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
+        return USER_ERROR
+    except FileNotFoundError as error:
+        print(f"error: no such file: {error.filename}" if error.filename else f"error: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR
     except (OSError, MemoryError, TrainingDivergedError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
