@@ -266,7 +266,7 @@ def test_a_batch_of_any_size_learns_and_does_not_diverge(
     ids: np.ndarray, tokenizer: BPETokenizerLoader, batch_size: int, share_of_chance: float
 ) -> None:
     """Without damping the large one ends in NaN: a frequent token's row gets thousands of steps from one stale vector."""
-    config = replace(SMALL, engine="torch", device="cpu", batch_size=batch_size, learning_rate=0.1)
+    config = replace(SMALL, engine="torch", device="cpu", batch_size=batch_size, learning_rate=0.05)
     result = train_skipgram(ids[:50_000], tokenizer.vocab_size, config)
     assert result.epoch_losses[-1] < share_of_chance * 11 * np.log(2)
     assert np.isfinite(result.target_vectors).all()

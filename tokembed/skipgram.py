@@ -63,7 +63,7 @@ def descend(
     positive_ids: Tensor,
     negative_ids: Tensor,
     learning_rate: float,
-    damping: tuple[Tensor, Tensor] | None = None,
+    gap_closed: float = 0.0,
 ) -> Tensor:
     """Take one step of gradient descent on B pairs, in place, and return their summed loss (a tensor: no host sync).
 
@@ -72,8 +72,8 @@ def descend(
         ∂/∂u = -(1 - σ(u·v)) v + Σ_k σ(u·v_k) v_k
         ∂/∂v = -(1 - σ(u·v)) u,      ∂/∂v_k = σ(u·v_k) u
 
-    A row met several times in a batch gets the sum, times its `damping` if given: a factor for each row of either table,
-    (V,) each. Only operators that MPS has are used: `index_add_`, no sparse tensors.
+    A row met several times in a batch gets the sum, damped if `gap_closed` is not 0 (see `damping`). Only operators that
+    MPS has are used: `index_add_`, no sparse tensors.
     """
     targets = target_table[target_ids]  # (B, D)
     positives = context_table[positive_ids]  # (B, D)
@@ -85,8 +85,10 @@ def descend(
     positive_steps = learning_rate * torch.sigmoid(-positive_scores)  # (B,)
     negative_steps = -learning_rate * torch.sigmoid(negative_scores) * is_negative  # (B, K)
     target_steps = positive_steps.unsqueeze(1) * positives + torch.bmm(negative_steps.unsqueeze(1), negatives).squeeze(1)
-    if damping:
-        target_damping, context_damping = damping
+    if gap_closed:
+        num_terms = 1 + negative_ids.shape[1]
+        target_damping = damping(target_ids, len(target_table), gap_closed * num_terms)
+        context_damping = damping(torch.cat([positive_ids, negative_ids.flatten()]), len(context_table), gap_closed)
         target_steps = target_steps * target_damping[target_ids].unsqueeze(1)
         positive_steps = positive_steps * context_damping[positive_ids]
         negative_steps = negative_steps * context_damping[negative_ids]
@@ -94,3 +96,19 @@ def descend(
     context_table.index_add_(0, negative_ids.flatten(), (negative_steps.unsqueeze(2) * targets.unsqueeze(1)).flatten(0, 1))
     target_table.index_add_(0, target_ids, target_steps)
     return negative_sampling_loss(positive_scores, negative_scores, is_negative)
+
+
+def damping(ids: Tensor, vocab_size: int, gap_closed: float) -> Tensor:
+    """Return by how much the summed steps of a batch are too long for each row, as a factor, (V,).
+
+    All n terms of a batch that move a row are computed from the same vector. One after the other, each closing a share s
+    of the gap to where the row settles, they would close 1 - (1 - s)^n ≈ 1 - e^(-ns) of it; their sum closes ns, for frequent
+    tokens and large batches more than all of it, and training diverges. The factor is (1 - e^(-ns)) / (ns), s = `gap_closed`.
+
+    >>> damping(torch.tensor([0, 0, 1]), 3, 0.5).numpy().round(2).tolist()
+    [0.6299999952316284, 0.7900000214576721, 1.0]
+    """
+    ones = torch.ones(len(ids), device=ids.device)
+    x = gap_closed * torch.zeros(vocab_size, device=ids.device).index_add_(0, ids, ones)
+    x = x.clamp(min=1e-6)
+    return -torch.expm1(-x) / x

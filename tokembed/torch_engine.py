@@ -22,7 +22,7 @@ BLOCK_TOKENS = 8192  # tokens whose pairs are made at once: the host waits for t
 # meets vectors that have seen its own passage already: no better vectors, but another figure than the hogwild engine's.
 SHUFFLED_TOKENS = 512
 
-GAP_CLOSED = 0.1  # by one term, as a share of the learning rate: measured, see `_damping`
+GAP_CLOSED = 0.1  # by one term, as a share of the learning rate: measured, see `skipgram.damping`
 
 Report = Callable[[int, int, float], None]
 
@@ -54,7 +54,6 @@ class TorchEngine:
         self._thresholds = torch.from_numpy((thresholds / 2.0**32).astype(np.float32)).to(device)
         self._aliases = torch.from_numpy(aliases.astype(np.int64)).to(device)
         self._random = torch.Generator(device=device)
-        self._updates_per_pair = [torch.from_numpy(each).to(device) for each in sampling.updates_per_pair(counts, config)]
 
     @property
     def target_vectors(self) -> npt.NDArray[np.float32]:
@@ -125,25 +124,15 @@ class TorchEngine:
     def _train_pairs(self, targets: Tensor, positives: Tensor, rate: float) -> float:
         """Train on pairs in batches; return their summed loss."""
         batch_size, num_negatives = self.config.batch_size, self.config.num_negative_samples
-        damping = self._damping(rate)
         losses = []
         for start in range(0, len(targets), batch_size):
             batch = slice(start, start + batch_size)
             negatives = self._negatives(len(targets[batch]), num_negatives)
-            losses.append(descend(self._targets, self._contexts, targets[batch], positives[batch], negatives, rate, damping))
+            losses.append(
+                descend(self._targets, self._contexts, targets[batch], positives[batch], negatives, rate, GAP_CLOSED * rate)
+            )
         # Summed in float64 on the host: MPS has no float64.
         return float(torch.stack(losses).cpu().double().sum()) if losses else 0.0
-
-    def _damping(self, rate: float) -> tuple[Tensor, Tensor]:
-        """Return by how much the summed steps of a batch are too long for each row, as a factor, (V,) for either table.
-
-        All n terms of a batch that move a row are computed from the same vector. One after the other, each closing a share s of
-        the gap to where the row settles, they would close 1 - (1 - s)^n ≈ 1 - e^(-ns) of it, their sum closes ns: for frequent
-        tokens and large batches more than all of it, and training diverges.
-        """
-        closed = [GAP_CLOSED * rate * self.config.batch_size * each.clamp(min=1e-9) for each in self._updates_per_pair]
-        target_damping, context_damping = (-torch.expm1(-x) / x for x in closed)
-        return target_damping, context_damping
 
     def _negatives(self, num_pairs: int, num_negatives: int) -> Tensor:
         """Draw (B, K) negatives from the noise distribution by its alias table."""
