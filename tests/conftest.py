@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RAW = Path(os.environ.get("TOKEMBED_RAW_DIR") or REPOSITORY / "data/raw/01_tokenization").resolve()
+
+# Time is never asserted: an example's first call may compile a kernel.
+settings.register_profile("tokembed", deadline=None)
+settings.load_profile("tokembed")
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, analysis, load_corpus, reference, train_bpe
@@ -14,7 +14,6 @@ WORDY = st.text(alphabet="the creature's éİ未9.\n", max_size=120)
 
 
 @given(WORDY)
-@settings(deadline=None)
 def test_merge_progression_is_what_encoding_at_every_step_gives(text: str) -> None:
     model = train_bpe(text, 25, min_frequency=1)
     means = analysis.merge_progression(model)

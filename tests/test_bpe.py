@@ -30,7 +30,7 @@ def test_the_textbook_example() -> None:
 
 
 @given(text=SMALL_TEXT, num_merges=st.integers(0, 40), min_frequency=st.integers(1, 3), lowercase=st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_merges_equal_the_readable_reference(text: str, num_merges: int, min_frequency: int, lowercase: bool) -> None:
     options: dict[str, Any] = {"lowercase": lowercase, "min_frequency": min_frequency}
     assert train_bpe(text, num_merges, **options).merges == reference.train_bpe(text, num_merges, **options)
@@ -63,7 +63,6 @@ def test_merges_equal_hugging_faces_on_many_languages() -> None:
 
 
 @given(SMALL_TEXT)
-@settings(deadline=None)
 def test_applications_tell_the_number_of_tokens_left(text: str) -> None:
     model = train_bpe(text, 30, min_frequency=1)
     words = reference.count_words(text)

@@ -35,19 +35,19 @@ def any_tokenizer(request: pytest.FixtureRequest, frankenstein: str) -> BPEToken
 
 
 @given(text=LONG_TEXT)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_kernel_gives_the_ids_of_the_plain_encoder(any_tokenizer: BPETokenizerLoader, text: str) -> None:
     assert any_tokenizer.encode_array(text).tolist() == any_tokenizer.encode(text)
 
 
 @given(text=LONG_TEXT)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_kernel_counts_the_pieces_that_re_finds(text: str) -> None:
     assert bulk.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
 @given(text=LONG_TEXT, part_units=st.integers(1, 200), num_threads=st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_parts_and_threads_change_nothing(
     any_tokenizer: BPETokenizerLoader, text: str, part_units: int, num_threads: int
 ) -> None:

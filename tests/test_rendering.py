@@ -5,7 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tokembed import BPETokenizerLoader, rendering
@@ -16,7 +16,6 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
 
 
 @given(text=TEXT, columns=st.integers(20, 120), colour=st.booleans())
-@settings(deadline=None)
 def test_rows_show_every_token_above_its_id_within_the_width(
     tokenizer: BPETokenizerLoader, text: str, columns: int, colour: bool
 ) -> None:
@@ -37,7 +36,6 @@ def test_rows_show_every_token_above_its_id_within_the_width(
 
 
 @given(TEXT)
-@settings(deadline=None)
 def test_nothing_printed_moves_the_cursor(text: str) -> None:
     shown = rendering.printable(text)
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f]", shown)
@@ -51,7 +49,6 @@ def test_widths_of_wide_and_combining_characters(text: str, width: int) -> None:
 
 
 @given(TEXT)
-@settings(deadline=None)
 def test_json_holds_tokens_ids_and_places(tokenizer: BPETokenizerLoader, text: str) -> None:
     data = json.loads(json.dumps(rendering.as_json(tokenizer, text)))
     assert [token["id"] for token in data["tokens"]] == tokenizer.encode(text)

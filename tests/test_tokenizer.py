@@ -24,13 +24,13 @@ def any_tokenizer(request: pytest.FixtureRequest, frankenstein: str) -> BPEToken
 
 
 @given(text=TEXT | WORDY)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_decoding_gives_the_pieces_back(any_tokenizer: BPETokenizerLoader, text: str) -> None:
     assert any_tokenizer.decode(any_tokenizer.encode(text)) == " ".join(pieces(text, any_tokenizer.model.lowercase))
 
 
 @given(text=TEXT | WORDY)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_way_to_encode_agrees_with_the_reference(any_tokenizer: BPETokenizerLoader, text: str) -> None:
     model = any_tokenizer.model
     tokens = reference.tokenize(text, model.merges, model.alphabet, lowercase=model.lowercase)
@@ -43,7 +43,7 @@ def test_every_way_to_encode_agrees_with_the_reference(any_tokenizer: BPETokeniz
 
 
 @given(text=TEXT | WORDY)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_offsets_cover_the_pieces_in_order(any_tokenizer: BPETokenizerLoader, text: str) -> None:
     ids, offsets = any_tokenizer.encode_with_offsets(text)
     assert len(ids) == len(offsets)
@@ -57,7 +57,6 @@ def test_offsets_cover_the_pieces_in_order(any_tokenizer: BPETokenizerLoader, te
 
 
 @given(st.text(alphabet="aabbcd", min_size=30, max_size=200))
-@settings(deadline=None)
 def test_the_heap_for_long_words_merges_as_the_plain_search_does(tokenizer: BPETokenizerLoader, word: str) -> None:
     symbols = [*word, "</w>"]
     assert tokenizer._merge_long(list(symbols)) == tokenizer._merge_short(list(symbols))
