@@ -173,6 +173,11 @@ FLAWS: dict[str, Any] = {
     "lowercase a number": {"lowercase": 1},
     "source a list": {"source": []},
     "count a float": {"num_words": 1.5},
+    "count beyond 64 bits": {"num_words": 2**63},
+    "a lone surrogate": {"alphabet": ["\ud800", "</w>"], "merges": [], "applications": []},
+    "a byte token of its own": {"alphabet": ["<0x0A>", "</w>"]},
+    "nested without end": '{"format": "tokembed-bpe", "source": ' + "[" * 100_000,
+    "a number of a million digits": '{"format": ' + "1" * 1_000_000 + "}",
 }
 
 
@@ -185,4 +190,13 @@ def test_a_damaged_model_file_is_refused(tmp_path: Path, flaw: str) -> None:
         content if isinstance(content, str) else json.dumps({**good, **content} if isinstance(content, dict) else content)
     )
     with pytest.raises(ModelFileError, match=r"model\.json is no tokenizer file: "):
+        BPEModel.load(path)
+
+
+def test_a_file_too_large_for_a_tokenizer_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokembed.bpe.MAX_FILE_BYTES", 1 << 20)
+    path = tmp_path / "model.json"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)  # a hole: it takes no room on the disk, and would take a terabyte of memory
+    with pytest.raises(ModelFileError, match="larger than 1 MiB"):
         BPEModel.load(path)

@@ -117,12 +117,30 @@ def test_a_lone_surrogate_is_named_wherever_it_stands(tokenizer: BPETokenizerLoa
     assert tokenizer.encode_array("and on it goes") is not None
 
 
-def test_a_word_of_a_million_letters_comes_back(tokenizer: BPETokenizerLoader) -> None:
-    """In quadratic time it would not, within days."""
-    word = "ab" * 500_000
+def test_a_word_of_ten_million_letters_comes_back(tokenizer: BPETokenizerLoader) -> None:
+    """In quadratic time it would not, within years."""
+    word = "abcdefghij" * 1_000_000
     ids = tokenizer.encode_array(word)
     assert tokenizer.decode(ids) == word
     assert bulk.count_pieces(word + " " + word) == {word: 2}
+    assert BPETokenizerLoader(train_bpe(word, 9)).encode_array(word).size == 1_000_000 + 1  # and `</w>`
+
+
+def test_a_text_of_ten_million_characters_is_its_parts_one_after_the_other(tokenizer: BPETokenizerLoader, pydocs: str) -> None:
+    part = pydocs[:100_000] + " déjà 未来 \r\n\ufeff"
+    ids = tokenizer.encode_array(part * 100)
+    assert np.array_equal(ids, np.tile(tokenizer.encode(part), 100))
+    for text in ("", " ", "\n", "x", "\x00", "é", "🤷"):
+        assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
+
+
+def test_a_text_of_a_million_different_words_is_encoded_and_counted(tokenizer: BPETokenizerLoader) -> None:
+    words = [f"w{number:x}" for number in range(1_000_000)]
+    text = " ".join(words)
+    ids = tokenizer.encode_array(text)
+    assert tokenizer.decode(ids) == text
+    assert np.array_equal(ids[-3000:], tokenizer.encode(text[-20_000:])[-3000:])
+    assert bulk.count_pieces(text) == dict.fromkeys(words, 1)
 
 
 def test_text_that_outgrows_the_expected_output_is_encoded_whole() -> None:

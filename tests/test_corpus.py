@@ -133,6 +133,18 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
         load_corpus(path)
 
 
+def test_a_packed_file_far_larger_than_it_looks_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.txt.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(400):
+            file.write(b"x" * (1 << 20))
+    assert path.stat().st_size < 4 << 20
+    corpus = load_corpus(path)
+    assert "text" not in corpus.__dict__, "it is streamed"
+    with pytest.raises(CorpusError, match="characters without white space are no text"):
+        list(corpus.chunks())
+
+
 def test_a_missing_file_and_an_unknown_name_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(CorpusNotFoundError, match="no such file"):
         load_corpus(tmp_path / "nothing.txt")
@@ -153,7 +165,7 @@ def test_chunks_join_to_the_text_and_cut_no_word(parts: list[str], size: int) ->
 
 
 def test_a_file_over_the_eager_limit_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpora, "EAGER_BYTES", 10)
+    monkeypatch.setattr(corpora, "EAGER_CHARACTERS", 10)
     monkeypatch.setattr(corpora, "READ_BYTES", 7)
     path = tmp_path / "large.txt"
     path.write_text("naïve words, 未来 of any kind " * 10, encoding="utf-8")

@@ -15,6 +15,7 @@ from tokembed import load_corpus, paths
 from tokembed.corpus import CorpusNotFoundError
 
 PAGE = EDITIONS["as it is today"].encode()
+OTHER_BOOK = PAGE.replace(b"Letter 1", b"Chapter 1").replace(b"FRANKENSTEIN", b"DRACULA")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -36,10 +37,22 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "/book")
             self.end_headers()
             return
-        body = b"<html>Frankenstein has moved</html>" if self.path == "/page" else PAGE
+        if self.path == "/loop":
+            self.send_response(302)
+            self.send_header("Location", "/loop")
+            self.end_headers()
+            return
+        bodies = {"/page": b"<html>Frankenstein has moved</html>", "/other": OTHER_BOOK, "/half": PAGE[: len(PAGE) // 2]}
+        body = bodies.get(self.path, PAGE)
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        if self.path != "/unmeasured":
+            self.send_header("Content-Length", str(len(body) + (1000 if self.path == "/boast" else 0)))
         self.end_headers()
+        if self.path == "/drip":
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                if self.release.wait(0.02):
+                    return
         self.wfile.write(body[: len(body) // 2] if self.path in ("/short", "/stall") else body)
         if self.path == "/stall":
             self.wfile.flush()
@@ -65,7 +78,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("page", ["/book", "/moved", "/flaky"])
+@pytest.mark.parametrize("page", ["/book", "/moved", "/flaky", "/unmeasured"])
 def test_the_book_is_downloaded_cleaned_and_kept(server: str, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpora, "GUTENBERG_URL", server + page)
     assert load_corpus("frankenstein").text == BOOK
@@ -80,6 +93,11 @@ def test_the_book_is_downloaded_cleaned_and_kept(server: str, page: str, monkeyp
     ("page", "reason", "tries"),
     [
         ("/short", "ended before", 3),
+        ("/boast", "ended before", 3),
+        ("/half", "not with the file", 1),
+        ("/other", "not with the file", 1),
+        ("/drip", "not all there after 1 s", 1),
+        ("/loop", "infinite loop", 1),
         ("/stall", "timed out", 3),
         ("/page", "not with the file", 1),
         ("/missing", "Not Found", 1),
@@ -90,10 +108,11 @@ def test_what_is_not_the_whole_book_never_becomes_a_corpus(
 ) -> None:
     monkeypatch.setattr(corpora, "GUTENBERG_URL", server + page)
     monkeypatch.setattr(downloads.download, "__kwdefaults__", {"timeout": 0.2})
+    monkeypatch.setattr(downloads, "WHOLE_SECONDS", 1.0)
     with pytest.raises(CorpusNotFoundError, match=reason) as caught:
         load_corpus("frankenstein")
     assert "pg84.txt" in str(caught.value)
-    assert len(Handler.requests) == tries
+    assert len(Handler.requests) == tries or page == "/loop"
     assert not paths.raw_dir().exists() or not list(paths.raw_dir().iterdir())
 
 

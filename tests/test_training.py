@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -113,7 +115,59 @@ def test_on_epoch_is_told_of_every_epoch(ids: np.ndarray, tokenizer: BPETokenize
 
 def test_a_rate_far_too_high_is_an_error_not_a_file_of_nan(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
     with pytest.raises(TrainingDivergedError, match="lower the learning rate"), np.errstate(all="ignore"):
-        train_skipgram(ids, tokenizer.vocab_size, replace(SMALL, learning_rate=1e30, min_learning_rate=1e30))
+        train_skipgram(ids, tokenizer.vocab_size, replace(SMALL, learning_rate=1e6, min_learning_rate=1e6))
+
+
+EXTREMES: list[dict[str, Any]] = [
+    {"learning_rate": 1e6}, {"learning_rate": 50.0}, {"learning_rate": 1e-300}, {"min_learning_rate": 1e300},
+    {"num_negative_samples": 3000}, {"window_size": 1500}, {"ns_exponent": 1e300}, {"ns_exponent": -1e300},
+    {"ns_exponent": -3.0}, {"subsample": 1e308}, {"subsample": 1e-320}, {"embedding_dim": 1}, {"embedding_dim": 10**12},
+    {"batch_size": 10**12}, {"seed": 2**70}, {"workers": 50},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["hogwild", "torch"])
+@pytest.mark.parametrize("extreme", EXTREMES, ids=str)
+def test_settings_at_their_extremes_give_finite_vectors_or_say_what_is_wrong(extreme: dict[str, Any], engine: str) -> None:
+    stream = np.random.default_rng(0).integers(0, 20, 2000)
+    kept: list[TrainingResult] = []
+    message = "lower"
+    config = replace(SMALL, engine=engine, device="cpu", **{"embedding_dim": 8, "min_count": 1, **extreme})
+    try:
+        kept.append(train_skipgram(stream, 20, config, on_checkpoint=kept.append))
+    except (ValueError, MemoryError, TrainingDivergedError) as error:
+        message = str(error)
+    assert re.search("lower|higher|allocate", message)
+    assert all(np.isfinite(result.vectors).all() and np.isfinite(result.epoch_losses).all() for result in kept)
+
+
+@pytest.mark.parametrize("engine", ["hogwild", "torch"])
+def test_a_vocabulary_of_two_tokens_is_learned(engine: str) -> None:
+    config = replace(SMALL, engine=engine, device="cpu", min_count=1)
+    for stream in ([0, 1] * 500, [0] * 20_000 + [1]):
+        assert np.isfinite(train_skipgram(stream, 2, config).vectors).all()
+
+
+@pytest.mark.parametrize("engine", ["hogwild", "torch"])
+def test_a_vector_that_is_not_finite_is_never_handed_out_even_if_the_loss_is(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step of an epoch may overflow when its loss has been taken already."""
+    module, name = {"hogwild": ("tokembed.hogwild", "HogwildEngine"), "torch": ("tokembed.torch_engine", "TorchEngine")}[engine]
+    kind = getattr(importlib.import_module(module), name)
+    honest = kind.train
+
+    def train(self: Any, *arguments: Any) -> Any:
+        result = honest(self, *arguments)
+        self.tables()[1][3, 2] = np.inf
+        return result
+
+    monkeypatch.setattr(kind, "train", train)
+    kept: list[TrainingResult] = []
+    config = replace(SMALL, engine=engine, device="cpu", min_count=1)
+    with pytest.raises(TrainingDivergedError, match="no finite number"):
+        train_skipgram([0, 1, 2, 3, 4] * 200, 5, config, on_checkpoint=kept.append)
+    assert not kept
 
 
 @pytest.mark.parametrize(
@@ -255,7 +309,7 @@ def test_early_stopping_ends_training_when_the_loss_no_longer_falls(ids: np.ndar
 
 def test_the_last_good_checkpoint_survives_divergence(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
     states: list[TrainingResult] = []
-    config = replace(SMALL, learning_rate=1e30, min_learning_rate=1e30)
+    config = replace(SMALL, learning_rate=1e6, min_learning_rate=1e6)
     with pytest.raises(TrainingDivergedError), np.errstate(all="ignore"):
         train_skipgram(ids, tokenizer.vocab_size, config, on_checkpoint=states.append)
     assert all(np.isfinite(state.epoch_losses).all() for state in states)

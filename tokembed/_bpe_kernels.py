@@ -18,6 +18,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from tokembed.compilation import can_keep_kernels
+
+KEPT = can_keep_kernels()
+
 # Slots of the `progress` array, the learner's scalars.
 NUM_PAIRS, POOL_USED, HEAP_SIZE, NUM_MERGED = range(4)
 # What `merge_some` stopped for.
@@ -97,7 +101,7 @@ def _sift_down(heap_counts, heap_pairs, size, count, pair, pair_keys):
     heap_pairs[hole] = pair
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def link_words(word_starts, word_counts, weights, previous, following):
     """Fill the per-position arrays from the words' bounds: weight (its word's frequency) and links, -1 at the ends."""
     for word in range(word_counts.size):
@@ -108,7 +112,7 @@ def link_words(word_starts, word_counts, weights, previous, following):
             following[position] = position + 1 if position + 1 < end else -1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def count_first_pairs(symbols, following, weights, slots, pair_keys, pair_counts, pair_sizes):
     """Count the alphabet's adjacent pairs; return how many are distinct."""
     num_pairs = 0
@@ -127,7 +131,7 @@ def count_first_pairs(symbols, following, weights, slots, pair_keys, pair_counts
     return num_pairs
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def place_first_pairs(symbols, following, slots, pair_keys, pair_starts, pair_sizes, pool):
     """Write each first pair's positions into its run of the pool, in ascending order (sizes are counted up again)."""
     for position in range(symbols.size):
@@ -138,7 +142,7 @@ def place_first_pairs(symbols, following, slots, pair_keys, pair_starts, pair_si
             pair_sizes[pair] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def push_pairs(first, last, min_frequency, pair_keys, pair_counts, heap_counts, heap_pairs, progress):
     """Put pairs first..last-1 on the heap, but for those too rare ever to be merged."""
     for pair in range(first, last):
@@ -212,7 +216,7 @@ def _count_sides(replaced, symbol, symbols, previous, following, weights, side_c
     return num_partners
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def merge_some(
     symbols, previous, following, weights,  # (N,) each: the words
     slots, pair_keys, pair_counts, pair_starts, pair_sizes,  # the pairs, by index, and their hash table
@@ -284,7 +288,7 @@ def merge_some(
     return MORE
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def rehash(num_pairs, slots, pair_keys):
     """Enter all pairs into an empty, larger table."""
     for pair in range(num_pairs):

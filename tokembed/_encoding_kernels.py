@@ -14,6 +14,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from tokembed.compilation import can_keep_kernels
+
+KEPT = can_keep_kernels()
+
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 # For functions that only kernels call: without the wrappers that Python needs they compile in half the time.
@@ -45,7 +49,7 @@ def _address_of(typing_context, pointer):
     return types.int64(types.voidptr), generate
 
 
-@njit(cache=True)
+@njit(cache=KEPT)
 def text_layout(text):
     """Return where a str keeps its code points and in how many bytes each: CPython's own array, not a copy."""
     return _address_of(text._data), text._kind
@@ -138,7 +142,7 @@ def _find_merge(left, right, merges):
     return NO_PAIR
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def enter_merges(pairs, first_id, merges, first_merges):
     """Fill a hash table, (slots, 2) of pairs and the ids they make, and `first_merges`, from (M, 2) ids of halves."""
     for rank in range(len(pairs)):
@@ -450,7 +454,7 @@ def _encode_other(units, start, classes, rules, table, scratch, output, used):
     return length, count, END_REACHED
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def encode_units(
     units, start, end,  # the text's code points (N,) and the part to encode, which begins and ends between pieces
     classes,  # (0x110000,): SPACE, WORD or other
@@ -529,7 +533,7 @@ def encode_units(
     return position, used, END_REACHED
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def next_boundary(units, position, classes):
     """Return the first position from `position` on that no word reaches over."""
     if position <= 0:
@@ -539,7 +543,7 @@ def next_boundary(units, position, classes):
     return min(position, units.size)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def tally(numbers, counts):
     """Add up how often each number occurs."""
     for number in numbers:

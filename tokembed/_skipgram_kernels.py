@@ -26,6 +26,10 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from tokembed.compilation import can_keep_kernels
+
+KEPT = can_keep_kernels()
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
@@ -33,7 +37,7 @@ _32 = np.uint64(32)
 _LOG2_E = np.float32(1.4426950408889634)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=KEPT, nogil=True, inline="always")
 def _mix(state):
     """Return 64 well-mixed bits of a 64-bit counter (the output function of splitmix64)."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -41,13 +45,13 @@ def _mix(state):
     return state ^ (state >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=KEPT, nogil=True, inline="always")
 def _draw(position, key):
     """Return the 64 random bits of a position: the upper half decides whether it is kept, the lower its window."""
     return _mix(key + np.uint64(position) * _GOLDEN)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def gather_kept(token_ids, start, end, keep_below, window_size, key, tokens, windows):
     """Collect the kept tokens of [start, end) and up to W kept ones on either side, with their windows.
 
@@ -221,7 +225,7 @@ def _copy_row(typing_context, table, row, buffer, place):
 # ---------------------------------------------------------------- errors and loss
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=KEPT, nogil=True, inline="always")
 def _exp_of_negative(x):
     """Return e^x for -87 <= x <= 0, relative error below 6e-6: 2^n by its bits, 2^f by a minimax polynomial."""
     t = x * _LOG2_E
@@ -236,7 +240,7 @@ def _exp_of_negative(x):
     return power * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=KEPT, nogil=True, inline="always")
 def _log1p_of_fraction(z):
     """Return log(1 + z) for 0 <= z <= 1, relative error below 3e-7, by a minimax polynomial of log(1 + z) / z."""
     ratio = np.float32(-8.78330232e-03)
@@ -251,7 +255,7 @@ def _log1p_of_fraction(z):
 
 
 # error_model: numba's own checks each division for zero and raises, which no vector instruction can do.
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+@njit(cache=KEPT, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _errors(scores, signs, num_inputs, learning_rate):
     """Replace the scores by the errors E = η (Y - σ(S)); return the loss, the sum of -log σ(± S).
 
@@ -271,7 +275,7 @@ def _errors(scores, signs, num_inputs, learning_rate):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=KEPT, nogil=True)
 def _draw_outputs(positive, num_negatives, thresholds, aliases, state, outputs, signs):
     """List the positive and K negatives, skipping those equal to it; return how many, and the generator's new state."""
     outputs[0] = positive
@@ -291,7 +295,7 @@ def _draw_outputs(positive, num_negatives, thresholds, aliases, state, outputs, 
     return count, state
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=KEPT, nogil=True, error_model="numpy")
 def train_block(
     token_ids, start, end,  # the stream (N,), and this block's part of it
     target_table, context_table,  # (V, D) float32 each, shared by all threads

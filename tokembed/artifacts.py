@@ -11,6 +11,7 @@ import io
 import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from tokembed.tokenizer import BPETokenizerLoader
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 PART_CHARACTERS = 16 << 20  # what is encoded at a time
 LARGE_CORPUS_CHARACTERS = 2_000_000
+MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 
 
 def choose_corpus(name: str | None) -> Corpus:
@@ -119,8 +121,8 @@ def token_ids_for(
     """Return the corpus' token ids, memory-mapped, their file, and whether it was there already.
 
     The corpus is encoded part by part, so that it may be larger than memory. With a `vocabulary_threshold`, tokens that occur
-    less often are split (see `rare_tokens`). The file is an ordinary `.npy`, which `np.load` reads, with the fingerprint as a
-    JSON line behind the array.
+    less often are split (see `rare_tokens`). The file is an ordinary `.npy`, which `np.load` reads, with a JSON line behind the
+    array: the fingerprints of what it was made from, and a checksum.
     """
     source: dict[str, object] = {"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}
     path = tokenizer_path.with_suffix(".ids.npy")
@@ -128,7 +130,7 @@ def token_ids_for(
     def parts() -> Iterator[npt.NDArray[np.int32]]:
         return (tokenizer.encode_array(part) for part in corpus.chunks(PART_CHARACTERS))
 
-    whole, was_kept = _kept_ids(path, source, parts, tokenizer.vocab_size)
+    whole, was_kept = _kept_ids(path, source, parts)
     if not vocabulary_threshold:
         return whole, path, was_kept
     path = tokenizer_path.with_suffix(f".threshold_{vocabulary_threshold}.ids.npy")
@@ -139,40 +141,68 @@ def token_ids_for(
         splitter = RareTokenSplitter(tokenizer, counts, vocabulary_threshold)
         return (splitter.split(part) for part in sampling.parts(whole, 1 << 20))
 
-    ids, was_kept = _kept_ids(path, source, split_parts, tokenizer.vocab_size)
+    ids, was_kept = _kept_ids(path, source, split_parts)
     return ids, path, was_kept
 
 
 def _kept_ids(
-    path: Path, source: dict[str, object], make_parts: Callable[[], Iterable[npt.NDArray[np.int32]]], vocab_size: int
+    path: Path, source: dict[str, object], make_parts: Callable[[], Iterable[npt.NDArray[np.int32]]]
 ) -> tuple[npt.NDArray[np.int32], bool]:
     """Map the ids of a file that was made from `source`, or make it; tell whether it was there already."""
-    mark = json.dumps(source).encode() + b"\n"
-    if path.is_file():
-        ids = _read_marked(path, mark)
-        if ids is not None and (ids.size == 0 or 0 <= ids.min() <= ids.max() < vocab_size):
-            return ids, True
+    ids = _read_ids(path, source) if path.is_file() else None
+    if ids is not None:
+        return ids, True
     with paths.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        _write_array(file, make_parts())
-        file.write(mark)
-    ids = _read_marked(path, mark)
-    assert ids is not None
+        checksum = _write_array(file, make_parts())
+        file.write(b"\n" + json.dumps({**source, "crc32": checksum}).encode() + b"\n")
+    ids = _read_ids(path, source)
+    if ids is None:
+        raise OSError(
+            f"another run, of another text of the same name, has just replaced {paths.display_path(path)}: run this one again"
+        )
     return ids, False
 
 
-def _write_array(file: BinaryIO, parts: Iterable[npt.NDArray[np.int32]]) -> None:
-    """Write one `.npy` array, its parts one after the other; its length stands in the header when all have come."""
+def _write_array(file: BinaryIO, parts: Iterable[npt.NDArray[np.int32]]) -> int:
+    """Write one `.npy` array, its parts one after the other (its length goes into the header last); return its checksum."""
     header = {"descr": "<i4", "fortran_order": False, "shape": (2**62,)}  # room for any length
     np.lib.format.write_array_header_1_0(file, header)
-    start, length = file.tell(), 0
+    start, length, checksum = file.tell(), 0, 0
     for part in parts:
-        file.write(np.ascontiguousarray(part, dtype="<i4").data)
+        data = np.ascontiguousarray(part, dtype="<i4").data
+        file.write(data)
+        checksum = zlib.crc32(data, checksum)
         length += part.size
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {**header, "shape": (length,)})
     # The shorter length is padded to the same 64-byte boundary.
     assert file.tell() == start, "the header's length changed"
     file.seek(0, os.SEEK_END)
+    return checksum
+
+
+def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | None:
+    """Map the ids of a file that ends with the mark of its `source`; None for a stale file or, with a line, a damaged one."""
+    with open(path, "rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - MAX_MARK_BYTES, 0))
+        last_line = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    try:
+        mark = json.loads(last_line)
+        checksum = mark.pop("crc32")
+        if mark != source:
+            return None
+        ids: npt.NDArray[np.int32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if ids.dtype != np.int32 or ids.ndim != 1:
+            raise ValueError(f"an array of {ids.dtype} of shape {ids.shape}")
+        found = 0
+        for part in sampling.parts(ids):
+            found = zlib.crc32(part.data, found)
+        if found != checksum:
+            raise ValueError("their checksum differs")
+        return ids
+    except Exception as error:  # of a damaged header numpy raises whatever Python's tokenizer and parser do
+        print(f"the kept token ids are damaged and made anew: {paths.display_path(path)}: {error}", file=sys.stderr)
+        return None
 
 
 def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -182,18 +212,3 @@ def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[obje
     writer.writerow(heading)
     writer.writerows(rows)
     paths.write_atomic(path, text.getvalue())
-
-
-def _read_marked(path: Path, mark: bytes) -> npt.NDArray[np.int32] | None:
-    """Map the ids of a file that ends with `mark`; None for a stale file or, with a line, a damaged one."""
-    with open(path, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(file.tell() - len(mark), 0))
-        if file.read() != mark:
-            return None
-    try:
-        ids = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        print(f"the kept token ids are damaged and made anew: {paths.display_path(path)}: {error}", file=sys.stderr)
-        return None
-    return ids if ids.dtype == np.int32 and ids.ndim == 1 else None

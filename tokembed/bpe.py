@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ FORMAT, FORMAT_VERSION = "tokembed-bpe", 1
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 UNKNOWN_TOKEN = "<unk>"
 MERGES_PER_CALL = 256  # between two looks at `Ctrl-C` and the progress bar
+MAX_FILE_BYTES = 256 << 20  # a million merges take a fifth of it; a file is read whole, so its size must have a limit
 
 
 class ModelFileError(ValueError):
@@ -106,7 +106,11 @@ class BPEModel:
             The file is none of ours, of another version, or inconsistent.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            with open(path, "rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+            if len(data) > MAX_FILE_BYTES:
+                raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
+            return cls.from_json(data.decode("utf-8"))
         except ValueError as error:  # JSON and UTF-8 errors are ValueErrors too
             raise ModelFileError(f"{paths.display_path(path)} is no tokenizer file: {error}") from None
 
@@ -337,7 +341,7 @@ def _doubled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _checked_vocabulary(data: dict[str, Any]) -> tuple[list[str], list[tuple[str, str]]]:

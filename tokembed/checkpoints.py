@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from tokembed import paths, sampling
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
-from tokembed.embeddings import Embeddings, VectorsFileError, count_whole_words, file_metadata, read_tensors
+from tokembed.embeddings import (
+    Embeddings,
+    VectorsFileError,
+    count_whole_words,
+    file_metadata,
+    parse_json,
+    read_tensors,
+    write_tensors,
+)
 from tokembed.evaluation import evaluate_synonyms, read_synonyms
 from tokembed.settings import TrainingConfig
 from tokembed.tokenizer import BPETokenizerLoader
@@ -52,8 +60,6 @@ class Checkpointer:
 
     def __call__(self, result: TrainingResult) -> None:
         """Write what training has reached."""
-        from safetensors.numpy import save_file
-
         if not self._history:
             self._history.append(self._measure(replace(result, target_vectors=initial_target_vectors(result))))
         self._history.append(self._measure(result))
@@ -74,8 +80,7 @@ class Checkpointer:
             "tokens_sha256": self._tokens_sha256,
             "history": self._history,
         }
-        with paths.atomic_path(self.path) as temporary:
-            save_file(tensors, temporary, {**self._metadata, "training": json.dumps(training)})
+        write_tensors(self.path, tensors, {**self._metadata, "training": json.dumps(training)})
         self.has_saved = True
 
     def _measure(self, result: TrainingResult) -> dict[str, float]:
@@ -97,9 +102,9 @@ def read_history(path: Path) -> list[dict[str, float]]:
     """Return a checkpoint's history, `HISTORY_FIELDS` before the first epoch and after each."""
     _, metadata = read_tensors(path)
     try:
-        history = json.loads(metadata["training"])["history"]
+        history = parse_json(metadata["training"])["history"]
         return [{name: float(entry[name]) for name in HISTORY_FIELDS if name in entry} for entry in history]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise VectorsFileError(f"{paths.display_path(path)} holds no history of its training") from None
 
 
@@ -126,7 +131,7 @@ def load_checkpoint(
     if metadata.get("tokenizer_fingerprint") != tokenizer.fingerprint:
         raise VectorsFileError(f"cannot resume: {name} belongs to another tokenizer")
     try:
-        training = json.loads(metadata["training"])
+        training = parse_json(metadata["training"])
         if token_ids is not None and training["tokens_sha256"] != tokens_sha256(token_ids):
             raise VectorsFileError(f"cannot resume: {name} was trained on other tokens")
         result = TrainingResult(
@@ -140,7 +145,7 @@ def load_checkpoint(
             TrainingConfig(**training["config"]),
             str(training["engine"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, VectorsFileError):
             raise
         raise VectorsFileError(f"{name} is no checkpoint to go on from: {error!r}") from None

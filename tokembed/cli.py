@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,15 +14,18 @@ from tokembed.settings import PRESETS, TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
+BENCHMARK_PACKAGES = {"gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie"}
+PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
 
 
 def run(main: Callable[[Sequence[str] | None], int]) -> int:
     """Run a script's `main(argv)` and turn what goes wrong into one line on stderr and an exit status.
 
-    2 for what the user must mend (`ValueError`, a file that is not there), 1 for the world's fault (`OSError`,
-    `MemoryError`) or training that diverged, 130 for `Ctrl-C`. Anything else is a fault of this program, and shows its
-    traceback.
+    2 for what the user must mend (`ValueError`, a file that is not there, a package that is not installed), 1 for the world's
+    fault (`OSError`, `MemoryError`) or training that diverged, 130 for `Ctrl-C`. Anything else is a fault of this program, and
+    shows its traceback.
     """
+    _prepare_output()
     try:
         status = main(None)
         sys.stdout.flush()
@@ -29,7 +34,7 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
     except ValueError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
@@ -37,13 +42,49 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
     except FileNotFoundError as error:
         print(f"error: no such file: {error.filename}" if error.filename else f"error: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or importlib.util.find_spec(package):  # a part of it is missing: no one's but this program's fault
+            raise
+        print(f"error: the package {package} is not installed: {_how_to_install(package)}", file=sys.stderr)
+        return USER_ERROR
     except (OSError, MemoryError, TrainingDivergedError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
+        _flush_or_discard()
         return WORLD_ERROR
 
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _how_to_install(package: str) -> str:
+    group = " --group bench" if package in BENCHMARK_PACKAGES else ""
+    return f"`uv sync{group}` in the checkout installs it, or `pip install {PACKAGE_OF_MODULE.get(package, package)}`"
+
+
+def _prepare_output() -> None:
+    """Have output that never fails on a character that the terminal's encoding lacks, nor for want of a terminal."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell, as `>&-` does
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open until the process ends)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush_or_discard() -> None:
+    """Leave nothing for the interpreter to flush when it ends: on a full disk it would fail again, with a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def positive_int(text: str) -> int:

@@ -33,8 +33,9 @@ NAMES = ("frankenstein", "wikitext2", "pydocs")
 SPLITS = ("train", "validation", "test")
 GUTENBERG_URL = "https://www.gutenberg.org/cache/epub/84/pg84.txt"
 WIKITEXT_REPOSITORY = ("Salesforce/wikitext", "wikitext-2-raw-v1")
-EAGER_BYTES = 64 << 20  # files up to this size are read, and so checked, by `load_corpus` itself
+EAGER_CHARACTERS = 64 << 20  # texts up to this size are read, and so checked, by `load_corpus` itself
 READ_BYTES = 1 << 20
+MAX_PIECE_CHARACTERS = 1 << 28  # without white space: what is cut there must fit into memory
 
 
 class CorpusError(ValueError):
@@ -105,6 +106,8 @@ class Corpus:
                 held, num_held, start = [], 0, cut
             held.append(part[start:])
             num_held += len(part) - start
+            if num_held > size + MAX_PIECE_CHARACTERS:
+                raise CorpusError(f"{self.name}: {num_held:,} characters without white space are no text to learn from")
         if num_held:
             yield "".join(held)
 
@@ -168,10 +171,20 @@ def clean_frankenstein(text: str) -> str:
     if not starts or "frankenstein" not in text.lower() or not re.search(r"^\s*chapter\s+(?:24|xxiv)\b", text, re.I | re.M):
         raise CorpusError(f"this is not the text of Frankenstein from {GUTENBERG_URL}: no 'Letter 1' to 'Chapter 24' in it")
     body = text[starts[-1].start() :]
-    footer = re.search(r"^\W*end of (?:the |this )?project gutenberg", body, flags=re.I | re.M)
-    if footer:
+    if footer := _FOOTER.search(body):
         body = body[: footer.start()]
     return body.strip() + "\n"
+
+
+_FOOTER = re.compile(r"^\W*end of (?:the |this )?project gutenberg", re.I | re.M)
+
+
+def _check_download(data: bytes) -> None:
+    """Refuse what is not the book, or not all of it: a server may cut it off and tell a length that fits."""
+    text = decode_text(data, "the download")
+    clean_frankenstein(text)
+    if not _FOOTER.search(text):
+        raise CorpusError("it ends before the book does")
 
 
 def _load_frankenstein(folders: list[Path]) -> Corpus:
@@ -186,7 +199,7 @@ def _load_frankenstein(folders: list[Path]) -> Corpus:
                 return _in_memory("frankenstein", source, text)
     source = own / "pg84.txt"
     try:
-        download.download(GUTENBERG_URL, source, check=lambda data: clean_frankenstein(decode_text(data, "the download")))
+        download.download(GUTENBERG_URL, source, _check_download)
     except download.DownloadError as error:
         raise CorpusNotFoundError(
             f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {paths.display_path(source)} "
@@ -292,9 +305,13 @@ def _load_file(name: str | os.PathLike[str]) -> Corpus:
             + f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
         )
     corpus = Corpus(str(name), path, lambda: _stream(path))
-    if path.stat().st_size <= EAGER_BYTES:
-        return _in_memory(str(name), path, corpus.text)
-    return corpus
+    num_read, parts = 0, []
+    for part in _stream(path):  # a packed file may be a thousand times larger than it looks: count what comes out
+        parts.append(part)
+        num_read += len(part)
+        if num_read > EAGER_CHARACTERS:
+            return corpus
+    return _in_memory(str(name), path, "".join(parts))
 
 
 def _stream(path: Path) -> Iterator[str]:

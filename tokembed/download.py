@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from tokembed import paths
 
-TIMEOUT_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0  # without a byte
+WHOLE_SECONDS = 300.0  # for all of it: a server that sends a byte now and then never times out
 MAX_BYTES = 64 << 20
 ATTEMPTS = 3
 USER_AGENT = "tokembed (a project to learn tokenization with)"
@@ -38,7 +39,7 @@ def download(url: str, path: Path, check: Callable[[bytes], object], *, timeout:
     check : callable
         Takes the bytes; raises `ValueError` when they are not what was wanted (an error page, another book).
     timeout : float
-        Seconds without a byte after which an attempt fails.
+        Seconds without a byte after which an attempt fails. One that takes `WHOLE_SECONDS` in all fails too.
 
     Raises
     ------
@@ -63,17 +64,20 @@ def download(url: str, path: Path, check: Callable[[bytes], object], *, timeout:
 
 def _fetch(url: str, timeout: float) -> bytes:
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT})
+    deadline = time.monotonic() + WHOLE_SECONDS
     with urllib.request.urlopen(request, timeout=timeout) as response:
         length = response.headers.get("Content-Length")
         expected = int(length) if length and length.isdigit() else None
         parts, num_bytes = [], 0
         with tqdm(total=expected, unit="B", unit_scale=True, desc="download", disable=None, leave=False) as bar:
-            while part := response.read(1 << 16):
+            while part := response.read1(1 << 16):  # what has come, without waiting for the rest of a block
                 parts.append(part)
                 num_bytes += len(part)
                 bar.update(len(part))
                 if num_bytes > MAX_BYTES:
                     raise DownloadError(f"larger than {MAX_BYTES >> 20} MiB")
+                if time.monotonic() > deadline:
+                    raise DownloadError(f"not all there after {WHOLE_SECONDS:.0f} s")
     if expected is not None and num_bytes != expected:
         raise http.client.IncompleteRead(b"", expected - num_bytes)
     return b"".join(parts)

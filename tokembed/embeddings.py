@@ -108,10 +108,12 @@ class Embeddings:
     def _checked_counts(self, counts: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
         if counts is None:
             return None
-        checked = np.asarray(counts, dtype=np.int64)
-        if checked.shape != (len(self.tokens),):
-            raise ValueError(f"{len(self.tokens)} tokens need as many counts, not {checked.shape}")
-        return checked
+        given = np.asarray(counts)
+        if given.shape != (len(self.tokens),):
+            raise ValueError(f"{len(self.tokens)} tokens need as many counts, not {given.shape}")
+        if given.size and (not np.issubdtype(given.dtype, np.integer) or given.min() < 0):
+            raise ValueError("counts must be whole numbers, 0 or more")
+        return given.astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -216,13 +218,11 @@ class Embeddings:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write vectors, tokens, counts and tokenizer to one safetensors file, in one step."""
-        from safetensors.numpy import save
-
         tensors: dict[str, npt.NDArray[Any]] = {"vectors": self.vectors}
         for name, counts in (("counts", self.counts), ("word_counts", self.word_counts)):
             if counts is not None:
                 tensors[name] = counts
-        paths.write_atomic(path, save(tensors, file_metadata(self.tokens, self.tokenizer)))
+        write_tensors(path, tensors, file_metadata(self.tokens, self.tokenizer))
 
     def save_word2vec_format(self, path: str | os.PathLike[str]) -> None:
         """Write the vectors as a word2vec text file, which gensim's `KeyedVectors.load_word2vec_format` reads back equal.
@@ -257,7 +257,7 @@ class Embeddings:
         tensors, metadata = read_tensors(path)
         try:
             return cls._from_tensors(tensors, metadata, tokenizer)
-        except (ValueError, KeyError) as error:
+        except (ValueError, TypeError, IndexError) as error:
             raise VectorsFileError(f"{paths.display_path(path)}: {error}") from None
 
     @classmethod
@@ -271,12 +271,14 @@ class Embeddings:
             if tokenizer is not None and tokenizer.fingerprint != stored.fingerprint:
                 raise ValueError("these vectors belong to another tokenizer than the one given")
             tokenizer = tokenizer or stored
-        tokens = json.loads(metadata.get("tokens", "null"))
+        tokens = parse_json(metadata.get("tokens", "null"))
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise ValueError("it holds no list of tokens")
         if "target_vectors" in tensors:  # a checkpoint: every token's row, trained or not
-            config = json.loads(metadata.get("training", "{}")).get("config", {})
-            tensors, tokens = trained_only(tensors, tokens, add_context_vectors=config.get("add_context_vectors") is True)
+            training = parse_json(metadata.get("training", "{}"))
+            config = training.get("config") if isinstance(training, dict) else None
+            is_sum = isinstance(config, dict) and config.get("add_context_vectors") is True
+            tensors, tokens = trained_only(tensors, tokens, add_context_vectors=is_sum)
         if "vectors" not in tensors:
             raise ValueError("it holds no vectors")
         vectors = tensors["vectors"]
@@ -314,11 +316,33 @@ def trained_only(
     missing = [name for name in names if name not in tensors or len(tensors[name]) != len(tokens)]
     if missing:
         raise ValueError(f"it has {len(tokens)} tokens, but no such number of {', '.join(missing)}")
+    if tensors["counts"].ndim != 1 or tensors["target_vectors"].shape != tensors["context_vectors"].shape:
+        raise ValueError("its counts are no row of numbers, or its two tables differ in shape")
     (trained,) = np.nonzero(tensors["counts"])
     vectors, counts, word_counts, contexts = (tensors[name][trained] for name in names)
     if add_context_vectors:
         vectors = vectors + contexts
     return {"vectors": vectors, "counts": counts, "word_counts": word_counts}, [tokens[row] for row in trained]
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> None:
+    """Write arrays and metadata as a safetensors file, in one step; raise `OSError` if it can't be."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    with paths.atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # a full disk, say: its own kind of error, though the system's
+            raise OSError(f"could not write {paths.display_path(path)}: {error}") from None
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of JSON text from a file that may be hostile; raise `ValueError` if it is none."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:

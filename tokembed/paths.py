@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 CHAPTER = "01_tokenization"
+ABANDONED_SECONDS = 3600.0  # a temporary file not written to for so long was left behind by a process that was killed
 
 
 def project_root() -> Path:
@@ -63,8 +65,9 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, it replaces `path` in one step.
 
-    A crash, a full disk or `Ctrl-C` inside the block leaves the earlier file, or none, and no temporary one.
-    Folders above `path` are made.
+    A crash, a full disk or `Ctrl-C` inside the block leaves the earlier file, or none, and no temporary one. A process that is
+    killed leaves its temporary file too; the next to write `path` removes it, an hour later at the earliest, because another
+    process may be writing it. Folders above `path` are made.
 
     Raises
     ------
@@ -74,7 +77,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Dot first, suffix kept: a listing hides it, and libraries that look at the suffix still know the format.
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    prefix, suffix = f".{path.stem}.", f".tmp{path.suffix}"
+    _remove_abandoned(path.parent, prefix, suffix)
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -91,6 +96,14 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Write `data` (text as UTF-8, line ends as they are) to `path` in one step."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
+    for file in folder.iterdir():
+        if file.name.startswith(prefix) and file.name.endswith(suffix):
+            with contextlib.suppress(OSError):  # another process was faster, or owns it
+                if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
+                    file.unlink()
 
 
 def _umask() -> int:

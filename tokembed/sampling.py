@@ -38,7 +38,10 @@ def noise_distribution(counts: npt.NDArray[np.int64], exponent: float = 0.75) ->
     ----------
     Mikolov et al. (2013), Distributed Representations of Words and Phrases and their Compositionality, section 2.2.
     """
-    weights = np.where(counts > 0, counts.astype(np.float64) ** exponent, 0.0)
+    is_there = counts > 0
+    logarithms = exponent * np.log(counts[is_there])
+    weights = np.zeros(counts.shape)
+    weights[is_there] = np.exp(logarithms - logarithms.max())  # relative to the largest, so that no exponent overflows
     total: float = weights.sum()
     return weights / total
 
@@ -54,7 +57,7 @@ def keep_probability(counts: npt.NDArray[np.int64], subsample: float = 1e-3) -> 
     """
     if subsample == 0:
         return (counts > 0).astype(np.float64)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         ratio = subsample * counts.sum() / counts
     return np.where(counts > 0, np.minimum(np.sqrt(ratio) + ratio, 1.0), 0.0)
 

@@ -22,6 +22,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "add_context_vectors": True,
     },
 }
+MAX_LEARNING_RATE = 1e6  # far beyond any that learns, and far below what 32 bits hold
 ENGINES = ("auto", "hogwild", "torch")
 
 
@@ -74,9 +75,11 @@ class TrainingConfig:
                 require(setting.name, is_number and math.isfinite(value), "a finite number")
             elif setting.type == "bool":
                 require(setting.name, isinstance(value, bool), "True or False")
+            else:
+                require(setting.name, isinstance(value, str), "a name")
         for name in ("embedding_dim", "window_size", "num_negative_samples", "batch_size", "epochs", "min_count"):
             require(name, getattr(self, name) >= 1, "at least 1")
-        require("learning_rate", self.learning_rate > 0, "above 0")
+        require("learning_rate", 0 < self.learning_rate <= MAX_LEARNING_RATE, f"above 0 and at most {MAX_LEARNING_RATE:g}")
         require("min_learning_rate", self.min_learning_rate >= 0, "at least 0")
         require("subsample", self.subsample >= 0, "at least 0")
         require("early_stopping", self.early_stopping >= 0, "at least 0 (0: never)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -78,15 +79,16 @@ class TorchEngine:
         """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss."""
         config, num_tokens = self.config, self._token_ids.size
         # Seeded by epoch and place, so that it draws the same whatever came before it in this process.
-        self._random.manual_seed(config.seed * 1_000_003 + epoch * num_tokens + first)
+        self._random.manual_seed((config.seed * 1_000_003 + epoch * num_tokens + first) % 2**63)
         num_pairs, total_loss, done = 0, 0.0, first
-        for block_tokens, targets, positives in self._pair_blocks(first, last):
-            rate = config.rate_after((epoch + done / num_tokens) / config.epochs)
-            loss = self._train_pairs(targets, positives, rate)
-            done += block_tokens
-            num_pairs += len(targets)
-            total_loss += loss
-            report(block_tokens, len(targets), loss)
+        with _out_of_memory_is_told():
+            for block_tokens, targets, positives in self._pair_blocks(first, last):
+                rate = config.rate_after((epoch + done / num_tokens) / config.epochs)
+                loss = self._train_pairs(targets, positives, rate)
+                done += block_tokens
+                num_pairs += len(targets)
+                total_loss += loss
+                report(block_tokens, len(targets), loss)
         return num_pairs, total_loss
 
     def _pair_blocks(self, begin: int, stop: int) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -140,3 +142,15 @@ class TorchEngine:
         columns = torch.randint(len(self._aliases), shape, generator=self._random, device=self.device)
         own = torch.rand(shape, generator=self._random, device=self.device) < self._thresholds[columns]
         return torch.where(own, columns, self._aliases[columns])
+
+
+@contextlib.contextmanager
+def _out_of_memory_is_told() -> Iterator[None]:
+    """Turn torch's own errors, of which the CPU's has no class of its own, into Python's `MemoryError` with advice."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise MemoryError(f"lower --batch-size, --window-size, --num-negative-samples or --embedding-dim: {reason}") from None

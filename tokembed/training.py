@@ -135,7 +135,7 @@ def train_skipgram(
     on_epoch : callable, optional
         Called after each epoch with its number (from 1), its mean loss and its tokens a second.
     on_checkpoint : callable, optional
-        Called after each epoch with the result so far, to be kept; never with a loss that is not finite.
+        Called after each epoch with the result so far, to be kept; never with a loss or a vector that is not finite.
     resume : TrainingResult, optional
         What an earlier run of the same stream and settings had reached: go on after its last epoch.
 
@@ -194,19 +194,26 @@ def train_skipgram(
                 num_pairs, loss = group.train_epoch(engine, epoch, ids.size, counts, _reporter(bar))
         seconds.append(time.perf_counter() - start)
         if num_pairs == 0:
-            raise ValueError("nothing to learn: no token has a neighbour in its window; give more text or lower subsampling")
+            raise ValueError("nothing to learn: no token has a neighbour in its window; give more text or a higher subsample")
         losses.append(loss / num_pairs)
         pairs.append(num_pairs)
-        if not math.isfinite(losses[-1]):
+        reached = so_far()
+        if not math.isfinite(losses[-1]) or not is_finite(reached):
             raise TrainingDivergedError(
-                f"training diverged in epoch {epoch + 1}: the loss is {losses[-1]}; "
-                f"lower the learning rate ({config.learning_rate})"
+                f"training diverged in epoch {epoch + 1}: the loss is {losses[-1]:.6g}"
+                + (", and vectors hold what is no finite number" if math.isfinite(losses[-1]) else "")
+                + f"; lower the learning rate ({config.learning_rate}), or take fewer negatives or a narrower window"
             )
         if on_epoch:
             on_epoch(epoch + 1, losses[-1], ids.size / seconds[-1])
         if on_checkpoint:
-            on_checkpoint(so_far())
+            on_checkpoint(reached)
     return so_far()
+
+
+def is_finite(result: TrainingResult) -> bool:
+    """Tell whether every number of both tables is finite."""
+    return all(bool(np.isfinite(table).all()) for table in (result.target_vectors, result.context_vectors))
 
 
 def has_stopped_early(losses: list[float], patience: int) -> bool:
