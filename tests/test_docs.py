@@ -1,0 +1,60 @@
+"""The pages in docs/ tell the truth: their code runs, and prints what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import re
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+DOCS = REPOSITORY / "docs"
+BLOCKS = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def test_the_walkthrough_runs_and_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output marked "for instance" depends on the Python and the processor: of that, the number of lines."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    printed = ""
+    num_compared = 0
+    for kind, content in BLOCKS.findall((DOCS / "walkthrough.md").read_text(encoding="utf-8")):
+        if kind == "python":
+            assert printed == "", "output that the page does not show"
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                exec(content, namespace)
+            printed = output.getvalue()
+        elif content.startswith("# for instance\n"):
+            assert printed.count("\n") == content.count("\n") - 1
+            printed = ""
+        else:
+            assert printed == content
+            printed = ""
+            num_compared += 1
+    assert num_compared > 8
+
+
+def test_the_api_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = DOCS / "api.md"
+    result = doctest.testfile(str(path), module_relative=False, optionflags=doctest.ELLIPSIS, encoding="utf-8")
+    assert result.failed == 0
+    assert result.attempted > 40
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    import tokembed
+
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert [name for name in tokembed.__all__ if f"`{name}" not in page] == []
+
+
+def test_the_pages_links_lead_somewhere() -> None:
+    pages = [*DOCS.glob("*.md"), *REPOSITORY.glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
