@@ -126,7 +126,7 @@ def test_an_abandoned_temporary_file_goes_and_a_fresh_one_stays(tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.glob("*")) == [fresh.name, another.name, "file.txt", "project"]
 
 
-def test_two_runs_at_once_both_finish_and_leave_whole_files(tmp_path: Path) -> None:
+def test_three_runs_at_once_all_finish_and_leave_whole_files(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PRELUDE, str(SCRIPT), *SHORT_JOB, "--epochs", "3"]
     environment = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
     jobs = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1) for _ in range(3)]

@@ -51,3 +51,19 @@ def test_there_are_commands_for_every_script() -> None:
     named = " ".join(COMMANDS) + PAGES[0].read_text(encoding="utf-8")
     missing = [path.name for folder in REPOSITORY.glob("phase*") for path in folder.glob("*.py") if path.name not in named]
     assert missing == []
+
+
+def test_every_figure_and_module_that_the_readme_names_is_made_or_there() -> None:
+    page = PAGES[0].read_text(encoding="utf-8")
+    sources = [
+        path
+        for folder in ("tokembed", "phase1_bpe", "phase2_analysis", "phase3_embeddings")
+        for path in (REPOSITORY / folder).glob("*.*")
+    ]
+    code = "".join(path.read_text(encoding="utf-8") for path in sources if path.suffix in {".py", ".toml"})
+    figures = set(re.findall(r"(\w+)\.png", page))
+    assert {name for name in figures if f'"{name}' not in code} == set()
+    modules = set(re.findall(r"`(?:tokembed/)?(_?\w+)\.py`", page))
+    assert len(modules) > 20
+    names = {path.stem for path in sources}
+    assert modules <= names

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import pickle
 import re
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, reference, train_bpe
 from tokembed.pretokenizer import pieces
+from tokembed.word_encoder import WordEncoder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 WORDY = st.text(alphabet="the creature's éİΣ未9_.\n\x00ab", max_size=80)
@@ -59,7 +62,8 @@ def test_offsets_cover_the_pieces_in_order(any_tokenizer: BPETokenizerLoader, te
 @given(st.text(alphabet="aabbcd", min_size=30, max_size=200))
 def test_the_heap_for_long_words_merges_as_the_plain_search_does(tokenizer: BPETokenizerLoader, word: str) -> None:
     symbols = [*word, "</w>"]
-    assert tokenizer._merge_long(list(symbols)) == tokenizer._merge_short(list(symbols))
+    encoder = WordEncoder(tokenizer.model, tokenizer.merge_ranks)
+    assert encoder.merge_long(list(symbols)) == encoder.merge_short(list(symbols))
 
 
 def test_a_long_word_comes_back_and_takes_no_cache(tokenizer: BPETokenizerLoader) -> None:
@@ -101,6 +105,20 @@ def test_the_word_cache_counts_hits_and_is_bounded(model: BPEModel) -> None:
     assert (info.hits, info.misses, info.currsize, info.maxsize) == (2, 3, 2, 2)
     tokenizer.tokenize_word.cache_clear()
     assert tokenizer.tokenize_word.cache_info().currsize == 0
+
+
+def test_a_tokenizer_is_freed_with_its_last_use(model: BPEModel) -> None:
+    """Each has some 16 MB of word tables a thread: they must not wait for the collector of cycles."""
+    gc.disable()
+    try:
+        tokenizer = BPETokenizerLoader(model)
+        tokenizer.encode_array("the creature")
+        tokenizer.encode("the creature" * 200)
+        gone = [weakref.ref(tokenizer), weakref.ref(tokenizer._bulk)]
+        del tokenizer
+        assert [reference() for reference in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_word_is_lowered_if_the_model_lowers(tokenizer: BPETokenizerLoader) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -15,12 +13,12 @@ import numpy.typing as npt
 from tokembed import paths
 from tokembed.bpe import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.pretokenizer import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
+from tokembed.word_encoder import WordEncoder
 
 if TYPE_CHECKING:
     from tokembed.bulk import BulkEncoder
 
 MAX_CACHED_LENGTH = 1000  # a longer word is unlikely to come back, and would make the cache's memory unbounded
-SHORT_WORD = 32  # up to here, looking at every pair before each merge beats keeping a heap
 
 _BYTE_OF_TOKEN = {token: byte for byte, token in enumerate(BYTE_TOKENS)}
 
@@ -63,10 +61,11 @@ class BPETokenizerLoader:
         self.merge_ranks = {pair: rank for rank, pair in enumerate(self.merges)}
         self.token_to_id = self.model.vocab
         self.id_to_token = list(self.token_to_id)
-        self._known = set(self.model.alphabet)
         self._text_of_token = [_text_of(token) for token in self.id_to_token]
+        self._word_encoder = WordEncoder(self.model, self.merge_ranks)
         #: `tokenize_word(word)`: the tokens of one word (one piece of text), remembered for `cache_size` distinct words.
-        self.tokenize_word = lru_cache(maxsize=cache_size)(self._tokenize_word)
+        # It must not refer to this object: in a cycle it, and 16 MB of word tables a thread, would outlive its use.
+        self.tokenize_word = lru_cache(maxsize=cache_size)(self._word_encoder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.model, self.cache_size)
@@ -177,67 +176,8 @@ class BPETokenizerLoader:
         """Return the way to tokenize the pieces of `text`: the cached one, unless a piece may be too long for it."""
         if len(text) <= MAX_CACHED_LENGTH:
             return self.tokenize_word
-        cached, uncached = self.tokenize_word, self._tokenize_word
+        cached, uncached = self.tokenize_word, self._word_encoder
         return lambda piece: cached(piece) if len(piece) <= MAX_CACHED_LENGTH else uncached(piece)
-
-    def _tokenize_word(self, word: str) -> tuple[str, ...]:
-        """Return the tokens of one word; see `tokenize_word`."""
-        if not PIECE_PATTERN.fullmatch(word):
-            raise ValueError(
-                f"{word!r:.80} is not one word: give a run of letters and digits or one punctuation mark, or use tokenize(text)"
-            )
-        piece = lower(word) if self.model.lowercase else word
-        symbols = [*piece, END_OF_WORD]
-        merged = self._merge_short(symbols) if len(symbols) <= SHORT_WORD else self._merge_long(symbols)
-        if all(character in self._known for character in piece):
-            return tuple(merged)
-        check_no_surrogate(word)
-        tokens: list[str] = []
-        for token in merged:
-            if len(token) > 1 or token in self._known:
-                tokens.append(token)
-            elif self.model.byte_fallback:
-                tokens += [BYTE_TOKENS[byte] for byte in token.encode("utf-8")]
-            else:
-                tokens.append(UNKNOWN_TOKEN)
-        return tuple(tokens)
-
-    def _merge_short(self, symbols: list[str]) -> list[str]:
-        """Merge the pair of lowest rank, the leftmost first, until none is left: O(L²)."""
-        ranks, no_rank = self.merge_ranks, len(self.merges)
-        while len(symbols) > 1:
-            pairs = [ranks.get(pair, no_rank) for pair in itertools.pairwise(symbols)]
-            best = min(pairs)
-            if best == no_rank:
-                break
-            position = pairs.index(best)
-            symbols[position : position + 2] = [symbols[position] + symbols[position + 1]]
-        return symbols
-
-    def _merge_long(self, symbols: list[str]) -> list[str]:
-        """Do as `_merge_short` with a heap of pairs over linked symbols: O(L log L)."""
-        ranks = self.merge_ranks
-        following = [*range(1, len(symbols)), -1]
-        previous = [-1, *range(len(symbols) - 1)]
-        heap = [(ranks[pair], i) for i, pair in enumerate(itertools.pairwise(symbols)) if pair in ranks]
-        heapq.heapify(heap)
-        while heap:
-            rank, position = heapq.heappop(heap)
-            partner = following[position]
-            # An entry is stale when either half has been merged since: then the pair there has another rank, or none.
-            if partner < 0 or not symbols[position] or ranks.get((symbols[position], symbols[partner])) != rank:
-                continue
-            symbols[position] += symbols[partner]
-            symbols[partner] = ""
-            after, before = following[partner], previous[position]
-            following[position] = after
-            if after >= 0:
-                previous[after] = position
-                if (new_rank := ranks.get((symbols[position], symbols[after]))) is not None:
-                    heapq.heappush(heap, (new_rank, position))
-            if before >= 0 and (new_rank := ranks.get((symbols[before], symbols[position]))) is not None:
-                heapq.heappush(heap, (new_rank, before))
-        return [symbol for symbol in symbols if symbol]
 
     # ------------------------------------------------------------ decoding
 
