@@ -415,7 +415,7 @@ def test_vectors_that_no_one_trained_are_named_with_the_command_that_trains_them
 def test_a_corpus_is_encoded_in_parts_as_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = load_corpus("pydocs").text[:50_000]
     (tmp_path / "mine.txt").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(corpus_module, "EAGER_BYTES", 1000)
+    monkeypatch.setattr(corpus_module, "EAGER_CHARACTERS", 1000)
     monkeypatch.setattr(artifacts, "PART_CHARACTERS", 700)
     corpus = load_corpus(tmp_path / "mine.txt")
     tokenizer, path, _ = artifacts.tokenizer_for(corpus, 300)

@@ -32,9 +32,15 @@ def can_keep_kernels() -> bool:
     return True
 
 
+@functools.cache
+def _say_once() -> None:
+    kept = ": once, a few seconds, kept for the next run" if can_keep_kernels() else ""
+    print(f"compiling kernels{kept}", file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def say_when_compiling(*kernels: Any) -> Iterator[None]:
-    """Print one line to stderr if, inside the block, compiling has not ended after `PATIENCE_SECONDS`.
+    """Print one line to stderr (once in a process) if, inside the block, compiling has not ended after `PATIENCE_SECONDS`.
 
     `kernels` are those that the block calls first; once they are compiled in this process there is nothing to say.
     """
@@ -44,8 +50,7 @@ def say_when_compiling(*kernels: Any) -> Iterator[None]:
 
     def speak() -> None:
         if not all(kernel.signatures for kernel in kernels):
-            kept = ": once, a few seconds, kept for the next run" if can_keep_kernels() else ""
-            print(f"compiling kernels{kept}", file=sys.stderr, flush=True)
+            _say_once()
 
     timer = threading.Timer(PATIENCE_SECONDS, speak)
     timer.daemon = True

@@ -1,0 +1,48 @@
+"""Write one page to try a tokenizer and its vectors in a browser: encode as you type, a map, neighbours, sums of words.
+
+uv run python phase3_embeddings/explore.py
+uv run python phase3_embeddings/explore.py --dataset wikitext2 --projection pca
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tokembed import cli
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cli.add_checkpoint_flags(parser)
+    cli.add_plots_flag(parser)
+    parser.add_argument("--projection", choices=("tsne", "pca"), default="tsne", help="of the map (default: tsne)")
+    parser.add_argument(
+        "--max-tokens", type=cli.positive_int, default=10_000, help="keep the most frequent so many (default: 10000)"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the vectors, write the page."""
+    args = parse_args(argv)
+    from tokembed import checkpoints, explorer, paths
+
+    folder = args.output_dir or paths.plots_dir()
+    paths.check_writable(folder)
+    path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
+    num_shown = min(len(embeddings), args.max_tokens)
+    cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", paths.display_path(path))
+    is_slow = args.projection == "tsne" and num_shown > 5000
+    cli.describe_row("map", f"{num_shown:,} tokens by {args.projection}", "a minute or two" if is_slow else "")
+    page = explorer.explorer_page(embeddings, path.stem, projection=args.projection, max_tokens=args.max_tokens)
+    output = folder / "explorer.html"
+    paths.write_atomic(output, page)
+    cli.describe_row("saved", f"{paths.display_path(output)}, {output.stat().st_size / 1e6:.1f} MB: open it in a browser")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,577 @@
+"""The explorer page, opened in a real browser: what it computes, what it shows, how it is used."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_scripts import SCRIPT, run
+
+from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, explorer, train_bpe, train_skipgram
+
+EXPLORE = SCRIPT.with_name("explore.py")
+
+# Characters whose class and case no later version of Unicode than 3.2 changed; Python and the browser may know different ones.
+ASSIGNED = [
+    character
+    for character in map(chr, range(sys.maxunicode + 1))
+    if unicodedata.ucd_3_2_0.category(character) not in ("Cn", "Cs", "Co")
+    and unicodedata.ucd_3_2_0.category(character)[0] == unicodedata.category(character)[0]
+]
+
+
+@pytest.fixture(scope="module")
+def embeddings(tokenizer: BPETokenizerLoader, frankenstein: str) -> Embeddings:
+    ids = tokenizer.encode_array(frankenstein)
+    config = TrainingConfig(embedding_dim=30, epochs=3, workers=1, engine="hogwild")
+    return Embeddings.from_training(train_skipgram(ids, tokenizer.vocab_size, config), tokenizer, ids)
+
+
+@pytest.fixture(scope="module")
+def page_file(embeddings: Embeddings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("explorer") / "explorer.html"
+    path.write_text(explorer.explorer_page(embeddings, "a text", projection="pca"), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--enable-unsafe-swiftshader"]  # the latter: WebGL without a graphics card
+        opened = driver.chromium.launch(executable_path=chromium, args=arguments)
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page in the browser, what it asked for, and what went wrong in it."""
+
+    def __init__(self, browser: Any, path: Path, fragment: str = "", *, before: str = "", **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        if before:
+            self.page.add_init_script(before)
+        self.page.goto(path.as_uri() + fragment)
+        self.page.wait_for_selector("#neighbours li")
+        self.page.wait_for_selector("#map .textpoint", state="attached")
+
+    def answers(self, name: str = "neighbours") -> list[tuple[str, float]]:
+        texts = self.page.locator(f"#{name} li").evaluate_all(
+            "items => items.map(item => [item.querySelector('button').textContent, item.querySelector('.cosine').textContent])"
+        )
+        return [(token, float(cosine)) for token, cosine in texts]
+
+    def selected(self) -> str:
+        return str(self.page.locator("#selected-token").inner_text())
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any, page_file: Path) -> Iterator[Visit]:
+    """One visit for the tests that leave the page as they found it, but for what is typed and selected."""
+    visit = Visit(browser, page_file)
+    yield visit
+    visit.close()
+
+
+@pytest.fixture
+def visit(shared: Visit) -> Visit:
+    shared.page.uncheck("#words-only")
+    shared.page.click("#show-all")
+    return shared
+
+
+def name_of(token: str) -> str:
+    """Return a token as the page names it."""
+    if token == "</w>":
+        return token
+    return token.removesuffix("</w>") if token.endswith("</w>") else token + "-"
+
+
+def assert_same_answers(shown: list[tuple[str, float]], expected: list[tuple[str, float]]) -> None:
+    """Compare tokens and cosines; those whose cosines are within 1e-3 may stand in either order, or be left out last."""
+    assert len(shown) == len(expected)
+    np.testing.assert_allclose([cosine for _, cosine in shown], [cosine for _, cosine in expected], atol=1e-3)
+    cosines = {name_of(token): cosine for token, cosine in expected}
+    last = expected[-1][1]
+    for name, cosine in shown:
+        assert cosines.get(name, last) == pytest.approx(cosine, abs=1e-3), name
+
+
+# ---------------------------------------------------------------- encoding
+
+
+def encoded(page: Any, texts: list[str]) -> list[list[int]]:
+    # As JSON: the driver's own way of passing strings need not keep every character.
+    return json.loads(page.evaluate("texts => JSON.stringify(JSON.parse(texts).map(tokembed.encode))", json.dumps(texts)))
+
+
+def test_typed_text_becomes_the_tokens_and_counts_of_python(visit: Visit, tokenizer: BPETokenizerLoader, pydocs: str) -> None:
+    text = "The CREATURE's 3.14 naïve plans_2: 未来, e\u0301 🙂!\n" + pydocs[:1500]
+    visit.page.fill("#text", text)
+    visit.page.wait_for_function("n => document.querySelectorAll('#chips li').length === n", arg=len(tokenizer.encode(text)))
+    chips = visit.page.locator("#chips li").evaluate_all(
+        "items => items.map(item => [item.querySelector('.token').textContent, Number(item.querySelector('.id').textContent)])"
+    )
+    assert [number for _, number in chips] == tokenizer.encode(text)
+    assert all(token == tokenizer.id_to_token[number] for token, number in chips if tokenizer.id_to_token[number].isascii())
+    shown = {name: visit.page.locator(f"#num-{name}").inner_text() for name in ("characters", "words", "tokens")}
+    words = len(re.findall(r"\w+|[^\w\s]", text))
+    assert shown == {"characters": f"{len(text):,}", "words": f"{words:,}", "tokens": f"{len(chips):,}"}
+    assert visit.page.locator("#characters-per-token").inner_text() == f"{len(text) / len(chips):.2f}"
+
+
+def test_random_unicode_text_is_encoded_as_python_does(visit: Visit, tokenizer: BPETokenizerLoader) -> None:
+    random = np.random.default_rng(0)
+    everyday = list("the creature's éİΣσς未9_. \n\t\x00\x1c\x1f\x85\ufeff\u200b🙂")
+    texts = ["", " ", "a" * 1001, "\x1c\x85a\ufeffb"]
+    for length in random.integers(1, 120, 200):
+        pool = ASSIGNED if random.random() < 0.5 else everyday
+        texts.append("".join(pool[place] for place in random.integers(0, len(pool), length)))
+    assert encoded(visit.page, texts) == [tokenizer.encode(text) for text in texts]
+
+
+def test_every_long_assigned_character_is_split_and_lowered_alike(visit: Visit, tokenizer: BPETokenizerLoader) -> None:
+    texts = ["a" + "b".join(ASSIGNED[place : place + 500]) for place in range(0, len(ASSIGNED), 500)]
+    different = [text for text, ids in zip(texts, encoded(visit.page, texts), strict=True) if ids != tokenizer.encode(text)]
+    assert not different
+    assert len(ASSIGNED) > 90_000
+
+
+@pytest.mark.parametrize("word", ["qzthe" * 20_000, "a" * 100_000, "未" * 100_000])
+def test_a_word_of_100_000_letters_is_encoded_alike(visit: Visit, tokenizer: BPETokenizerLoader, word: str) -> None:
+    assert encoded(visit.page, [word]) == [tokenizer.encode(word)]
+
+
+def test_models_that_keep_case_or_know_no_bytes_are_encoded_alike(browser: Any, tmp_path: Path, pydocs: str) -> None:
+    for options in ({"lowercase": False}, {"byte_fallback": False}):
+        tokenizer = BPETokenizerLoader(train_bpe(pydocs[:50_000], 300, **options))
+        page = explorer.explorer_page(Embeddings(tokenizer.id_to_token[:40], np.eye(40), tokenizer), "x", projection="pca")
+        (tmp_path / "page.html").write_text(page, encoding="utf-8")
+        visit = Visit(browser, tmp_path / "page.html")
+        text = "The class Object — naïve 未来"
+        assert encoded(visit.page, [text]) == [tokenizer.encode(text)]
+        assert not visit.errors
+        visit.close()
+
+
+def test_half_a_character_is_told_in_a_line(visit: Visit) -> None:
+    visit.page.evaluate("() => { element('text').value = 'ab\\ud83d'; element('text').dispatchEvent(new Event('input')); }")
+    visit.page.wait_for_selector("#text-message:not([hidden])")
+    assert "character 3 is half of a pair" in visit.page.locator("#text-message").inner_text()
+    assert visit.page.locator("#chips li").count() == 0
+    visit.page.fill("#text", "ab")
+    visit.page.wait_for_selector("#text-message", state="hidden")
+
+
+def test_of_a_long_text_the_first_tokens_are_shown_and_all_are_counted(visit: Visit, tokenizer: BPETokenizerLoader) -> None:
+    text = "a word of the text " * 3000
+    visit.page.fill("#text", text)
+    visit.page.wait_for_selector("#more-tokens:not([hidden])")
+    num_tokens = len(tokenizer.encode(text))
+    assert visit.page.locator("#chips li").count() == 2000
+    assert f"{num_tokens - 2000:,} tokens more" in visit.page.locator("#more-tokens").inner_text()
+    visit.page.fill("#text", "short")
+
+
+# ---------------------------------------------------------------- map and neighbours
+
+
+def click_point(visit: Visit, name: str) -> None:
+    """Click the middle of the map once the point is there."""
+    visit.page.evaluate("name => { const [x, y] = points[tokembed.rowOf(name)]; setView(x, y, wholeSpan() / 400); }", name)
+    visit.page.locator("#map").scroll_into_view_if_needed()
+    visit.page.wait_for_timeout(200)
+    box = visit.page.locator("#map").bounding_box()
+    x, y = visit.page.evaluate("name => tokembed.pixelOf(tokembed.rowOf(name))", name)
+    visit.page.mouse.move(box["x"] + x + 3, box["y"] + y)
+    visit.page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+    visit.page.wait_for_selector("#map .hoverlayer text")
+    visit.page.mouse.click(box["x"] + x, box["y"] + y)
+    visit.page.wait_for_function("name => document.getElementById('selected-token').textContent === name", arg=name)
+
+
+def frequent_names(embeddings: Embeddings, count: int) -> list[str]:
+    words = [embeddings.tokens[row] for row in explorer.frequent_rows(embeddings, 400) if embeddings.is_word[row]]
+    return [word.removesuffix("</w>") for word in words if len(word) > 7][:count]
+
+
+def test_a_click_on_a_point_shows_its_nearest_neighbours(visit: Visit, embeddings: Embeddings) -> None:
+    for name in frequent_names(embeddings, 3):
+        click_point(visit, name)
+        assert_same_answers(visit.answers(), embeddings.most_similar(name, topn=10))
+        count = embeddings.counts[embeddings.token_to_index[f"{name}</w>"]] if embeddings.counts is not None else 0
+        assert f"{count:,} times" in visit.page.locator("#selected-facts").inner_text()
+
+
+NO_WEBGL = """
+const getContext = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...options) {
+  return kind.includes("webgl") ? null : getContext.call(this, kind, ...options);
+};
+"""
+
+
+def test_a_map_without_webgl_answers_clicks_too(browser: Any, page_file: Path, embeddings: Embeddings) -> None:
+    visit = Visit(browser, page_file, before=NO_WEBGL)
+    assert visit.page.evaluate("() => map.data[0].type") == "scatter"
+    name = frequent_names(embeddings, 1)[0]
+    click_point(visit, name)
+    assert_same_answers(visit.answers(), embeddings.most_similar(name, topn=10))
+    assert not visit.errors
+    visit.close()
+
+
+def test_points_are_drawn_by_webgl_where_there_is_one(visit: Visit) -> None:
+    assert visit.page.evaluate("() => hasWebGL() === (map.data[0].type === 'scattergl')")
+
+
+def test_fragments_have_neighbours_too(visit: Visit, embeddings: Embeddings) -> None:
+    fragment = next(token for token in embeddings.tokens if len(token) == 3 and token.isalpha())
+    row = embeddings.token_to_index[fragment]
+    cosines = embeddings.unit_vectors @ embeddings.unit_vectors[row]
+    cosines[row] = -np.inf
+    expected = [(embeddings.tokens[other], float(cosines[other])) for other in np.argsort(-cosines)[:10]]
+    visit.page.evaluate("name => { location.hash = encodeURIComponent(name); }", f"{fragment}-")
+    visit.page.wait_for_selector(f"#selected-token:text-is('{fragment}-')")
+    assert_same_answers(visit.answers(), expected)
+
+
+def test_a_word_is_searched_for_by_keyboard_alone(visit: Visit, embeddings: Embeddings) -> None:
+    first, second = frequent_names(embeddings, 2)
+    keyboard = visit.page.keyboard
+    visit.page.locator("#text").focus()
+    while visit.page.evaluate("document.activeElement.id") != "search":
+        keyboard.press("Tab")
+    keyboard.press("ControlOrMeta+a")
+    keyboard.type(first)
+    assert visit.page.locator("#search").get_attribute("aria-expanded") == "true"
+    keyboard.press("Enter")
+    assert visit.selected() == first
+    assert_same_answers(visit.answers(), embeddings.most_similar(first, topn=10))
+    keyboard.press("ControlOrMeta+a")
+    keyboard.type(second[:2])
+    options = visit.page.locator("#search-options [role=option]")
+    offered = options.evaluate_all("items => items.map(item => item.firstChild.textContent)")
+    assert offered
+    assert all(name.startswith(second[:2]) for name in offered)
+    keyboard.press("ArrowUp")  # the last one
+    assert options.last.get_attribute("id") == visit.page.locator("#search").get_attribute("aria-activedescendant")
+    keyboard.press("Enter")
+    assert visit.selected() == offered[-1]
+    assert visit.page.locator("#search").get_attribute("aria-expanded") == "false"
+    x, y = visit.page.evaluate("() => tokembed.pixelOf(selected)")
+    box = visit.page.locator("#map").bounding_box()
+    assert (x, y) == pytest.approx((box["width"] / 2, box["height"] / 2), abs=3), "what was found is in the middle"
+
+
+def test_a_word_in_the_list_leads_on_and_the_address_names_it(visit: Visit, embeddings: Embeddings) -> None:
+    button = visit.page.locator("#neighbours button").nth(2)
+    name = button.inner_text()
+    button.focus()
+    visit.page.keyboard.press("Enter")
+    assert visit.selected() == name
+    assert visit.page.evaluate("decodeURIComponent(location.hash)") == f"#{name}"
+    assert visit.page.evaluate("document.activeElement.id") == "selected-token", "focus is not lost with the list"
+
+
+def test_a_link_opens_at_its_word(browser: Any, page_file: Path, embeddings: Embeddings) -> None:
+    name = frequent_names(embeddings, 5)[-1]
+    for fragment in (f"#{name.upper()}", "#%"):
+        visit = Visit(browser, page_file, fragment)
+        assert visit.selected() == name or fragment == "#%"
+        assert_same_answers(visit.answers(), embeddings.most_similar(visit.selected(), topn=10))
+        assert not visit.errors
+        visit.close()
+
+
+def test_what_is_no_token_is_told_with_its_pieces(visit: Visit) -> None:
+    visit.page.fill("#search", "zzyzx")
+    visit.page.keyboard.press("Enter")
+    message = visit.page.locator("#search-message").inner_text()
+    assert message.startswith("No token begins with “zzyzx”")
+    assert "z- + " in message
+    visit.page.fill("#search", "")
+
+
+def test_whole_words_only_filters_the_map_and_the_lists(visit: Visit, embeddings: Embeddings) -> None:
+    name = frequent_names(embeddings, 1)[0]
+    visit.page.fill("#search", name)
+    visit.page.keyboard.press("Enter")
+    visit.page.check("#words-only")
+    visit.page.wait_for_function("() => map.data[FRAGMENTS].visible === false")
+    assert_same_answers(visit.answers(), embeddings.most_similar(name, topn=10, words_only=True))
+    assert visit.page.evaluate("() => map.data[WORDS].x.length") == int(embeddings.is_word.sum())
+    visit.page.uncheck("#words-only")
+    visit.page.wait_for_function("() => map.data[FRAGMENTS].visible === true")
+    assert_same_answers(visit.answers(), embeddings.most_similar(name, topn=10))
+
+
+def test_the_map_is_moved_and_zoomed_by_keys_and_buttons(visit: Visit) -> None:
+    def view() -> tuple[float, float, float]:
+        visit.page.wait_for_timeout(100)
+        found = visit.page.evaluate("view()")
+        return found["x"], found["y"], found["span"]
+
+    x, y, span = view()
+    visit.page.locator("#map").focus()
+    visit.page.keyboard.press("+")
+    assert view()[2] < span
+    visit.page.keyboard.press("ArrowRight")
+    visit.page.keyboard.press("ArrowUp")
+    assert view()[0] > x
+    assert view()[1] > y
+    visit.page.keyboard.press("0")
+    assert view() == pytest.approx((x, y, span))
+    visit.page.click("#zoom-in")
+    assert view()[2] < span
+    visit.page.click("#zoom-out")
+    assert view()[2] == pytest.approx(span)
+
+
+def test_the_wheel_scrolls_the_page_and_zooms_with_control(visit: Visit) -> None:
+    visit.page.locator("#map").scroll_into_view_if_needed()
+    box = visit.page.locator("#map").bounding_box()
+    visit.page.mouse.move(box["x"] + 200, box["y"] + 200)
+    span = visit.page.evaluate("view().span")
+    visit.page.mouse.wheel(0, -120)
+    visit.page.wait_for_timeout(400)
+    assert visit.page.evaluate("view().span") == span
+    visit.page.locator("#map").scroll_into_view_if_needed()
+    visit.page.keyboard.down("Control")
+    visit.page.mouse.wheel(0, -120)
+    visit.page.keyboard.up("Control")
+    visit.page.wait_for_function("span => view().span < span", arg=span)
+
+
+# ---------------------------------------------------------------- sums of words
+
+
+def analogy(embeddings: Embeddings, a: str, b: str, c: str) -> list[tuple[str, float]]:
+    """Return the five tokens nearest to a - b + c, by numpy."""
+    rows = [embeddings.token_to_index[f"{word}</w>"] for word in (a, b, c)]
+    unit = embeddings.unit_vectors
+    query = unit[rows[0]] - unit[rows[1]] + unit[rows[2]]
+    cosines = unit @ query / np.linalg.norm(query)
+    cosines[rows] = -np.inf
+    return [(embeddings.tokens[row], float(cosines[row])) for row in np.argsort(-cosines)[:5]]
+
+
+def test_sums_of_words_are_those_of_numpy(visit: Visit, embeddings: Embeddings) -> None:
+    words = frequent_names(embeddings, 7)
+    for a, b, c in (words[:3], words[2:5], words[4:7]):
+        for field, word in zip("abc", (a, b, c), strict=True):
+            visit.page.fill(f"#analogy-{field}", word)
+        visit.page.keyboard.press("Escape")
+        visit.page.keyboard.press("Enter")
+        assert visit.page.locator("#answers-heading").inner_text() == f"{a} − {b} + {c} ≈"
+        assert_same_answers(visit.answers("answers"), analogy(embeddings, a, b, c))
+    visit.page.locator("#answers button").first.click()
+    assert visit.selected() == visit.answers("answers")[0][0]
+
+
+def test_a_sum_of_unknown_words_is_told_in_a_line(visit: Visit) -> None:
+    for field, word in zip("abc", ("zzyzx", "the", "of"), strict=True):
+        visit.page.fill(f"#analogy-{field}", word)
+    visit.page.click("#analogy button[type=submit]")
+    assert "zzyzx" in visit.page.locator("#analogy-message").inner_text()
+    assert visit.page.locator("#answers li").count() == 0
+
+
+def test_only_sums_that_come_out_right_are_offered(browser: Any, tmp_path: Path, tokenizer: BPETokenizerLoader) -> None:
+    tokens = [f"{word}</w>" for word in ("king", "man", "woman", "queen", "was", "is", "are", "were", "father", "mother")]
+    vectors = np.zeros((10, 9))
+    vectors[0, [0, 1]] = vectors[3, [0, 2]] = 1  # king, queen: royal and of a sex
+    vectors[1, 1] = vectors[2, 2] = 1
+    vectors[[4, 5, 6, 7], [3, 4, 5, 6]] = 1  # of these, no sum comes out
+    vectors[[8, 9], [7, 8]] = 1
+    embeddings = Embeddings(tokens, vectors, tokenizer)
+    assert explorer.presets(embeddings, np.arange(10)) == [["king", "man", "woman"]]
+    (tmp_path / "page.html").write_text(explorer.explorer_page(embeddings, "x", projection="pca"), encoding="utf-8")
+    visit = Visit(browser, tmp_path / "page.html")
+    visit.page.click("#preset-list button")
+    assert visit.answers("answers")[0][0] == "queen"
+    visit.close()
+
+
+# ---------------------------------------------------------------- the page itself
+
+
+def test_the_page_asks_for_nothing_and_nothing_goes_wrong(browser: Any, page_file: Path) -> None:
+    for scheme, width in (("light", 1200), ("dark", 360)):
+        visit = Visit(browser, page_file, color_scheme=scheme, viewport={"width": width, "height": 740})
+        visit.page.fill("#search", "the")
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_timeout(200)
+        assert visit.requests == [page_file.as_uri()]
+        assert not visit.errors
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == width, "nothing is wider than the window"
+        visit.close()
+
+
+def test_the_colours_follow_the_scheme_at_once(browser: Any, page_file: Path) -> None:
+    visit = Visit(browser, page_file, color_scheme="light")
+    seen = []
+    for scheme in ("light", "dark", "light"):
+        visit.page.emulate_media(color_scheme=scheme)
+        visit.page.wait_for_function("() => map.data[WORDS].marker.color === colour('word')")
+        seen.append(
+            visit.page.evaluate(
+                "() => [getComputedStyle(document.body).backgroundColor, map.data[WORDS].marker.color, colour('ink')]"
+            )
+        )
+    assert seen[0] == seen[2]
+    assert all(light != dark for light, dark in zip(seen[0], seen[1], strict=True))
+    visit.close()
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of "#rrggbb" (WCAG 2.2)."""
+    channels = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_text_and_marks_stand_out_from_what_is_behind_them() -> None:
+    style = Path(explorer.__file__).with_name("explorer_page.css").read_text(encoding="utf-8")
+    schemes = [dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)]
+    assert len(schemes) == 2
+    for colours in schemes:
+        needed = [("ink", "paper", 4.5), ("ink", "card", 4.5), ("faint", "paper", 4.5), ("faint", "card", 4.5)]
+        needed += [("selected", "paper", 4.5), ("word", "paper", 3), ("fragment", "paper", 3), ("edge", "paper", 3)]
+        needed += [("ink", f"chip-{place}", 7) for place in range(5)]
+        for front, back, least in needed:
+            bright, dim = sorted((luminance(colours[front]), luminance(colours[back])), reverse=True)
+            assert (bright + 0.05) / (dim + 0.05) >= least, (front, back)
+
+
+def test_every_control_has_a_name(visit: Visit) -> None:
+    session = visit.context.new_cdp_session(visit.page)
+    nodes = [node for node in session.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    controls = ("button", "textbox", "combobox", "checkbox", "application", "listbox", "region", "group", "link")
+    found = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes]
+    named = [(role, name) for role, name in found if role in controls]
+    assert not [role for role, name in named if not name.strip()]
+    assert {"button", "textbox", "combobox", "checkbox", "application"} <= {role for role, _ in named}
+    assert [name for role, name in found if role == "heading"][:2] == ["Tokens and vectors of a text", "From text to tokens"]
+
+
+def test_results_are_announced(visit: Visit, embeddings: Embeddings) -> None:
+    name = frequent_names(embeddings, 4)[-1]
+    visit.page.fill("#search", name)
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_function("name => element('announcement').textContent.startsWith(`${name}, nearest: `)", arg=name)
+    assert visit.page.locator("#announcement").get_attribute("aria-live") == "polite"
+
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "<b>bold</b>",
+    "<img src=x onerror=alert(1)>",
+    "&lt;b&gt;",
+    "%{text}",
+    "<!--",
+    "a\x00b\u202e",
+]
+
+
+def test_hostile_tokens_stay_text(browser: Any, tmp_path: Path, tokenizer: BPETokenizerLoader) -> None:
+    tokens = [f"{token}</w>" for token in HOSTILE] + ["word</w>", "piece"]
+    embeddings = Embeddings(tokens, np.random.default_rng(0).normal(size=(9, 4)), tokenizer, counts=range(9, 0, -1))
+    name = "</title><script>alert(1)</script>$title"
+    (tmp_path / "page.html").write_text(explorer.explorer_page(embeddings, name, projection="pca"), encoding="utf-8")
+    visit = Visit(browser, tmp_path / "page.html", "#word")
+    assert visit.page.title() == f"tokembed explorer: {name}"
+    shown = [name for name, _ in visit.answers()]
+    assert set(HOSTILE[:-1]) | {"a\\u{0}b\\u{202e}", "piece-"} == set(shown)
+    labels = visit.page.locator("#map .textpoint text").evaluate_all("items => items.map(item => item.textContent)")
+    assert set(labels) <= {*shown, "word"}
+    assert "<b>bold</b>" in labels or len(labels) < len(shown)
+    assert visit.page.locator("#neighbours b, #neighbours img, #map img, #map .textpoint tspan[style*=bold]").count() == 0
+    visit.page.fill("#text", "".join(HOSTILE))
+    visit.page.wait_for_timeout(100)
+    assert visit.page.locator("#chips b, #chips img, #chips script").count() == 0
+    click_point(visit, "<b>bold</b>")
+    assert visit.page.locator("#map .hoverlayer text").first.text_content().startswith("<b>bold</b>")
+    assert not visit.errors
+    visit.close()
+
+
+def test_the_most_frequent_tokens_stay_when_there_are_too_many(embeddings: Embeddings) -> None:
+    rows = explorer.frequent_rows(embeddings, 50)
+    assert embeddings.counts is not None
+    assert len(rows) == 50
+    assert embeddings.counts[rows].min() >= np.delete(embeddings.counts, rows).max()
+    page = explorer.explorer_page(embeddings, "a text", projection="pca", max_tokens=50)
+    assert f"the 50 most frequent of {len(embeddings):,} tokens" in page
+
+
+@pytest.mark.parametrize("projection", ["pca", "tsne"])
+def test_a_map_has_one_size_whatever_projects_it(embeddings: Embeddings, projection: str) -> None:
+    points = explorer.map_points(embeddings.vectors[:60], projection)
+    assert points.shape == (60, 2)
+    assert np.ptp(points, axis=0).max() == pytest.approx(explorer.MAP_SIZE, abs=0.02)
+    assert np.abs(points).max() == pytest.approx(explorer.MAP_SIZE / 2, abs=0.02)
+
+
+def test_vectors_that_make_no_page_are_refused(embeddings: Embeddings, tokenizer: BPETokenizerLoader) -> None:
+    with pytest.raises(ValueError, match="without their tokenizer"):
+        explorer.explorer_page(Embeddings(["a", "b"], np.eye(2)), "x")
+    for vectors in (np.ones((1, 5)), np.ones((5, 1))):
+        tokens = [f"{letter}</w>" for letter in "abcde"[: len(vectors)]]
+        with pytest.raises(ValueError, match="at least 2 vectors of at least 2 numbers"):
+            explorer.explorer_page(Embeddings(tokens, vectors, tokenizer), "x")
+    with pytest.raises(ValueError, match="projection is tsne or pca"):
+        explorer.explorer_page(embeddings, "x", projection="umap")
+
+
+# ---------------------------------------------------------------- the script
+
+
+def test_the_script_writes_the_page_and_refuses_nonsense_in_one_line(tmp_path: Path, embeddings: Embeddings) -> None:
+    done = run(tmp_path, "--dataset", "pydocs", "--num-merges", "300", "--epochs", "1", "--embedding-dim", "8")
+    assert done.returncode == 0, done.stderr
+    done = run(tmp_path, "--dataset", "pydocs", "--output-dir", tmp_path / "plots", "--max-tokens", "100", script=EXPLORE)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = tmp_path / "plots" / "explorer.html"
+    size = page.stat().st_size / 1e6
+    assert size < 10
+    assert done.stdout.splitlines()[-1] == f"saved      plots/explorer.html, {size:.1f} MB: open it in a browser"
+    assert "100 tokens by tsne" in done.stdout
+    assert "Tokens and vectors of pydocs" in page.read_text(encoding="utf-8")
+
+    Embeddings(embeddings.tokens, embeddings.vectors).save(tmp_path / "bare.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes(b"\x00" * 20)
+    for arguments, message in (
+        (("--dataset", "wikitext2"), "train_embeddings.py --dataset wikitext2"),
+        (("--checkpoint", "none.safetensors"), "no trained vectors in none.safetensors"),
+        (("--checkpoint", "bare.safetensors"), "without their tokenizer"),
+        (("--checkpoint", "torn.safetensors"), "no safetensors file"),
+        (("--dataset", "pydocs", "--max-tokens", "1"), "max_tokens must be at least 2"),
+        (("--max-tokens", "0"), "must be at least 1"),
+        (("--projection", "umap"), "invalid choice"),
+    ):
+        done = run(tmp_path, *arguments, script=EXPLORE)
+        assert done.returncode == 2
+        assert len([line for line in done.stderr.splitlines() if "error: " in line]) == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,195 @@
+"""One page to try a tokenizer and its vectors by hand: type text, look at the map, ask for neighbours, add words up.
+
+The page is one file that asks nothing of a network: its parts (`explorer_page.html`, `.css`, `.js`), plotly.js, the merges
+and the vectors are all inside. The browser encodes with the merges themselves and compares the vectors themselves, so what
+it shows is what `BPETokenizerLoader.encode` and `Embeddings.most_similar` give.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed import exploration
+from tokembed.embeddings import Embeddings
+from tokembed.pretokenizer import END_OF_WORD
+from tokembed.reporting import query_words
+from tokembed.tokenizer import BPETokenizerLoader
+
+MAX_TOKENS = 10_000  # the map stays smooth, and the page below 10 MB
+PERPLEXITY = 30.0  # neighbours that t-SNE keeps: more than for a figure of a hundred words
+MAP_SIZE = 1000.0  # the longer side of the map, in its own units: two decimals are then finer than any screen
+INT16_MAX = 32767
+
+# a - b + c = answer, of kinds that skip-gram is known for. The page offers those that its own vectors answer.
+ANALOGIES = (
+    ("king", "man", "woman", "queen"),
+    ("father", "man", "woman", "mother"),
+    ("he", "man", "woman", "she"),
+    ("french", "france", "germany", "german"),
+    ("paris", "france", "england", "london"),
+    ("london", "england", "france", "paris"),
+    ("went", "go", "come", "came"),
+    ("songs", "song", "album", "albums"),
+    ("days", "day", "year", "years"),
+    ("was", "is", "are", "were"),
+    ("south", "north", "east", "west"),
+    ("his", "he", "she", "her"),
+    ("classes", "class", "object", "objects"),
+)
+MAX_PRESETS = 6
+
+
+def explorer_page(embeddings: Embeddings, name: str, *, projection: str = "tsne", max_tokens: int = MAX_TOKENS) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        With their tokenizer. With counts, the most frequent tokens come first, and are those that stay.
+    name : str
+        What the vectors were trained on, for the title.
+    projection : str
+        "tsne" or "pca"; see `exploration.project`.
+    max_tokens : int
+        How many tokens the page knows vectors of.
+
+    Raises
+    ------
+    ValueError
+        There is no tokenizer, or there are too few vectors or numbers in them for a map.
+
+    Notes
+    -----
+    t-SNE takes O(V log V) time for V tokens, a minute or two for 10,000; all else takes a second.
+    """
+    if embeddings.tokenizer is None:
+        raise ValueError("these vectors come without their tokenizer: train them anew with train_embeddings.py")
+    if len(embeddings) < 2 or embeddings.embedding_dim < 2:
+        raise ValueError(
+            f"a map needs at least 2 vectors of at least 2 numbers, not {len(embeddings)} of {embeddings.embedding_dim}"
+        )
+    if max_tokens < 2:
+        raise ValueError(f"max_tokens must be at least 2, not {max_tokens}")
+    from plotly.offline import get_plotlyjs
+
+    rows = frequent_rows(embeddings, max_tokens)
+    data = {
+        "tokenizer": _tokenizer_data(embeddings.tokenizer),
+        "vectors": _vector_data(embeddings, rows),
+        "points": map_points(embeddings.vectors[rows], projection).tolist(),
+        "presets": presets(embeddings, rows),
+        "start": _start(embeddings, rows),
+    }
+    shown = f"{len(rows):,}" if len(rows) == len(embeddings) else f"the {len(rows):,} most frequent of {len(embeddings):,}"
+    kind = "their two directions of largest variance (PCA)"
+    if projection == "tsne":
+        kind = "t-SNE, which keeps neighbourhoods together; far distances say nothing"
+    return Template(_part("html")).substitute(
+        title=html.escape(f"tokembed explorer: {name}"),
+        corpus=html.escape(name),
+        facts=f"{len(embeddings.tokenizer.merges):,} merges; vectors of {embeddings.embedding_dim} numbers for {shown} tokens",
+        projection=kind,
+        style=_part("css"),
+        data=_inline_json(data),
+        plotly=_inline_script(get_plotlyjs()),
+        script=_inline_script(_part("js")),
+    )
+
+
+def frequent_rows(embeddings: Embeddings, max_tokens: int) -> npt.NDArray[np.intp]:
+    """Return the rows of the most frequent tokens, the most frequent first; the first rows if there are no counts."""
+    rows = np.arange(len(embeddings)) if embeddings.counts is None else np.argsort(-embeddings.counts, kind="stable")
+    return rows[:max_tokens]
+
+
+def map_points(vectors: npt.NDArray[np.float32], projection: str) -> npt.NDArray[np.float64]:
+    """Return where to draw each vector, shape (n, 2): centred, the longer side of all `MAP_SIZE`, to two decimals."""
+    points = exploration.project(vectors, projection, PERPLEXITY)
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent = float((high - low).max()) or 1.0
+    centred: npt.NDArray[np.float64] = np.round((points - (low + high) / 2) * (MAP_SIZE / extent), 2)
+    return centred
+
+
+def presets(embeddings: Embeddings, rows: npt.NDArray[np.intp]) -> list[list[str]]:
+    """Return those of `ANALOGIES` that these vectors answer rightly, as [a, b, c] for a - b + c.
+
+    The answer must be the first among all tokens but a, b and c, fragments included.
+    """
+    unit = embeddings.unit_vectors[rows]
+    place = {embeddings.tokens[row]: index for index, row in enumerate(rows)}
+    right = []
+    for question in ANALOGIES:
+        a, b, c, answer = (place.get(word + END_OF_WORD, -1) for word in question)
+        if min(a, b, c, answer) < 0:
+            continue
+        scores = unit @ (unit[a] - unit[b] + unit[c])
+        scores[[a, b, c]] = -np.inf
+        if int(scores.argmax()) == answer:
+            right.append(list(question[:3]))
+    return right[:MAX_PRESETS]
+
+
+def _start(embeddings: Embeddings, rows: npt.NDArray[np.intp]) -> int:
+    """Return the place of the token that is selected when the page opens: a word that has something to say."""
+    known = {embeddings.tokens[row]: place for place, row in enumerate(rows)}
+    places = (known.get(word + END_OF_WORD) for word in query_words(embeddings, 10))
+    return next((place for place in places if place is not None), 0)
+
+
+# ---------------------------------------------------------------- data for the page
+
+
+def _tokenizer_data(tokenizer: BPETokenizerLoader) -> dict[str, Any]:
+    """Return what the page needs to encode: ids in place of strings, since each token is made of two earlier ones."""
+    ids = tokenizer.token_to_id
+    return {
+        "lowercase": tokenizer.model.lowercase,
+        "byteFallback": tokenizer.model.byte_fallback,
+        "alphabet": tokenizer.model.alphabet,
+        "merges": [[ids[left], ids[right]] for left, right in tokenizer.merges],
+    }
+
+
+def _vector_data(embeddings: Embeddings, rows: npt.NDArray[np.intp]) -> dict[str, Any]:
+    """Return the tokens with their counts and unit vectors.
+
+    A number of a unit vector lies in -1 to 1, so 16 bits of fixed point do: the cosines of 10,000 trained vectors of 100
+    numbers then err by at most 7e-5 (float16, of the same size, by 2.3e-4), and the page shows three digits. As float32 the
+    same vectors are 5 MB of base64, which with plotly.js makes the page larger than 10 MB.
+    """
+    fixed = np.round(embeddings.unit_vectors[rows] * INT16_MAX).astype("<i2")
+    return {
+        "tokens": [embeddings.tokens[row] for row in rows],
+        "counts": None if embeddings.counts is None else embeddings.counts[rows].tolist(),
+        "isWord": embeddings.is_word[rows].astype(int).tolist(),
+        "dimension": embeddings.embedding_dim,
+        "scale": 1 / INT16_MAX,
+        "fixedPoint": base64.b64encode(fixed.tobytes()).decode("ascii"),
+    }
+
+
+def _part(suffix: str) -> str:
+    return Path(__file__).with_name(f"explorer_page.{suffix}").read_text(encoding="utf-8")
+
+
+def _inline_json(data: dict[str, Any]) -> str:
+    r"""Return JSON that can stand in a script element: without "<", no token in it can end the element.
+
+    >>> _inline_json({"token": "</script>"})
+    '{"token":"\\u003c/script>"}'
+    """
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _inline_script(source: str) -> str:
+    r"""Return a script that can stand in a script element; in JavaScript's strings and patterns `<\/` is `</`."""
+    return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
