@@ -98,6 +98,14 @@ def test_the_texts_of_an_iterable_are_independent() -> None:
     assert train_bpe(["ab", "ab"], 5).merges != train_bpe("abab", 5, min_frequency=1).merges
 
 
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path, pydocs: str) -> None:
+    text = "\n".join(pydocs[:50_000].splitlines())
+    (tmp_path / "unix.txt").write_bytes(text.encode())
+    (tmp_path / "windows.txt").write_bytes(("\ufeff" + text.replace("\n", "\r\n")).encode())
+    first, second = (train_bpe(load_corpus(tmp_path / f"{name}.txt").text, 300) for name in ("unix", "windows"))
+    assert first == second
+
+
 def test_learning_stops_when_pairs_run_out() -> None:
     assert train_bpe("", 10).merges == []
     assert train_bpe("", 10).alphabet == ["</w>"]

@@ -20,8 +20,9 @@ from tokembed.evaluation import (
 
 def test_word_pair_files_are_read_with_tabs_or_commas_heading_or_not(tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
-    for separator in ("\t", ","):
-        path.write_text(f"# a comment\nWord 1{separator}Word 2{separator}Score\nlove{separator}sex{separator}6.77\n\n")
+    for separator, line_end, mark in (("\t", "\n", ""), (",", "\n", ""), (",", "\r\n", "\ufeff")):
+        lines = ["# a comment", f"Word 1{separator}Word 2{separator}Score", f"love{separator}sex{separator}6.77", ""]
+        path.write_bytes((mark + line_end.join(lines)).encode())
         assert read_word_pairs(path) == [("love", "sex", 6.77)]
     assert len(read_word_pairs(datapath("wordsim353.tsv"))) == 353
     assert len(read_word_pairs(datapath("simlex999.txt"))) == 999

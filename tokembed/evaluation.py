@@ -22,7 +22,7 @@ FREQUENT_WORDS = 1000  # synonyms are compared with all pairs of so many frequen
 
 def _rows(path: str | os.PathLike[str]) -> list[tuple[int, str, list[str]]]:
     """Return (line number, line, fields) of a tab- or comma-separated file without its comments and empty lines."""
-    lines = enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1)
+    lines = enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), start=1)
     return [
         (number, line, [part.strip() for part in line.split("\t" if "\t" in line else ",")])
         for number, line in lines
@@ -189,7 +189,7 @@ def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[tuple[str, st
     """Read questions of four words a line, under headings ": name", as in word2vec's questions-words.txt."""
     sections: dict[str, list[tuple[str, str, str, str]]] = {}
     heading = "questions"
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), start=1):
         if line.startswith(":"):
             heading = line[1:].strip()
         elif line.strip() and not line.startswith("#"):
