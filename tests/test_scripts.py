@@ -26,8 +26,9 @@ EVERY_SCRIPT = sorted(path for folder in REPOSITORY.glob("phase*") for path in f
 
 # A project of its own in the current directory, no network, no accelerator: then the script itself.
 PRELUDE = """
-import runpy, socket, sys
+import runpy, signal, socket, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in the background has it ignored
 from tokembed import device, paths
 paths.project_root = Path.cwd
 device.find_accelerator = lambda: None

@@ -800,7 +800,7 @@ function showOnMap(row) {
   element("map-heading").scrollIntoView({ behavior: isStill ? "auto" : "smooth" });
 }
 
-/** Offer the sums that these vectors answer rightly, and fill in the first. */
+/** Offer the sums that these vectors answer rightly. */
 function offerPresets() {
   element("presets").hidden = data.presets.length === 0;
   element("preset-list").append(...data.presets.map(([a, b, c]) => {
