@@ -42,6 +42,13 @@ def test_a_word_without_a_vector_is_a_key_error_that_says_why(embeddings: Embedd
         embeddings.vector("")
 
 
+@pytest.mark.parametrize("scale", [1e-40, 1e-30, 1.0, 1e25, 1e38])
+def test_cosines_do_not_depend_on_the_vectors_lengths(scale: float) -> None:
+    embeddings = Embeddings(["a", "b", "c"], np.array([[1.0, 2.0], [2.0, 1.0], [-1.0, 1.0]]) * scale)
+    assert embeddings.similarity("a", "b") == pytest.approx(0.8, abs=1e-4)
+    assert dict(embeddings.most_similar("a")) == pytest.approx({"b": 0.8, "c": 0.1**0.5}, abs=1e-4)
+
+
 def test_similarity_is_the_cosine(embeddings: Embeddings) -> None:
     bare = Embeddings(["a", "b", "zero"], [[1.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
     assert bare.similarity("a", "b") == pytest.approx(0.6)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tokembed import Embeddings, exploration, senses
+from tokembed.embeddings import unit_rows
 
 
 def test_one_hot_vectors_are_orthogonal_without_a_table() -> None:
@@ -23,7 +24,7 @@ def groups_of_vectors(spread: float) -> tuple[np.ndarray, list[str]]:
     random = np.random.default_rng(0)
     centers = random.normal(size=(3, 20))
     vectors = np.repeat(centers, 6, axis=0) + spread * random.normal(size=(18, 20))
-    unit = exploration.unit_rows(vectors)
+    unit = unit_rows(vectors)
     return unit @ unit.T, [name for name in "abc" for _ in range(6)]
 
 

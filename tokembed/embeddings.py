@@ -73,7 +73,8 @@ class Embeddings:
         word_counts: npt.ArrayLike | None = None,
     ) -> None:
         self.tokens = list(tokens)
-        self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        with np.errstate(over="ignore"):  # a number too large for 32 bits becomes infinite, and is told of below
+            self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.tokens) or self.vectors.shape[1] == 0:
             raise ValueError(
                 f"{len(self.tokens)} tokens need vectors of shape ({len(self.tokens)}, D), not {self.vectors.shape}"
@@ -86,9 +87,8 @@ class Embeddings:
             raise ValueError(f"{len(self.tokens) - len(self.token_to_index)} tokens occur twice")
         self.counts, self.word_counts = self._checked_counts(counts), self._checked_counts(word_counts)
         self.tokenizer = BPETokenizerLoader(tokenizer) if isinstance(tokenizer, BPEModel) else tokenizer
-        norms = np.linalg.norm(self.vectors, axis=1, keepdims=True)
         #: The vectors scaled to length 1, (V, D); those of zeros stay.
-        self.unit_vectors: npt.NDArray[np.float32] = self.vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+        self.unit_vectors: npt.NDArray[np.float32] = unit_rows(self.vectors).astype(np.float32)
 
     @classmethod
     def from_training(
@@ -167,14 +167,13 @@ class Embeddings:
                 "none of its tokens was trained" if self.tokenizer else "there is no such token, and no tokenizer to split it"
             )
             raise UnknownWordError(f"no vector for {word!r}: {hint}")
-        mean: npt.NDArray[np.float32] = self.vectors[rows].mean(axis=0)
+        mean: npt.NDArray[np.float32] = self.vectors[rows].mean(axis=0, dtype=np.float64).astype(np.float32)
         return mean
 
     def similarity(self, a: str, b: str) -> float:
         """Return the cosine of two words' vectors, -1 to 1 (0 when one of them is zero)."""
-        u, v = self.vector(a).astype(np.float64), self.vector(b).astype(np.float64)
-        norm = float(np.linalg.norm(u) * np.linalg.norm(v))
-        return float(u @ v / norm) if norm else 0.0
+        u, v = unit_rows(np.stack([self.vector(a), self.vector(b)]))
+        return float(u @ v)
 
     def most_similar(self, word: str, topn: int = 5, *, words_only: bool = False) -> list[tuple[str, float]]:
         """Return the tokens whose vectors have the largest cosine with the word's, best first.
@@ -190,9 +189,7 @@ class Embeddings:
         """
         if topn < 1:
             raise ValueError(f"topn must be at least 1, not {topn}")
-        query = self.vector(word)
-        norm = np.linalg.norm(query)
-        scores = self.unit_vectors @ (query / norm if norm else query)
+        scores = self.unit_vectors @ unit_rows(self.vector(word)[None])[0].astype(np.float32)
         scores[self._rows_of(word)] = -np.inf
         if words_only:
             scores[~self.is_word] = -np.inf
@@ -285,6 +282,17 @@ class Embeddings:
         if vectors.dtype != np.float32:
             raise ValueError(f"vectors are {vectors.dtype}, not float32")
         return cls(tokens, vectors, tokenizer, tensors.get("counts"), tensors.get("word_counts"))
+
+
+def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the rows scaled to length 1; rows of zeros stay.
+
+    In float64, where the square of no float32 overflows or vanishes.
+    """
+    rows = vectors.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.where(norms > 0, norms, 1.0)
+    return rows
 
 
 def count_whole_words(token_ids: npt.NDArray[np.integer[Any]], id_to_token: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -8,19 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.embeddings import Embeddings
+from tokembed.embeddings import Embeddings, unit_rows
 from tokembed.evaluation import WORD_LISTS
 from tokembed.reporting import query_words
 
 Matrix = npt.NDArray[np.float64]
-
-
-def unit_rows(vectors: npt.NDArray[np.float32]) -> Matrix:
-    """Return the rows scaled to length 1 in float64; rows of zeros stay."""
-    rows = vectors.astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Matrix = rows / np.where(norms > 0, norms, 1.0)
-    return unit
 
 
 def random_pairs(num_items: int, num_pairs: int, seed: int = 0) -> npt.NDArray[np.int64]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokembed.embeddings import Embeddings
-from tokembed.exploration import Matrix, unit_rows
+from tokembed.embeddings import Embeddings, unit_rows
+from tokembed.exploration import Matrix
 from tokembed.pretokenizer import pieces
 
 FEWEST_USES = 3  # of each sense, for their means to be compared
