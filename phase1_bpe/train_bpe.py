@@ -20,7 +20,7 @@ FIRST_MERGES = 12
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
     parser.add_argument("--min-frequency", type=cli.positive_int, default=2, help="the least count worth a merge (default: 2)")
     parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")

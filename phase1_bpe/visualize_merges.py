@@ -17,7 +17,7 @@ NUM_SUBWORDS = 30
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
     cli.add_plots_flag(parser)
     return parser.parse_args(argv)

@@ -20,7 +20,7 @@ MERGE_COUNTS = (500, 1_000, 2_000, 5_000, 10_000)
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
     cli.add_plots_flag(parser)
     return parser.parse_args(argv)

@@ -27,7 +27,7 @@ TEST_SENTENCES = (
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     parser.add_argument("text", nargs="*", help="texts; - reads lines from standard input (default: three test sentences)")
     parser.add_argument("--file", type=Path, help="a UTF-8 text file, a text a line")
     cli.add_corpus_flags(parser)
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = artifacts.choose_corpus(args.dataset)
     tokenizer, _, _ = artifacts.tokenizer_for(corpus, args.num_merges or artifacts.default_num_merges(corpus))
     if args.html:
-        title = f"Tokens of a {artifacts.artifact_name(corpus)} tokenizer, {len(tokenizer.merges):,} merges"
+        name = rendering.printable(artifacts.artifact_name(corpus))
+        title = f"Tokens of a {name} tokenizer, {len(tokenizer.merges):,} merges"
         paths.write_atomic(args.html, rendering.page(tokenizer, texts, title))
     if args.json:
         for text in texts:
@@ -77,6 +78,8 @@ def texts_to_show(args: argparse.Namespace) -> list[str]:
     if args.file:
         source = corpus.load_corpus(args.file).text
     elif args.text == ["-"]:
+        if sys.stdin is None:
+            raise ValueError("standard input is closed: give texts, or --file")
         source = corpus.decode_text(sys.stdin.buffer.read(), "standard input")
     elif args.text:
         return list(args.text)

@@ -16,7 +16,7 @@ from tokembed import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
     parser.set_defaults(dataset="wikitext2")
     cli.add_plots_flag(parser)

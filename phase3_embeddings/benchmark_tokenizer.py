@@ -26,7 +26,7 @@ LADDER_WORDS = 10_000  # what the naive encoder does in half a minute
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a text file (default: wikitext2, else pydocs)")
     parser.add_argument("--num-merges", type=cli.positive_int, default=10_000, help="default: 10000")
     parser.add_argument("--rounds", type=cli.positive_int, default=5, help="runs of each contender (default: 5)")

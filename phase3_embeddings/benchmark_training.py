@@ -20,7 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     from tokembed.settings import add_training_flags
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
     parser.set_defaults(dataset="wikitext2")
     parser.add_argument(

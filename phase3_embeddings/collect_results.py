@@ -29,7 +29,7 @@ SOURCES = {
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the README differs from the results")
     parser.add_argument("--readme", type=Path, default=README, help="another file with such tables")
     return parser.parse_args(argv)

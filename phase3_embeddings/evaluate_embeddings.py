@@ -15,7 +15,7 @@ from tokembed import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     cli.add_checkpoint_flags(parser)
     parser.add_argument("--word-pairs", metavar="FILE", nargs="+", default=[], help='lines "word, word, score"')
     parser.add_argument("--analogies", metavar="FILE", nargs="+", default=[], help='lines of four words, headings ": name"')

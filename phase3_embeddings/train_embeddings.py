@@ -27,7 +27,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; every setting of training is a flag, its default in `TrainingConfig`."""
     from tokembed.settings import add_training_flags
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     data = parser.add_argument_group("data")
     cli.add_corpus_flags(data)
     data.add_argument(

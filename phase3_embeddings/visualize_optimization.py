@@ -16,7 +16,7 @@ from tokembed import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     parser.add_argument("--results", type=Path, help="default: benchmark_tokenizer.json where the benchmark writes it")
     cli.add_plots_flag(parser)
     return parser.parse_args(argv)

@@ -42,6 +42,18 @@ def pydocs() -> str:
 
 
 @pytest.fixture(scope="session")
+def small_raw(tmp_path_factory: pytest.TempPathFactory, pydocs: str) -> Path:
+    """A raw folder with a small text in place of each corpus, for scripts that would take minutes on the real ones."""
+    folder = tmp_path_factory.mktemp("small_raw")
+    (folder / "pg84.txt").write_text(
+        f"Frankenstein\n\nLetter 1\n\n{pydocs[:20_000]}\n\nChapter 24\n\n{pydocs[20_000:30_000]}", encoding="utf-8"
+    )
+    (folder / "wikitext2").mkdir()
+    (folder / "wikitext2" / "train.txt").write_text(pydocs[:90_000], encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def frankenstein() -> str:
     """The real book where it is at hand, else the embedded corpus: the same code runs on either."""
     path = RAW / "pg84.txt"

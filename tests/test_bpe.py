@@ -138,6 +138,12 @@ def test_an_impossible_number_of_merges_is_refused(num_merges: Any) -> None:
 
 
 def test_other_bad_arguments_are_refused() -> None:
+    for number in (0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="min_frequency"):
+            train_bpe("low", 2, min_frequency=number)  # type: ignore[arg-type]
+    for thing in (b"low", [b"low"], [1], None):
+        with pytest.raises(TypeError):
+            train_bpe(thing, 2)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="min_frequency"):
         train_bpe("text", 1, min_frequency=0)
     with pytest.raises(ValueError, match="position 2"):

@@ -13,8 +13,8 @@ from conftest import RAW, raw_file
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokembed import artifacts, load_corpus, paths
 from tokembed import corpus as corpora
-from tokembed import load_corpus, paths
 from tokembed.corpus import Corpus, CorpusError, CorpusNotFoundError, clean_frankenstein, clean_wikitext
 
 BOOK = "Letter 1\n\nYou will rejoice.\n\nChapter 24\n\nFrankenstein was lost in darkness.\n"
@@ -177,3 +177,29 @@ def test_a_file_over_the_eager_limit_is_streamed(tmp_path: Path, monkeypatch: py
 def test_datasets_is_not_imported_for_a_corpus_at_hand() -> None:
     code = "import sys, tokembed; tokembed.load_corpus('pydocs'); sys.exit('datasets' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_streamed_file_that_changes_while_it_is_read_is_told_and_not_kept(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("the first text " * 500)
+    monkeypatch.setattr(corpora, "EAGER_CHARACTERS", 1000)
+    corpus = load_corpus(path)
+    assert corpus.num_characters == 7500
+    path.write_text("another text " * 500)
+    with pytest.raises(CorpusError, match="has changed"):
+        artifacts.tokenizer_for(corpus, 10)
+    assert not list(project.rglob("*.json"))
+
+
+@pytest.mark.parametrize("name", ["~no_such_user/text.txt", "x" * 5000, "nul\x00.txt"])
+def test_a_name_that_no_file_can_have_is_no_such_file(name: str) -> None:
+    with pytest.raises(CorpusNotFoundError, match="no such file"):
+        load_corpus(name)
+
+
+def test_files_of_the_users_never_share_a_name_with_a_corpus(tmp_path: Path) -> None:
+    for name, artifact in (("pydocs.txt", "pydocs.txt"), ("wikitext2.txt.gz", "wikitext2.txt.gz"), ("mine.txt.gz", "mine")):
+        assert artifacts.artifact_name(Corpus(str(tmp_path / name), tmp_path / name, lambda: iter(["text"]))) == artifact
+    assert artifacts.artifact_name(load_corpus("pydocs")) == "pydocs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import code
 import contextlib
 import doctest
 import io
@@ -58,3 +59,21 @@ def test_the_pages_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_walkthroughs_code_can_be_pasted_into_an_interactive_session() -> None:
+    """There a block ends at a blank line, and only there."""
+    faults: list[str] = []
+
+    class Console(code.InteractiveConsole):
+        def runcode(self, _: object) -> None:
+            pass
+
+        def write(self, data: str) -> None:
+            faults.append(data)
+
+    console = Console()
+    for kind, content in BLOCKS.findall((DOCS / "walkthrough.md").read_text(encoding="utf-8")):
+        for line in [*content.splitlines(), ""] if kind == "python" else []:
+            console.push(line)
+    assert faults == []

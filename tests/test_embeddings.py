@@ -158,3 +158,31 @@ def test_training_gives_vectors_to_trained_tokens_only(tmp_path: Path) -> None:
     assert '"seed": 1' in metadata["training"]
     with pytest.raises(ValueError, match="the tokenizer has"):
         Embeddings.from_training(result, BPETokenizerLoader(train_bpe("ab", 1)), ids)
+
+
+def test_equal_cosines_come_in_the_tokens_order_however_many_are_asked_for() -> None:
+    embeddings = Embeddings([f"t{row}" for row in range(2000)], np.ones((2000, 4)))
+    assert [token for token, _ in embeddings.most_similar("t0", 5)] == ["t1", "t2", "t3", "t4", "t5"]
+    assert embeddings.most_similar("t0", 3) == embeddings.most_similar("t0", 499)[:3]
+
+
+def test_words_of_characters_never_trained_are_unknown_not_all_the_same(embeddings: Embeddings) -> None:
+    for word in ("未来", "😀", "s", "\ud800"):
+        assert word not in embeddings
+    with pytest.raises(UnknownWordError):
+        embeddings.similarity("未来", "😀")
+    assert "es" in embeddings
+
+
+def test_vectors_are_copied_and_cannot_be_changed() -> None:
+    given_vectors = np.eye(3, dtype=np.float32)
+    embeddings = Embeddings(["a", "b", "c"], given_vectors)
+    given_vectors[1] = given_vectors[0]
+    assert embeddings.similarity("a", "b") == dict(embeddings.most_similar("a"))["b"] == 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        embeddings.vectors[0] = 1.0
+
+
+def test_counts_that_64_bits_cannot_hold_are_refused() -> None:
+    with pytest.raises(ValueError, match="below 2\\^63"):
+        Embeddings(["a"], [[1.0]], counts=np.array([2**63], dtype=np.uint64))

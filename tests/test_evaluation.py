@@ -7,7 +7,7 @@ import pytest
 from gensim.models import KeyedVectors
 from gensim.test.utils import datapath
 
-from tokembed import Embeddings
+from tokembed import Embeddings, evaluation
 from tokembed.evaluation import (
     evaluate_analogies,
     evaluate_synonyms,
@@ -118,3 +118,23 @@ def test_analogies_are_answered_as_gensim_answers_them(tmp_path: Path) -> None:
     ours = evaluate_analogies(Embeddings([word + "</w>" for word in words], vectors), path)
     assert ours.num_covered == len(questions)
     assert 0 < ours.accuracy == pytest.approx(accuracy)
+
+
+def test_a_list_that_is_no_text_or_far_too_long_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "list.tsv"
+    path.write_bytes(b"a\tb\t1\ncaf\xe9\tb\t2\n")
+    with pytest.raises(ValueError, match=r"list\.tsv is not UTF-8"):
+        read_word_pairs(path)
+    path.write_text("a\tb\t1\na\tc\tnan\n")
+    with pytest.raises(ValueError, match="line 2"):
+        read_word_pairs(path)
+    monkeypatch.setattr(evaluation, "MAX_LIST_BYTES", 5)
+    with pytest.raises(ValueError, match="larger than"):
+        read_word_pairs(path)
+
+
+def test_analogies_are_lowered_as_the_tokenizer_lowers(tmp_path: Path) -> None:
+    words = ["οδοσ", "b", "c", "d"]  # lower() of the whole word would end it in another sigma
+    path = tmp_path / "questions.txt"
+    path.write_text("ΟΔΟΣ b c d\n", encoding="utf-8")
+    assert evaluate_analogies(Embeddings([word + "</w>" for word in words], np.eye(4)), path).num_covered == 1

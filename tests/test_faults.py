@@ -53,7 +53,8 @@ def run(
     folder: Path, *arguments: str | Path, fault: str = "none", script: Path = SCRIPT, prefix: str = "", **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a script in a project folder of its own, under a fault; `prefix` is shell text around the command."""
-    kept = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
+    # Coverage, where it is measured, would write to the full disk too.
+    kept = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR" and "COVERAGE" not in name}
     command = [sys.executable, "-c", FAULTS + PRELUDE, fault, str(script), *map(str, arguments)]
     if prefix:
         command = ["bash", "-c", prefix, "bash", *command]

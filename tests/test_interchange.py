@@ -7,6 +7,9 @@ import numpy as np
 from gensim.models import KeyedVectors
 from hypothesis import given
 from hypothesis import strategies as st
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
+from werkzeug.test import Client
 
 from tokembed import Embeddings
 from tokembed.interchange import escaped, unescaped
@@ -61,3 +64,13 @@ def test_the_projectors_two_files_agree_line_by_line(tmp_path: Path) -> None:
     assert [unescaped(row["token"]) for row in rows] == list(ODD)
     assert [int(row["count"]) for row in rows] == list(range(len(ODD)))
     assert rows[0]["is_word"] == "yes"
+
+
+def test_tensorboard_serves_the_projector_the_same_vectors_and_tokens(tmp_path: Path) -> None:
+    embeddings = odd_embeddings()
+    embeddings.save_projector(tmp_path)
+    pages = ProjectorPlugin(TBContext(logdir=str(tmp_path), data_provider=None)).get_plugin_apps()
+    tensor, metadata = (Client(pages[f"/{kind}"]).get(f"/{kind}?run=.&name=tokembed") for kind in ("tensor", "metadata"))
+    assert np.array_equal(np.frombuffer(tensor.data, np.float32).reshape(embeddings.vectors.shape), embeddings.vectors)
+    _, *lines = metadata.data.decode().removesuffix("\n").split("\n")
+    assert [unescaped(line.split("\t")[0]) for line in lines] == list(ODD)

@@ -1,27 +1,39 @@
-"""What the README and CONTRIBUTING tell people to type works: code blocks run, commands are understood."""
+"""What the README and CONTRIBUTING tell people to type works: code blocks and commands run."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
 
 PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")]
-COMMANDS = sorted(
-    {
-        line.split("#")[0].strip()
-        for page in PAGES
-        for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-        for line in block.splitlines()
-        if "phase" in line
-    }
-)
+
+
+def commands_of(page: Path) -> list[str]:
+    """Return the commands of a page that run a script, in its order, those inside of sentences too."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"^(?:.*\| )?uv run [^\n#]*phase[^\n#]*|(?<=`)uv run [^`]*phase[^`]*(?=`)", text, re.MULTILINE)
+    return list(dict.fromkeys(command.strip() for command in found))
+
+
+def words_of(command: str) -> tuple[Path, list[str]]:
+    """Return the script that a command runs, and its arguments."""
+    words = shlex.split(command.rpartition("| ")[2])
+    place = next(index for index, word in enumerate(words) if word.startswith("phase"))
+    return REPOSITORY / words[place], words[place + 1 :]
+
+
+COMMANDS = sorted({command for page in PAGES for command in commands_of(page)})
 
 
 def test_the_readmes_code_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,18 +49,40 @@ def test_the_readmes_code_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_pages_is_understood(command: str) -> None:
-    words = shlex.split(re.sub(r"^.*?\|", "", command))  # what is piped into it does not matter
-    place = next(index for index, word in enumerate(words) if word.startswith("phase"))
-    script = REPOSITORY / words[place]
+    script, arguments = words_of(command)
     assert script.is_file()
-    assert words[:2] == ["uv", "run"]
-    if "/benchmark_tokenizer" in command or "/benchmark_training" in command:
-        assert words[2:4] == ["--group", "bench"], "its peers are there"
-    runpy.run_path(str(script))["parse_args"](words[place + 1 :])
+    if script.stem in ("benchmark_tokenizer", "benchmark_training"):
+        assert "uv run --group bench python " in command, "its peers are there"
+    runpy.run_path(str(script))["parse_args"](arguments)
+
+
+def test_every_command_of_the_readme_runs_in_its_order_in_a_checkout_with_small_texts(tmp_path: Path, small_raw: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for name in ("tokembed", "phase1_bpe", "phase2_analysis", "phase3_embeddings", "docs"):  # compiled kernels come along
+        shutil.copytree(REPOSITORY / name, checkout / name)
+    shutil.copy(PAGES[0], checkout)
+    shutil.copy(small_raw / "wikitext2" / "train.txt", checkout / "my_large_text.txt")
+    environment = {**os.environ, "TOKEMBED_RAW_DIR": str(small_raw), "PYTHONPATH": str(checkout)}
+    num_run = 0
+    for command in commands_of(PAGES[0]):
+        if "torchrun" in command:  # several processes: test_distributed.py starts them
+            continue
+        script, arguments = words_of(command)
+        place = checkout / script.relative_to(REPOSITORY)
+        given = "or a line at a time\n" if "|" in command else ""
+        done = subprocess.run(
+            [sys.executable, place, *arguments], cwd=checkout, env=environment, input=given, capture_output=True, text=True
+        )
+        assert (done.returncode, bool(done.stdout)) == (0, True), f"{command}\n{done.stderr}"
+        num_run += 1
+    assert num_run > 20
+    made = {path.name for path in checkout.rglob("*") if path.is_file()}
+    assert {"tokens.html", "explorer.html", "report.html", "dimension_comparison.png", "softmax_comparison.png"} <= made
+    assert {"frankenstein.safetensors", "wikitext2.safetensors", "my_large_text.safetensors"} <= made
 
 
 def test_there_are_commands_for_every_script() -> None:
-    named = " ".join(COMMANDS) + PAGES[0].read_text(encoding="utf-8")
+    named = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     missing = [path.name for folder in REPOSITORY.glob("phase*") for path in folder.glob("*.py") if path.name not in named]
     assert missing == []
 

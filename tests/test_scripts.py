@@ -338,10 +338,8 @@ def test_a_plots_folder_that_cannot_be_written_is_status_1(tmp_path: Path, scrip
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
 
 
-def test_the_benchmark_checks_times_and_saves(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.txt"
-    mine.write_text(load_corpus("pydocs").text[:20_000], encoding="utf-8")
-    done = run(tmp_path, "--dataset", mine, "--num-merges", "200", "--rounds", "2", script=BENCHMARK)
+def test_the_benchmark_checks_times_and_saves(tmp_path: Path, small_raw: Path) -> None:
+    done = run(tmp_path, "--num-merges", "200", "--rounds", "2", raw=small_raw, script=BENCHMARK)
     assert done.returncode == 0, done.stderr
     (saved,) = tmp_path.rglob("benchmark_tokenizer.json")
     results = json.loads(saved.read_text())
@@ -427,3 +425,23 @@ def test_a_corpus_is_encoded_in_parts_as_in_one_piece(tmp_path: Path, monkeypatc
     assert np.load(ids_path).tolist() == ids.tolist()
     assert tokenizer.merges == train_bpe(text, 300).merges
     assert artifacts.token_ids_for(corpus, tokenizer, path)[2]
+
+
+def test_vectors_of_one_text_are_never_shown_as_those_of_another(tmp_path: Path) -> None:
+    words = load_corpus("pydocs").text
+    for folder, text in (("a", words[:30_000]), ("b", words[30_000:60_000])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.txt").write_text(text, encoding="utf-8")
+    train = ("--epochs", "1", "--num-merges", "200", "--embedding-dim", "8")
+    assert run(tmp_path, "--dataset", "a/mine.txt", *train).returncode == 0
+    evaluate = SCRIPT.with_name("evaluate_embeddings.py")
+    assert run(tmp_path, "--dataset", "a/mine.txt", script=evaluate).returncode == 0
+    for dataset, message in (("b/mine.txt", "another text"), ("c/mine.txt", "no such file"), ("frankenstien", "did you mean")):
+        done = run(tmp_path, "--dataset", dataset, script=evaluate)
+        assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+
+
+def test_a_closed_standard_input_is_one_line(tmp_path: Path) -> None:
+    command = f"{sys.executable} -c '{PRELUDE}' {TOKENIZER} --dataset pydocs - <&-"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: standard input is closed: give texts, or --file\n")

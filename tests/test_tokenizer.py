@@ -168,3 +168,16 @@ def test_it_pickles_and_survives_processes_and_threads(tokenizer: BPETokenizerLo
         assert pool.apply(_encode, (tokenizer,)) == expected
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(_encode, [tokenizer] * 20)) == [expected] * 20
+
+
+@pytest.mark.parametrize("method", ["encode", "encode_array", "tokenize", "encode_with_offsets"])
+@pytest.mark.parametrize("thing", [None, b"bytes", 7, ["list"]])
+def test_what_is_no_str_is_a_type_error(any_tokenizer: BPETokenizerLoader, method: str, thing: object) -> None:
+    with pytest.raises(TypeError, match="text must be a str, not"):
+        getattr(any_tokenizer, method)(thing)
+
+
+@pytest.mark.parametrize("ids", ["12", [1.9], np.array([1.0])])
+def test_ids_that_are_no_whole_numbers_are_a_type_error(any_tokenizer: BPETokenizerLoader, ids: object) -> None:
+    with pytest.raises(TypeError):
+        any_tokenizer.decode(ids)  # type: ignore[arg-type]

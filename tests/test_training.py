@@ -4,7 +4,7 @@ import importlib
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +120,9 @@ def test_a_rate_far_too_high_is_an_error_not_a_file_of_nan(ids: np.ndarray, toke
 
 EXTREMES: list[dict[str, Any]] = [
     {"learning_rate": 1e6}, {"learning_rate": 50.0}, {"learning_rate": 1e-300}, {"min_learning_rate": 1e300},
-    {"num_negative_samples": 3000}, {"window_size": 1500}, {"ns_exponent": 1e300}, {"ns_exponent": -1e300},
-    {"ns_exponent": -3.0}, {"subsample": 1e308}, {"subsample": 1e-320}, {"embedding_dim": 1}, {"embedding_dim": 10**12},
-    {"batch_size": 10**12}, {"seed": 2**70}, {"workers": 50},
+    {"num_negative_samples": 3000}, {"window_size": 1500}, {"ns_exponent": 100.0}, {"ns_exponent": -100.0},
+    {"ns_exponent": -3.0}, {"subsample": 1e308}, {"subsample": 1e-320}, {"embedding_dim": 1}, {"embedding_dim": 2**31 - 1},
+    {"batch_size": 2**31 - 1}, {"seed": 2**70}, {"workers": 50},
 ]  # fmt: skip
 
 
@@ -193,12 +193,18 @@ def test_a_stream_that_cannot_be_trained_on_is_refused(stream: Any, vocab_size: 
         ("embedding_dim", 0), ("embedding_dim", 2.5), ("epochs", -1), ("window_size", 0), ("num_negative_samples", 0),
         ("batch_size", 0), ("learning_rate", float("nan")), ("learning_rate", 0), ("learning_rate", float("inf")),
         ("subsample", -1.0), ("min_count", 0), ("seed", -1), ("workers", -2), ("engine", "magic"), ("device", "tpu"),
-        ("epochs", True), ("ns_exponent", "high"),
+        ("epochs", True), ("ns_exponent", "high"), ("ns_exponent", 1e308), ("batch_size", 10**23), ("embedding_dim", 2**31),
     ],
 )  # fmt: skip
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name):
         TrainingConfig(**{name: value})
+
+
+def test_numpys_numbers_become_pythons() -> None:
+    config = TrainingConfig(epochs=np.int64(1), min_count=np.int32(1), learning_rate=np.float32(0.5), seed=np.uint8(7))
+    assert config == TrainingConfig(epochs=1, min_count=1, learning_rate=0.5, seed=7)
+    assert {type(value) for value in asdict(config).values()} == {int, float, str, bool}
 
 
 def test_the_learning_rate_falls_linearly() -> None:
@@ -215,6 +221,8 @@ def test_every_setting_is_a_flag_with_the_same_default() -> None:
     assert settings.config_from_flags(parser.parse_args([])) == TrainingConfig()
     with pytest.raises(ValueError, match=r"^--window-size must be at least 1"):
         settings.config_from_flags(parser.parse_args(["--window-size", "0"]))
+    with pytest.raises(ValueError, match=r"^--device: unknown device 'gpu'"):
+        settings.config_from_flags(parser.parse_args(["--device", "gpu"]))
 
 
 def test_devices_are_chosen_and_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,3 +387,19 @@ def test_the_torch_engine_uses_only_operators_that_mps_has(ids: np.ndarray, toke
     on_mps = _operators_of_mps()
     assert "_fused_adagrad_" not in on_mps, "a list on which everything stands proves nothing"
     assert sorted(used.names - on_mps) == [], sorted(used.names)
+
+
+def test_ids_that_change_while_training_change_nothing(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    stream = ids[:5000].astype(np.int32)
+    expected = train_skipgram(stream, tokenizer.vocab_size, SMALL).vectors
+    changed = train_skipgram(stream, tokenizer.vocab_size, SMALL, on_epoch=lambda *_: stream.fill(2_000_000_000)).vectors
+    assert np.array_equal(changed, expected)
+
+
+def test_processes_that_torchrun_did_not_start_are_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tokembed.distributed import ProcessGroup
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ValueError, match="torchrun"):
+        ProcessGroup(SMALL)

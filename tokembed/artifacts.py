@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tokembed import paths, sampling
 from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
-from tokembed.corpus import Corpus, CorpusError, load_corpus
+from tokembed.corpus import NAMES, Corpus, CorpusError, load_corpus
 from tokembed.rare_tokens import RareTokenSplitter
 from tokembed.tokenizer import BPETokenizerLoader
 
@@ -40,18 +40,20 @@ def choose_corpus(name: str | None) -> Corpus:
     try:
         return load_corpus(DEFAULT_DATASET)
     except CorpusError as error:
-        print(
-            f"WARNING: NO FRANKENSTEIN, SO USING {FALLBACK_DATASET.upper()}, PYTHON'S OWN HELP TEXTS, INSTEAD: {error}",
-            file=sys.stderr,
-        )
+        print(f"WARNING: NO FRANKENSTEIN, SO USING {FALLBACK_DATASET.upper()}, PYTHON'S OWN HELP TEXTS", file=sys.stderr)
+        print(error, file=sys.stderr)
         return load_corpus(FALLBACK_DATASET)
 
 
 def artifact_name(corpus: Corpus) -> str:
-    """Return the name that a corpus' files begin with: its own, or its file's without the suffix."""
-    if corpus.path is None or os.fspath(corpus.path) != corpus.name:
+    """Return the name that a corpus' files begin with: its own, or its file's without the suffix.
+
+    A file of the user's that is called like a corpus, `pydocs.txt`, keeps the suffix: the two are not the same.
+    """
+    if corpus.name in NAMES or corpus.path is None:
         return corpus.name
-    return corpus.path.name.removesuffix(".gz").removesuffix(".txt")
+    name = corpus.path.name.removesuffix(".gz").removesuffix(".txt")
+    return corpus.path.name if name in NAMES else name
 
 
 def default_num_merges(corpus: Corpus) -> int:

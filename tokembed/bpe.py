@@ -12,19 +12,20 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tokembed import paths
-from tokembed.pretokenizer import END_OF_WORD, lower
+from tokembed.pretokenizer import END_OF_WORD, check_is_text, lower
 
 FORMAT, FORMAT_VERSION = "tokembed-bpe", 1
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 UNKNOWN_TOKEN = "<unk>"
 MERGES_PER_CALL = 256  # between two looks at `Ctrl-C` and the progress bar
-MAX_FILE_BYTES = 256 << 20  # a million merges take a fifth of it; a file is read whole, so its size must have a limit
+MAX_FILE_BYTES = 64 << 20  # a million merges fit; a file is read whole, so its size must have a limit
 
 
 class ModelFileError(ValueError):
@@ -181,7 +182,9 @@ def train_bpe(
     Raises
     ------
     ValueError
-        A negative `num_merges`, a `min_frequency` below 1, or a lone surrogate in the text.
+        A `num_merges` or `min_frequency` that is no whole number or too small, or a lone surrogate in the text.
+    TypeError
+        A text that is no str.
 
     Notes
     -----
@@ -199,10 +202,11 @@ def train_bpe(
     >>> train_bpe("low low low lower lowest", num_merges=3).merges
     [('l', 'o'), ('lo', 'w'), ('low', '</w>')]
     """
-    if isinstance(num_merges, bool) or int(num_merges) != num_merges or num_merges < 0:
-        raise ValueError(f"num_merges must be a whole number, 0 or more, not {num_merges!r}")
-    if min_frequency < 1:
-        raise ValueError(f"min_frequency must be at least 1, not {min_frequency}")
+    for name, number, least in (("num_merges", num_merges, 0), ("min_frequency", min_frequency, 1)):
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+            raise ValueError(f"{name} must be a whole number, {least} or more, not {number!r}")
+    if isinstance(text_or_iterable, (bytes, bytearray)):
+        check_is_text(text_or_iterable)
     texts = [text_or_iterable] if isinstance(text_or_iterable, str) else text_or_iterable
     words = count_words(texts, lowercase, progress)
     return train_bpe_from_counts(

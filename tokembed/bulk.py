@@ -22,7 +22,7 @@ import numpy.typing as npt
 from tokembed import _encoding_kernels as kernels
 from tokembed.compilation import say_when_compiling
 from tokembed.device import available_cores
-from tokembed.pretokenizer import NUM_CODE_POINTS, character_classes, surrogate_error
+from tokembed.pretokenizer import NUM_CODE_POINTS, character_classes, check_is_text, surrogate_error
 
 Units = npt.NDArray[np.unsignedinteger[Any]]
 Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds
@@ -45,6 +45,7 @@ def code_points(text: str) -> Units:
 
     It must not outlive the str.
     """
+    check_is_text(text)
     if not text:
         return np.empty(0, dtype=np.uint8)
     address, width = kernels.text_layout(text)

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import paths, sampling
+from tokembed.artifacts import artifact_name
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
+from tokembed.corpus import NAMES, load_corpus
 from tokembed.embeddings import (
     Embeddings,
     VectorsFileError,
@@ -129,7 +131,10 @@ def load_checkpoint(
     tensors, metadata = read_tensors(path)
     name = paths.display_path(path)
     if metadata.get("tokenizer_fingerprint") != tokenizer.fingerprint:
-        raise VectorsFileError(f"cannot resume: {name} belongs to another tokenizer")
+        raise VectorsFileError(
+            f"cannot resume: {name} belongs to another tokenizer. Give --resume the flags that it was trained with "
+            "(--preset, --num-merges), or train anew without it"
+        )
     try:
         training = parse_json(metadata["training"])
         if token_ids is not None and training["tokens_sha256"] != tokens_sha256(token_ids):
@@ -162,15 +167,20 @@ def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> t
     Raises
     ------
     VectorsFileError
-        There is no such file (the message says which command makes it), or a damaged one.
+        There is no such file (the message says which command makes it), a damaged one, or one of another text.
+    CorpusError
+        There is no such corpus.
     """
-    flag = f" --dataset {dataset}" if dataset else ""
-    name = DEFAULT_DATASET if dataset is None else Path(dataset).name.removesuffix(".gz").removesuffix(".txt")
+    command = "uv run python phase3_embeddings/train_embeddings.py" + (f" --dataset {dataset}" if dataset else "")
+    own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset)
+    name = artifact_name(own) if own else dataset or DEFAULT_DATASET
     path = checkpoint or paths.checkpoints_dir() / f"{name}.safetensors"
     if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back
         fallback = path.with_name(f"{FALLBACK_DATASET}.safetensors")
         path = fallback if fallback.is_file() else path
     if not path.is_file():
-        command = f"uv run python phase3_embeddings/train_embeddings.py{flag}"
         raise VectorsFileError(f"there are no trained vectors in {paths.display_path(path)}: {command} makes them")
-    return path, Embeddings.load(path)
+    embeddings = Embeddings.load(path)
+    if own and embeddings.tokenizer and embeddings.tokenizer.model.source.get("corpus") != own.fingerprint:
+        raise VectorsFileError(f"{paths.display_path(path)} was trained on another text than {dataset} is now: {command}")
+    return path, embeddings

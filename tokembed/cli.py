@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tokembed.settings import PRESETS, TrainingDivergedError
 
@@ -48,7 +49,10 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
             raise
         print(f"error: the package {package} is not installed: {_how_to_install(package)}", file=sys.stderr)
         return USER_ERROR
-    except (OSError, MemoryError, TrainingDivergedError) as error:
+    except MemoryError as error:
+        print(f"error: too little memory: {_one_line(error)}. See 'out of memory' in the README", file=sys.stderr)
+        return WORLD_ERROR
+    except (OSError, TrainingDivergedError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         _flush_or_discard()
         return WORLD_ERROR
@@ -87,9 +91,23 @@ def _discard_output() -> None:
         os.dup2(nowhere, stream.fileno())
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser of a script's flags: its docstring is the help, and a mistake is one line."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2, and without the usage, which buries the message."""
+        self.exit(USER_ERROR, f"error: {message} (--help lists the flags)\n")
+
+
 def positive_int(text: str) -> int:
     """Parse a whole number, 1 or more, for argparse."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number

@@ -42,14 +42,15 @@ def _say_once() -> None:
 def say_when_compiling(*kernels: Any) -> Iterator[None]:
     """Print one line to stderr (once in a process) if, inside the block, compiling has not ended after `PATIENCE_SECONDS`.
 
-    `kernels` are those that the block calls first; once they are compiled in this process there is nothing to say.
+    `kernels` are those that the block calls first; once they are there, compiled or read from disk, there is nothing to say.
     """
     if all(kernel.signatures for kernel in kernels):
         yield
         return
 
     def speak() -> None:
-        if not all(kernel.signatures for kernel in kernels):
+        # A miss is counted before compiling begins; without one they are only being read, which may take as long.
+        if any(sum(kernel.stats.cache_misses.values()) for kernel in kernels if not kernel.signatures):
             _say_once()
 
     timer = threading.Timer(PATIENCE_SECONDS, speak)

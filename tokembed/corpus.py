@@ -63,6 +63,7 @@ class Corpus:
     name: str
     path: Path | None
     _read: Callable[[], Iterator[str]] = field(repr=False)
+    _state: tuple[int, int] | None = field(default=None, repr=False)  # of a file read anew each time: see `_state_of`
 
     @cached_property
     def text(self) -> str:
@@ -90,6 +91,11 @@ class Corpus:
         """Yield the text in parts of about `size` characters, cut at white space, so that no piece is cut.
 
         A file larger than memory is streamed: one part at a time is held.
+
+        Raises
+        ------
+        CorpusError
+            At the end, when the file has changed since `load_corpus`.
         """
         if size < 1:
             raise ValueError(f"size must be at least 1 character, not {size}")
@@ -110,6 +116,14 @@ class Corpus:
                 raise CorpusError(f"{self.name}: {num_held:,} characters without white space are no text to learn from")
         if num_held:
             yield "".join(held)
+        if self.path and self._state not in (None, _state_of(self.path)):
+            raise CorpusError(f"{self.name} has changed while it was read: run this again")
+
+
+def _state_of(path: Path) -> tuple[int, int]:
+    """Return what changes when a file does: its size, and when it was last written (nanoseconds)."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str | os.PathLike[str] | None = None) -> Corpus:
@@ -147,7 +161,8 @@ def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str
 
 def _in_memory(name: str, path: Path | None, text: str) -> Corpus:
     if not text.strip():
-        raise CorpusError(f"{name}: the corpus is empty" + (f" ({paths.display_path(path)})" if path else ""))
+        where = f" ({paths.display_path(path)})" if path and str(path) != name else ""
+        raise CorpusError(f"{name}: the corpus is empty{where}")
     corpus = Corpus(name, path, lambda: iter([text]))
     corpus.__dict__["text"] = text
     return corpus
@@ -291,10 +306,14 @@ def _load_pydocs() -> Corpus:
 
 
 def _load_file(name: str | os.PathLike[str]) -> Corpus:
-    path = Path(name).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(name).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, an unknown ~user, a NUL in it
+        raise CorpusNotFoundError(f"no such file: {str(name)!r:.80} ({error.args[-1]!s:.80})") from None
+    if is_folder:
         raise CorpusError(f"{name} is a folder: name a .txt or .txt.gz file in it")
-    if not path.is_file():
+    if not is_file:
         looks_like_path = path.suffix in {".txt", ".gz"} or len(path.parts) > 1
         if looks_like_path:
             raise CorpusNotFoundError(f"no such file: {name}")
@@ -304,7 +323,7 @@ def _load_file(name: str | os.PathLike[str]) -> Corpus:
             + (f"did you mean {close[0]}? " if close else "")
             + f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
         )
-    corpus = Corpus(str(name), path, lambda: _stream(path))
+    corpus = Corpus(str(name), path, lambda: _stream(path), _state_of(path))
     num_read, parts = 0, []
     for part in _stream(path):  # a packed file may be a thousand times larger than it looks: count what comes out
         parts.append(part)
@@ -352,7 +371,7 @@ def _refuse_nul(data: bytes, source: str, offset: int) -> None:
 
 
 def _not_utf8(source: str, offset: int) -> CorpusError:
-    return CorpusError(f"{source} is not UTF-8: invalid at byte {offset}. Convert it, e.g. `iconv -t UTF-8`")
+    return CorpusError(f"{source} is not UTF-8: invalid at byte {offset}. Convert it, e.g. `iconv -f latin1 -t UTF-8`")
 
 
 def _next_space(text: str, start: int) -> int:

@@ -89,7 +89,10 @@ class ProcessGroup:
     """
 
     def __init__(self, config: TrainingConfig) -> None:
-        self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        try:
+            self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        except (KeyError, ValueError):
+            raise ValueError("several processes are for torchrun to start, which sets RANK; unset WORLD_SIZE for one") from None
         self.local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
         local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
         kind = devices.check_device_name(config.device)

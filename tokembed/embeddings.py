@@ -42,7 +42,7 @@ class Embeddings:
     tokens : sequence of str
         V different tokens; one that ends a word ends in `</w>`.
     vectors : array (V, D)
-        Kept as float32.
+        Copied, as float32; read-only from then on.
     tokenizer : BPETokenizerLoader or BPEModel, optional
         With it any word has a vector: the mean of its tokens' vectors.
     counts : array (V,), optional
@@ -74,7 +74,7 @@ class Embeddings:
     ) -> None:
         self.tokens = list(tokens)
         with np.errstate(over="ignore"):  # a number too large for 32 bits becomes infinite, and is told of below
-            self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+            self.vectors = np.array(vectors, dtype=np.float32, order="C")
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.tokens) or self.vectors.shape[1] == 0:
             raise ValueError(
                 f"{len(self.tokens)} tokens need vectors of shape ({len(self.tokens)}, D), not {self.vectors.shape}"
@@ -89,6 +89,8 @@ class Embeddings:
         self.tokenizer = BPETokenizerLoader(tokenizer) if isinstance(tokenizer, BPEModel) else tokenizer
         #: The vectors scaled to length 1, (V, D); those of zeros stay.
         self.unit_vectors: npt.NDArray[np.float32] = unit_rows(self.vectors).astype(np.float32)
+        for table in (self.vectors, self.unit_vectors):
+            table.flags.writeable = False  # both must stay those of one table
 
     @classmethod
     def from_training(
@@ -111,15 +113,18 @@ class Embeddings:
         given = np.asarray(counts)
         if given.shape != (len(self.tokens),):
             raise ValueError(f"{len(self.tokens)} tokens need as many counts, not {given.shape}")
-        if given.size and (not np.issubdtype(given.dtype, np.integer) or given.min() < 0):
-            raise ValueError("counts must be whole numbers, 0 or more")
+        if given.size and (not np.issubdtype(given.dtype, np.integer) or given.min() < 0 or given.max() >= 2**63):
+            raise ValueError("counts must be whole numbers, 0 or more, below 2^63")
         return given.astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def __contains__(self, word: str) -> bool:
-        return bool(self._rows_of(word))
+        try:
+            return bool(self._rows_of(word))
+        except ValueError:  # a lone surrogate is in no word
+            return False
 
     @property
     def embedding_dim(self) -> int:
@@ -137,7 +142,10 @@ class Embeddings:
                 return [self.token_to_index[token]]
         if self.tokenizer is None:
             return []
-        return [row for token in self.tokenizer.tokenize(word) for row in self._rows_of_token(token)]
+        tokens = self.tokenizer.tokenize(word)
+        rows = [row for token in tokens for row in self._rows_of_token(token)]
+        # </w> alone says that a word ends here, nothing of which: it would make all unknown words the same.
+        return rows if any(self.tokens[row] != END_OF_WORD for row in rows) else []
 
     def _rows_of_token(self, token: str) -> list[int]:
         """Return the row of a token or, if it was never trained, those of the tokens that it was merged from."""
@@ -154,7 +162,8 @@ class Embeddings:
     def vector(self, word: str) -> npt.NDArray[np.float32]:
         """Return a word's vector, shape (D,): its token's, or the mean of its tokens' vectors.
 
-        A token that was never trained is split into those that it was merged from; a character never trained is left out.
+        A token that was never trained is split into those that it was merged from; a character never trained is left out. A
+        word of such characters alone has no vector.
 
         Raises
         ------
@@ -194,9 +203,11 @@ class Embeddings:
         if words_only:
             scores[~self.is_word] = -np.inf
         topn = min(topn, int(np.isfinite(scores).sum()))
-        candidates = np.argpartition(-scores, topn - 1)[:topn] if topn else np.empty(0, dtype=np.int64)
-        # Equal scores in the order of the tokens, so that the answer is one and the same everywhere.
-        order = sorted(candidates.tolist(), key=lambda row: (-scores[row], row))
+        if topn == 0:
+            return []
+        # All that score at least as well as the last one wanted; equal ones in the order of the tokens.
+        (candidates,) = np.nonzero(scores >= -np.partition(-scores, topn - 1)[topn - 1])
+        order = candidates[np.argsort(-scores[candidates], kind="stable")][:topn]
         return [(self.tokens[row], float(scores[row])) for row in order]
 
     @property
@@ -231,7 +242,10 @@ class Embeddings:
         interchange.save_word2vec_format(self, path)
 
     def save_projector(self, folder: str | os.PathLike[str]) -> None:
-        """Write `vectors.tsv` and `metadata.tsv` for the TensorBoard Embedding Projector into a folder, which is made."""
+        """Write the vectors for the TensorBoard Embedding Projector into a folder, which is made.
+
+        `tensorboard --logdir FOLDER` shows them; projector.tensorflow.org loads its `vectors.tsv` and `metadata.tsv`.
+        """
         from tokembed import interchange
 
         interchange.save_projector(self, folder)

@@ -6,6 +6,7 @@ questions have vectors at all.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +14,30 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tokembed.corpus import decode_text
 from tokembed.embeddings import Embeddings
-from tokembed.pretokenizer import END_OF_WORD
+from tokembed.pretokenizer import END_OF_WORD, lower
 
 WORD_LISTS = Path(__file__).parent / "word_lists"
+MAX_LIST_BYTES = 64 << 20
 FREQUENT_WORDS = 1000  # synonyms are compared with all pairs of so many frequent words
 
 
 def _rows(path: str | os.PathLike[str]) -> list[tuple[int, str, list[str]]]:
     """Return (line number, line, fields) of a tab- or comma-separated file without its comments and empty lines."""
-    lines = enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), start=1)
     return [
         (number, line, [part.strip() for part in line.split("\t" if "\t" in line else ",")])
-        for number, line in lines
+        for number, line in enumerate(_lines(path), start=1)
         if line.strip() and not line.startswith("#")
     ]
+
+
+def _lines(path: str | os.PathLike[str]) -> list[str]:
+    with open(path, "rb") as file:
+        data = file.read(MAX_LIST_BYTES + 1)
+    if len(data) > MAX_LIST_BYTES:
+        raise ValueError(f"{path} is no such list: it is larger than {MAX_LIST_BYTES >> 20} MiB")
+    return decode_text(data, str(path)).splitlines()
 
 
 # ---------------------------------------------------------------- judged word pairs
@@ -62,6 +72,8 @@ def read_word_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]
     for number, line, parts in _rows(path):
         try:
             first, second, score = parts[0], parts[1], float(parts[2])
+            if not math.isfinite(score):
+                raise ValueError
         except (IndexError, ValueError):
             if not pairs:  # a heading
                 continue
@@ -189,7 +201,7 @@ def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[tuple[str, st
     """Read questions of four words a line, under headings ": name", as in word2vec's questions-words.txt."""
     sections: dict[str, list[tuple[str, str, str, str]]] = {}
     heading = "questions"
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if line.startswith(":"):
             heading = line[1:].strip()
         elif line.strip() and not line.startswith("#"):
@@ -225,7 +237,7 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
     num_questions = 0
     for heading, questions in read_analogies(path).items():
         num_questions += len(questions)
-        words = [[word.lower() if is_lowered else word for word in question] for question in questions]
+        words = [[lower(word) if is_lowered else word for word in question] for question in questions]
         asked = np.array(
             [[place[word] for word in four] for four in words if all(word in place for word in four)], dtype=np.intp
         )

@@ -15,12 +15,12 @@ from tokembed import paths
 if TYPE_CHECKING:
     from tokembed.embeddings import Embeddings
 
-_SPECIAL = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f]")
+_SPECIAL = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")
 
 
 def escaped(token: str) -> str:
-    r"""Return a token that holds no white space, control character or bare backslash: each becomes `\u{hex}`.
+    r"""Return a token without white space, control characters, lone surrogates or bare backslashes: each becomes `\u{hex}`.
 
     A word2vec file separates by spaces and lines, so that a token with one could not be read back.
 
@@ -54,8 +54,19 @@ def save_word2vec_format(embeddings: Embeddings, path: str | os.PathLike[str]) -
     paths.write_atomic(path, lines.getvalue())
 
 
+PROJECTOR_CONFIG = """embeddings {
+  tensor_name: "tokembed"
+  tensor_path: "vectors.tsv"
+  metadata_path: "metadata.tsv"
+}
+"""
+
+
 def save_projector(embeddings: Embeddings, folder: str | os.PathLike[str]) -> None:
-    """Write `vectors.tsv` and `metadata.tsv`, which projector.tensorflow.org loads: one line a token in both, in one order."""
+    """Write `vectors.tsv` and `metadata.tsv`, one line a token in both, in one order, and `projector_config.pbtxt`.
+
+    projector.tensorflow.org loads the first two; `tensorboard --logdir FOLDER` finds them by the third.
+    """
     folder = Path(folder)
     vectors, metadata = io.StringIO(), io.StringIO()
     counts, is_word = embeddings.counts, embeddings.is_word
@@ -65,3 +76,4 @@ def save_projector(embeddings: Embeddings, folder: str | os.PathLike[str]) -> No
         metadata.write(f"{escaped(token)}\t{'' if counts is None else counts[row]}\t{'yes' if is_word[row] else 'no'}\n")
     paths.write_atomic(folder / "vectors.tsv", vectors.getvalue())
     paths.write_atomic(folder / "metadata.tsv", metadata.getvalue())
+    paths.write_atomic(folder / "projector_config.pbtxt", PROJECTOR_CONFIG)

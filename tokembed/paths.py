@@ -56,7 +56,10 @@ def display_path(path: str | os.PathLike[str]) -> str:
 def check_writable(folder: str | os.PathLike[str]) -> None:
     """Make `folder` and write to it, before long work whose result is to go there; raise `OSError` if it can't be."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(f"{folder} can't be made a folder: a file is in the way") from None
     with tempfile.TemporaryFile(dir=folder):
         pass
 
@@ -67,14 +70,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A crash, a full disk or `Ctrl-C` inside the block leaves the earlier file, or none, and no temporary one. A process that is
     killed leaves its temporary file too; the next to write `path` removes it, an hour later at the earliest, because another
-    process may be writing it. Folders above `path` are made.
+    process may be writing it. Folders above `path` are made; a link is followed.
 
     Raises
     ------
+    ValueError
+        There is a folder, a pipe or a device of that name.
     OSError
         The folder can't be made or written.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{display_path(path)} is {'a folder' if path.is_dir() else 'no ordinary file'}: name a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     # Dot first, suffix kept: a listing hides it, and libraries that look at the suffix still know the format.
     prefix, suffix = f".{path.stem}.", f".tmp{path.suffix}"

@@ -43,8 +43,16 @@ def pieces(text: str, lowercase: bool = True) -> list[str]:
     return [lower(piece) for piece in found] if lowercase else found
 
 
+def check_is_text(text: object) -> None:
+    """Raise `TypeError` for what is no str."""
+    if not isinstance(text, str):
+        hint = ": decode it first" if isinstance(text, (bytes, bytearray)) else ""
+        raise TypeError(f"text must be a str, not {type(text).__name__}{hint}")
+
+
 def check_no_surrogate(text: str) -> None:
     """Raise `ValueError` at the first lone surrogate: no UTF-8 and so no token can stand for one."""
+    check_is_text(text)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

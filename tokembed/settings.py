@@ -23,6 +23,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 MAX_LEARNING_RATE = 1e6  # far beyond any that learns, and far below what 32 bits hold
+MAX_EXPONENT = 100.0  # by then one token alone is drawn; far beyond, the powers of counts overflow
+MAX_INT = 2**31 - 1
 ENGINES = ("auto", "hogwild", "torch")
 
 
@@ -70,15 +72,19 @@ class TrainingConfig:
             value = getattr(self, setting.name)
             if setting.type == "int":
                 require(setting.name, isinstance(value, numbers.Integral) and not isinstance(value, bool), "a whole number")
+                object.__setattr__(self, setting.name, int(value))  # NumPy's numbers are no JSON, and overflow
             elif setting.type == "float":
                 is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
                 require(setting.name, is_number and math.isfinite(value), "a finite number")
+                object.__setattr__(self, setting.name, float(value))
             elif setting.type == "bool":
                 require(setting.name, isinstance(value, bool), "True or False")
             else:
                 require(setting.name, isinstance(value, str), "a name")
         for name in ("embedding_dim", "window_size", "num_negative_samples", "batch_size", "epochs", "min_count"):
             require(name, getattr(self, name) >= 1, "at least 1")
+            require(name, getattr(self, name) <= MAX_INT, f"at most {MAX_INT:,}")
+        require("ns_exponent", abs(self.ns_exponent) <= MAX_EXPONENT, f"from -{MAX_EXPONENT:g} to {MAX_EXPONENT:g}")
         require("learning_rate", 0 < self.learning_rate <= MAX_LEARNING_RATE, f"above 0 and at most {MAX_LEARNING_RATE:g}")
         require("min_learning_rate", self.min_learning_rate >= 0, "at least 0")
         require("subsample", self.subsample >= 0, "at least 0")
@@ -113,5 +119,6 @@ def config_from_flags(args: argparse.Namespace) -> TrainingConfig:
     try:
         return TrainingConfig(**{setting.name: getattr(args, setting.name) for setting in fields(TrainingConfig)})
     except ValueError as error:
-        name, rest = str(error).split(" ", 1)
-        raise ValueError(f"--{name.replace('_', '-')} {rest}") from None
+        name, _, rest = str(error).partition(" ")
+        is_setting = name in {setting.name for setting in fields(TrainingConfig)}
+        raise ValueError(f"--{name.replace('_', '-')} {rest}" if is_setting else f"--device: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -190,8 +191,10 @@ class BPETokenizerLoader:
         ------
         ValueError
             An id outside the vocabulary; the message names its place.
+        TypeError
+            An id that is no whole number.
         """
-        numbers = ids.tolist() if isinstance(ids, np.ndarray) else [int(number) for number in ids]
+        numbers = [operator.index(number) for number in (ids.tolist() if isinstance(ids, np.ndarray) else ids)]
         for place, number in enumerate(numbers):
             if not 0 <= number < self.vocab_size:
                 raise ValueError(f"id {number} at place {place} is outside the vocabulary of {self.vocab_size} tokens")

@@ -249,7 +249,8 @@ def checked_ids(token_ids: npt.ArrayLike, vocab_size: int) -> npt.NDArray[np.int
     high = max(int(part.max()) for part in sampling.parts(ids))
     if low < 0 or high >= vocab_size:
         raise ValueError(f"token_ids holds {low if low < 0 else high}, outside the vocabulary of {vocab_size} tokens")
-    return ids if ids.dtype == np.int32 else ids.astype(np.int32)
+    # Ids that someone could change while threads read them are copied; a read-only memory map stays where it is.
+    return ids if ids.dtype == np.int32 and not ids.flags.writeable else ids.astype(np.int32)
 
 
 def _make_engine(
