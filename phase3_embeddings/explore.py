@@ -15,7 +15,7 @@ from tokembed import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     cli.add_checkpoint_flags(parser)
     cli.add_plots_flag(parser)
     parser.add_argument("--projection", choices=("tsne", "pca"), default="tsne", help="of the map (default: tsne)")

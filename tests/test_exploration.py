@@ -64,6 +64,37 @@ def test_projections_keep_groups_and_repeat_themselves(method: str) -> None:
         exploration.project(vectors, "umap")
 
 
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+@pytest.mark.parametrize("num_vectors", [2, 4, 5, 30])
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_vectors_of_one_direction_lie_on_one_point(method: str, num_vectors: int, scale: float) -> None:
+    lengths = np.arange(1, num_vectors + 1)
+    vectors = (scale * lengths[:, None] * np.array([[0.1, -0.2, 0.3]])).astype(np.float32)  # equal but for rounding
+    assert np.array_equal(exploration.project(vectors, method), np.zeros((num_vectors, 2)))
+
+
+@pytest.mark.parametrize("num_vectors", [5, 6, 8, 30])
+def test_few_vectors_and_equal_ones_are_laid_out_by_tsne_without_a_crash(num_vectors: int) -> None:
+    one_differs = np.ones((num_vectors, 2), dtype=np.float32)
+    one_differs[0, 0] = 2
+    opposites = np.where(np.arange(num_vectors)[:, None] % 2, [[1.0, 0.0]], [[-1.0, 0.0]]).astype(np.float32)
+    for vectors in (one_differs, opposites):
+        for perplexity in (0.5, 1000.0):
+            points = exploration.project(vectors, "tsne", perplexity)
+            assert points.shape == (num_vectors, 2)
+            assert np.isfinite(points).all()
+
+
+def test_what_no_map_can_be_made_of_is_refused() -> None:
+    for shape in ((0, 5), (1, 5), (5, 1), (3, 1)):
+        for method in ("tsne", "pca"):
+            with pytest.raises(ValueError, match=rf"at least 2 vectors of at least 2 numbers, not {shape[0]} of {shape[1]}"):
+                exploration.project(np.ones(shape, dtype=np.float32), method)
+    for perplexity in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="perplexity must be above 0"):
+            exploration.project(np.eye(9, dtype=np.float32), perplexity=perplexity)
+
+
 def sense_embeddings() -> Embeddings:
     """Two fields of words, one axis each, and a word between them."""
     random = np.random.default_rng(0)

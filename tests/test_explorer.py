@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -279,7 +280,7 @@ def test_a_word_is_searched_for_by_keyboard_alone(visit: Visit, embeddings: Embe
     keyboard.press("Enter")
     assert visit.selected() == offered[-1]
     assert visit.page.locator("#search").get_attribute("aria-expanded") == "false"
-    x, y = visit.page.evaluate("() => tokembed.pixelOf(selected)")
+    x, y = visit.page.evaluate("() => tokembed.pixelOf(selected.rows[0])")
     box = visit.page.locator("#map").bounding_box()
     assert (x, y) == pytest.approx((box["width"] / 2, box["height"] / 2), abs=3), "what was found is in the middle"
 
@@ -304,13 +305,109 @@ def test_a_link_opens_at_its_word(browser: Any, page_file: Path, embeddings: Emb
         visit.close()
 
 
-def test_what_is_no_token_is_told_with_its_pieces(visit: Visit) -> None:
-    visit.page.fill("#search", "zzyzx")
+def search(visit: Visit, text: str) -> None:
+    visit.page.fill("#search", text)
     visit.page.keyboard.press("Enter")
+
+
+@pytest.mark.parametrize("word", ["zzyzx", "Unhappily", "the old man", "naïvely", "aaaa"])
+def test_a_word_that_is_no_token_is_composed_as_python_does(visit: Visit, embeddings: Embeddings, word: str) -> None:
+    assert f"{word.lower()}</w>" not in embeddings.tokens
+    search(visit, word)
+    assert visit.selected() == word.lower()
+    assert_same_answers(visit.answers(), embeddings.most_similar(word, topn=10))
+    facts = visit.page.locator("#selected-facts").inner_text()
+    assert facts.startswith("No token of its own: this is the mean of the vectors of its parts, ")
+    visit.page.check("#words-only")
+    assert_same_answers(visit.answers(), embeddings.most_similar(word, topn=10, words_only=True))
+    assert visit.page.evaluate("() => map.data[LINKS].x.length === 0 && map.data[STAR].x.length > 0")
+    visit.page.evaluate("() => { location.hash = 'the'; }")
+    visit.page.wait_for_selector("#selected-token:text-is('the')")
+    visit.page.evaluate("word => { location.hash = encodeURIComponent(word); }", word)
+    visit.page.wait_for_selector(f"#selected-token:text-is('{word.lower()}')")
+
+
+def test_what_begins_a_token_can_be_asked_for_itself_too(visit: Visit, embeddings: Embeddings) -> None:
+    name = next(
+        token[:-5]
+        for token in embeddings.tokens
+        if len(token) > 10 and token.endswith("</w>") and not {token[:-5], f"{token[:-5]}</w>"} & set(embeddings.tokens)
+    )
+    visit.page.fill("#search", name)
+    option = visit.page.locator("#search-options [role=option]").last
+    assert option.locator(".count").inner_text() == "from its parts"
+    option.click()
+    assert visit.selected() == name
+    assert_same_answers(visit.answers(), embeddings.most_similar(name, topn=10))
+
+
+def test_what_has_no_vector_is_told_with_its_pieces(visit: Visit, embeddings: Embeddings) -> None:
+    assert "🙂" not in embeddings
+    before = visit.selected()
+    search(visit, "🙂")
+    assert visit.page.locator("#search-message").inner_text() == (
+        "“🙂” has no vector: what it is made of, <0xF0>- + <0x9F>- + <0x99>- + <0x82>-, was too rare in the text to be trained."
+    )
+    assert visit.selected() == before
+    search(visit, " ")
+    assert visit.page.locator("#search-message").inner_text() == "Type a word to look for."
+
+
+def rare_word(embeddings: Embeddings) -> str:
+    """Return a whole word that was merged from two tokens with vectors."""
+    assert embeddings.tokenizer is not None
+    parts = embeddings.tokenizer.parts
+    for row in explorer.frequent_rows(embeddings, len(embeddings))[::-1]:
+        token = embeddings.tokens[row]
+        if embeddings.is_word[row] and all(part in embeddings.token_to_index for part in parts.get(token, ("",))):
+            return token.removesuffix("</w>")
+    raise AssertionError("no such word")
+
+
+def test_a_token_too_rare_to_be_trained_is_composed_and_told_of_as_one(
+    browser: Any, tmp_path: Path, embeddings: Embeddings
+) -> None:
+    word = rare_word(embeddings)
+    kept = [row for row, token in enumerate(embeddings.tokens) if token != f"{word}</w>"]
+    assert embeddings.counts is not None
+    assert embeddings.tokenizer is not None
+    tokens = [embeddings.tokens[row] for row in kept]
+    without = Embeddings(tokens, embeddings.vectors[kept], embeddings.tokenizer, embeddings.counts[kept])
+    (tmp_path / "page.html").write_text(explorer.explorer_page(without, "x", projection="pca"), encoding="utf-8")
+    visit = Visit(browser, tmp_path / "page.html", f"#{word}")
+    assert visit.selected() == word
+    assert_same_answers(visit.answers(), without.most_similar(word, topn=10))
+    number = embeddings.tokenizer.token_to_id[f"{word}</w>"]
+    facts = visit.page.locator("#selected-facts").inner_text()
+    assert facts.startswith(f"Token {number}, but too rare in the text to be trained: this is the mean")
+    assert not visit.errors
+    visit.close()
+
+
+def test_what_is_beyond_the_pages_limit_is_told_as_such(browser: Any, tmp_path: Path, embeddings: Embeddings) -> None:
+    page = explorer.explorer_page(embeddings, "x", projection="pca", max_tokens=50)
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    visit = Visit(browser, tmp_path / "page.html")
+    limit = "this page keeps the vectors of the 50 most frequent tokens only."
+    word = rare_word(embeddings)
+    search(visit, word)
+    assert visit.page.locator("#search-message").inner_text() == f"“{word}” is a token, but {limit}"
+    search(visit, f"{word} of the")
     message = visit.page.locator("#search-message").inner_text()
-    assert message.startswith("No token begins with “zzyzx”")
-    assert "z- + " in message
-    visit.page.fill("#search", "")
+    assert message == f"“{word} of the” is no token of its own, and one of its parts, {word}, has no vector here: {limit}"
+    search(visit, "of the")
+    assert visit.selected() == "of the"
+    visit.close()
+
+
+def test_a_map_of_equal_vectors_opens(browser: Any, tmp_path: Path, tokenizer: BPETokenizerLoader) -> None:
+    for vectors in (np.ones((30, 4)), np.zeros((30, 4))):
+        page = explorer.explorer_page(Embeddings(tokenizer.id_to_token[:30], vectors, tokenizer), "x")
+        (tmp_path / "page.html").write_text(page, encoding="utf-8")
+        visit = Visit(browser, tmp_path / "page.html")
+        assert {cosine for _, cosine in visit.answers()} == {float(vectors[0, 0])}
+        assert not visit.errors
+        visit.close()
 
 
 def test_whole_words_only_filters_the_map_and_the_lists(visit: Visit, embeddings: Embeddings) -> None:
@@ -389,12 +486,34 @@ def test_sums_of_words_are_those_of_numpy(visit: Visit, embeddings: Embeddings) 
     assert visit.selected() == visit.answers("answers")[0][0]
 
 
-def test_a_sum_of_unknown_words_is_told_in_a_line(visit: Visit) -> None:
+def test_a_sum_may_hold_words_that_are_no_tokens(visit: Visit, embeddings: Embeddings) -> None:
     for field, word in zip("abc", ("zzyzx", "the", "of"), strict=True):
         visit.page.fill(f"#analogy-{field}", word)
     visit.page.click("#analogy button[type=submit]")
-    assert "zzyzx" in visit.page.locator("#analogy-message").inner_text()
+    composed, *others = (embeddings.vector(word).astype(np.float64) for word in ("zzyzx", "the", "of"))
+    a, b, c = (vector / np.linalg.norm(vector) for vector in (composed, *others))
+    cosines = embeddings.unit_vectors @ (a - b + c) / np.linalg.norm(a - b + c)
+    cosines[[row for word in ("zzyzx", "the", "of") for row in embeddings._rows_of(word)]] = -np.inf
+    expected = [(embeddings.tokens[row], float(cosines[row])) for row in np.argsort(-cosines)[:5]]
+    assert_same_answers(visit.answers("answers"), expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("", "", ""), "Type a word into each of the three fields."),
+        (("the", " ", "of"), "Type a word into each of the three fields."),
+        (("", "🙂", "of"), "Type a word into each of the three fields."),
+        (("the", "🙂", "of"), "“🙂” has no vector: "),
+    ],
+)
+def test_a_sum_without_three_known_words_is_told_in_a_line(visit: Visit, words: tuple[str, ...], message: str) -> None:
+    for field, word in zip("abc", words, strict=True):
+        visit.page.fill(f"#analogy-{field}", word)
+    visit.page.click("#analogy button[type=submit]")
+    assert visit.page.locator("#analogy-message").inner_text().startswith(message)
     assert visit.page.locator("#answers li").count() == 0
+    assert visit.page.locator("#answers-heading").is_hidden()
 
 
 def test_only_sums_that_come_out_right_are_offered(browser: Any, tmp_path: Path, tokenizer: BPETokenizerLoader) -> None:
@@ -575,3 +694,12 @@ def test_the_script_writes_the_page_and_refuses_nonsense_in_one_line(tmp_path: P
         assert len([line for line in done.stderr.splitlines() if "error: " in line]) == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_script_takes_equal_vectors_and_names_that_are_no_utf8(tmp_path: Path, tokenizer: BPETokenizerLoader) -> None:
+    name = os.fsdecode(b"caf\xe9.safetensors")
+    Embeddings(tokenizer.id_to_token[:30], np.ones((30, 4)), tokenizer).save(tmp_path / "equal.safetensors")
+    (tmp_path / "equal.safetensors").rename(tmp_path / name)
+    done = run(tmp_path, "--checkpoint", name, "--output-dir", ".", script=EXPLORE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Tokens and vectors of caf\\udce9</h1>" in (tmp_path / "explorer.html").read_text(encoding="utf-8")

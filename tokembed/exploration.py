@@ -14,6 +14,8 @@ from tokembed.reporting import query_words
 
 Matrix = npt.NDArray[np.float64]
 
+MIN_SPREAD = 1e-6  # of unit vectors: below it, they are one direction, but for what rounding to float32 leaves
+
 
 def random_pairs(num_items: int, num_pairs: int, seed: int = 0) -> npt.NDArray[np.int64]:
     """Return pairs of different items, drawn uniformly, shape (num_pairs, 2)."""
@@ -147,13 +149,30 @@ def project(vectors: npt.NDArray[np.float32], method: str = "tsne", perplexity: 
     perplexity : float
         About how many neighbours t-SNE keeps; at most (n - 1) / 3 is used.
 
+    Raises
+    ------
+    ValueError
+        An unknown method, fewer than two vectors, vectors of one number, or a perplexity that is not above 0.
+
+    Notes
+    -----
+    Fewer than five vectors are laid out by PCA: t-SNE needs neighbourhoods to keep. Vectors of one direction all come to lie
+    at (0, 0): there is nothing to tell them apart, and scikit-learn's t-SNE, which scales its start to a spread of 1e-4, would
+    divide by zero and crash.
+
     References
     ----------
     van der Maaten, Hinton (2008), Visualizing Data using t-SNE.
     """
     if method not in ("tsne", "pca"):
         raise ValueError(f"a projection is tsne or pca, not {method!r}")
+    if len(vectors) < 2 or vectors.shape[1] < 2:
+        raise ValueError(f"a map needs at least 2 vectors of at least 2 numbers, not {len(vectors)} of {vectors.shape[1]}")
+    if not perplexity > 0:
+        raise ValueError(f"perplexity must be above 0, not {perplexity}")
     unit = unit_rows(vectors)
+    if np.ptp(unit, axis=0).max() < MIN_SPREAD:
+        return np.zeros((len(unit), 2))
     if len(unit) < 5:
         method = "pca"
     if method == "pca":

@@ -184,10 +184,12 @@ function pop(heap) {
 
 // ---------------------------------------------------------------- vectors
 
-const { tokens, counts, isWord, dimension } = data.vectors; // rows in order of frequency, the most frequent first
+const { tokens, counts, isWord, lengths, dimension } = data.vectors; // rows in order of frequency, the most frequent first
 const unitVectors = decodeVectors(data.vectors);
 const names = tokens.map(nameOf);
 const rowOfName = new Map(names.map((name, row) => [name, row]));
+const rowOfToken = new Map(tokens.map((token, row) => [token, row]));
+const omitted = new Set(data.vectors.omitted); // trained, but beyond the page's limit
 const NUM_NEIGHBOURS = 10;
 
 /** Return the unit vectors, row after row, from fixed point of 16 bits (little end first). */
@@ -211,6 +213,9 @@ function printable(text) {
 /** Return the row of what someone typed, or undefined: a word, or a piece with or without its hyphen. */
 function rowOf(text) {
   const typed = text.trim();
+  if (!typed) {
+    return undefined;
+  }
   const forms = [typed, lower(typed)].flatMap((form) => [form, form.replace(/<\/w>$/, ""), `${form}-`]);
   return forms.map((form) => rowOfName.get(form)).find((row) => row !== undefined);
 }
@@ -220,12 +225,105 @@ function unitVector(row) {
   return unitVectors.subarray(row * dimension, (row + 1) * dimension);
 }
 
+/* What one can ask about has a name and rows: one for a token; those of its parts for a word that is no token, whose vector is
+   their mean. */
+
+/** Return a row as what one can ask about. */
+function subjectOfRow(row) {
+  return { name: names[row], rows: [row] };
+}
+
+/** Return what someone typed as what one can ask about, or undefined if it has no vector here. */
+function subjectOf(text) {
+  const row = rowOf(text);
+  return row === undefined ? composed(text) : subjectOfRow(row);
+}
+
+/** Return a word that is no token with a vector, as `Embeddings.vector` composes it; or undefined if there is nothing to. */
+function composed(text) {
+  let parts;
+  try {
+    parts = partsOf(text);
+  } catch {
+    return undefined; // half a character
+  }
+  const rows = parts.map((token) => rowOfToken.get(token)).filter((row) => row !== undefined);
+  // </w> alone says that a word ends here, nothing of which.
+  const hasMeaning = rows.some((row) => tokens[row] !== END_OF_WORD) && !parts.some((token) => omitted.has(token));
+  return hasMeaning ? { name: printable(lower(text.trim())), rows } : undefined;
+}
+
+/** Return the tokens of a text, those never trained split into the tokens they were merged from, as far as that goes. */
+function partsOf(text) {
+  const { idToToken, firstMergeId, specialBase } = tokenizer;
+  const pending = encode(text).reverse();
+  const parts = [];
+  while (pending.length > 0) {
+    const id = pending.pop();
+    const isKnown = rowOfToken.has(idToToken[id]) || omitted.has(idToToken[id]);
+    if (isKnown || id < firstMergeId || id >= specialBase) {
+      parts.push(idToToken[id]);
+    } else {
+      const [left, right] = data.tokenizer.merges[id - firstMergeId];
+      pending.push(right, left);
+    }
+  }
+  return parts;
+}
+
+/** Return the id of the token that a whole word is, or undefined. */
+function idOfWord(text) {
+  return tokenizer.tokenToId.get(lower(text.trim()) + END_OF_WORD);
+}
+
+/** Return why what someone typed has no vector here. */
+function whyNone(text) {
+  const typed = printable(text.trim());
+  let parts;
+  try {
+    parts = partsOf(text);
+  } catch (error) {
+    return `This is no word: ${error.message}.`;
+  }
+  const limit = `this page keeps the vectors of the ${grouped(tokens.length)} most frequent tokens only`;
+  const missing = parts.find((token) => omitted.has(token));
+  if (missing !== undefined) {
+    return parts.length === 1
+      ? `“${typed}” is a token, but ${limit}.`
+      : `“${typed}” is no token of its own, and one of its parts, ${nameOf(missing)}, has no vector here: ${limit}.`;
+  }
+  const list = listOf(parts.filter((token) => token !== END_OF_WORD).map(nameOf));
+  return list ? `“${typed}” has no vector: what it is made of, ${list}, was too rare in the text to be trained.` : "";
+}
+
+const MAX_LISTED = 12;
+
+/** Return names in a line, the first of many. */
+function listOf(parts) {
+  const more = parts.length > MAX_LISTED ? ` + ${grouped(parts.length - MAX_LISTED)} more` : "";
+  return parts.slice(0, MAX_LISTED).join(" + ") + more;
+}
+
+/** Return the unit vector of one row, or that of the mean of several rows' vectors, which differ in length. */
+function vectorOf(rows) {
+  if (rows.length === 1) {
+    return unitVector(rows[0]);
+  }
+  const sum = new Float64Array(dimension);
+  for (const row of rows) {
+    unitVector(row).forEach((number, place) => { sum[place] += number * lengths[row]; });
+  }
+  const norm = Math.hypot(...sum) || 1;
+  return sum.map((number) => number / norm);
+}
+
 /** Return [row, cosine] of the rows whose vectors point most nearly along `query`, best first. */
 function nearest(query, excluded, topn) {
   const norm = Math.hypot(...query) || 1;
+  const isExcluded = new Set(excluded);
   const found = [];
   for (let row = 0; row < tokens.length; row++) {
-    if (excluded.includes(row) || (element("words-only").checked && !isWord[row])) {
+    if (isExcluded.has(row) || (element("words-only").checked && !isWord[row])) {
       continue;
     }
     let product = 0;
@@ -245,15 +343,15 @@ function nearest(query, excluded, topn) {
   return found;
 }
 
-/** Return a row's nearest neighbours, as `Embeddings.most_similar` does. */
-function neighbours(row, topn = NUM_NEIGHBOURS) {
-  return nearest(unitVector(row), [row], topn);
+/** Return the nearest neighbours of rows' mean, those rows left out, as `Embeddings.most_similar` does. */
+function neighbours(rows, topn = NUM_NEIGHBOURS) {
+  return nearest(vectorOf(rows), rows, topn);
 }
 
-/** Return the rows nearest to a - b + c, the three themselves left out. */
+/** Return the rows nearest to a - b + c, the rows of the three themselves left out. */
 function analogy(a, b, c, topn = 5) {
-  const [first, second, third] = [a, b, c].map(unitVector);
-  return nearest(first.map((number, place) => number - second[place] + third[place]), [a, b, c], topn);
+  const [first, second, third] = [a, b, c].map(vectorOf);
+  return nearest(first.map((number, place) => number - second[place] + third[place]), [...a, ...b, ...c], topn);
 }
 
 // ---------------------------------------------------------------- small things for the page
@@ -353,7 +451,7 @@ function chip(id, place) {
 
 const MAX_SUGGESTIONS = 8;
 
-/** Return the most frequent rows whose names begin with what is typed, an equal name first. */
+/** Return the most frequent tokens whose names begin with what is typed, an equal name first; a word that is none, last. */
 function suggestions(text) {
   const typed = text.trim();
   const start = lower(typed);
@@ -361,19 +459,20 @@ function suggestions(text) {
     return [];
   }
   const exact = rowOf(typed);
+  const ofParts = exact === undefined ? composed(typed) : undefined;
   const found = exact === undefined ? [] : [exact];
-  for (let row = 0; row < names.length && found.length < MAX_SUGGESTIONS; row++) {
+  for (let row = 0; row < names.length && found.length + (ofParts ? 1 : 0) < MAX_SUGGESTIONS; row++) {
     if (names[row].startsWith(start) && row !== exact && (isWord[row] || !element("words-only").checked)) {
       found.push(row);
     }
   }
-  return found;
+  return [...found.map(subjectOfRow), ...(ofParts ? [ofParts] : [])];
 }
 
-/** Give a field a list of matching tokens, by the ARIA combobox pattern; `onChoose` gets a row, `onNone` text without one. */
+/** Give a field a list of what may be meant, by the ARIA combobox pattern; `onChoose` gets it, `onNone` text without it. */
 function addSuggestions(input, onChoose, onNone) {
   const list = element(input.getAttribute("aria-controls"));
-  let rows = [];
+  let offered = [];
   let active = -1;
 
   const setActive = (place) => {
@@ -387,16 +486,16 @@ function addSuggestions(input, onChoose, onNone) {
     setActive(-1);
   };
   const open = () => {
-    rows = suggestions(input.value);
-    list.replaceChildren(...rows.map((row, place) => suggestion(row, `${list.id}-${place}`)));
-    list.hidden = rows.length === 0;
-    input.setAttribute("aria-expanded", String(rows.length > 0));
+    offered = suggestions(input.value);
+    list.replaceChildren(...offered.map((subject, place) => suggestion(subject, `${list.id}-${place}`)));
+    list.hidden = offered.length === 0;
+    input.setAttribute("aria-expanded", String(offered.length > 0));
     setActive(-1);
   };
-  const choose = (row) => {
-    input.value = names[row];
+  const choose = (subject) => {
+    input.value = subject.name;
     close();
-    onChoose(row);
+    onChoose(subject);
   };
 
   input.addEventListener("input", open);
@@ -407,17 +506,17 @@ function addSuggestions(input, onChoose, onNone) {
       if (list.hidden) {
         open();
       }
-      if (rows.length) {
+      if (offered.length) {
         const step = event.key === "ArrowDown" ? 1 : -1;
-        setActive(active < 0 && step < 0 ? rows.length - 1 : (active + step + rows.length) % rows.length);
+        setActive(active < 0 && step < 0 ? offered.length - 1 : (active + step + offered.length) % offered.length);
       }
     } else if (event.key === "Escape") {
       close();
     } else if (event.key === "Enter" && !(list.hidden && onNone === undefined)) {
       event.preventDefault(); // with the list closed, Enter in a form's field submits the form
-      const row = active >= 0 ? rows[active] : suggestions(input.value)[0];
-      if (row !== undefined) {
-        choose(row);
+      const subject = active >= 0 ? offered[active] : suggestions(input.value)[0];
+      if (subject) {
+        choose(subject);
       } else {
         onNone?.(input.value.trim());
       }
@@ -427,17 +526,18 @@ function addSuggestions(input, onChoose, onNone) {
   list.addEventListener("click", (event) => {
     const place = [...list.children].indexOf(event.target.closest("[role=option]"));
     if (place >= 0) {
-      choose(rows[place]);
+      choose(offered[place]);
     }
   });
 }
 
-/** Return a row as an option of a list. */
-function suggestion(row, id) {
-  const count = counts ? `${grouped(counts[row])}×` : "";
+/** Return what may be meant as an option of a list. */
+function suggestion({ name, rows }, id) {
+  const count = counts ? `${grouped(counts[rows[0]])}×` : "";
+  const note = name === names[rows[0]] ? count : "from its parts";
   return make("li", {
     id, role: "option", "aria-selected": "false",
-    children: [make("span", { text: names[row] }), make("span", { class: "count", text: count })],
+    children: [make("span", { text: name }), make("span", { class: "count", text: note })],
   });
 }
 
@@ -454,8 +554,8 @@ const rowsOfTrace = [isWord.flatMap((word, row) => (word ? [row] : [])), isWord.
 // Frequent words name a region, if they are no grammar ("that", "which"): the most frequent 200 tokens come last.
 const longWords = rowsOfTrace[WORDS].filter((row) => names[row].length > 3);
 const labelledFirst = [...longWords.filter((row) => row >= 200), ...longWords.filter((row) => row < 200)];
-let selected = data.start;
-let near = []; // [row, cosine] of the selected token's neighbours
+let selected = subjectOfRow(data.start);
+let near = []; // [row, cosine] of the selected word's neighbours
 
 /** Tell whether the browser draws by WebGL; ten thousand points as SVG are slow, but they are there. */
 function hasWebGL() {
@@ -496,7 +596,7 @@ function drawMap() {
   const traces = [
     pointTrace(rowsOfTrace[WORDS], "circle", 0.6),
     pointTrace(rowsOfTrace[FRAGMENTS], "diamond", 0.55),
-    { ...still, type: "scatter", mode: "lines", line: { width: 1 }, opacity: 0.55 },
+    { ...still, type: "scatter", mode: "lines", line: { width: 1.5 }, opacity: 0.6 },
     { ...still, type: "scatter", mode: "markers", marker: { symbol: "circle-open", size: 12, line: { width: 2 } } },
     { ...still, type: "scatter", mode: "markers", marker: { symbol: "star", size: 17, line: { width: 1.5 } } },
     { ...still, type: "scatter", mode: "text", text: [], textfont: { family: LABEL_FAMILY, size: LABEL_FONT } },
@@ -510,7 +610,7 @@ function drawMap() {
   paint(traces, layout);
   Plotly.newPlot(map, traces, layout, { displayModeBar: false, scrollZoom: true, doubleClick: false });
   map.firstElementChild.setAttribute("aria-hidden", "true"); // thousands of points: the lists say what is to be heard
-  map.on("plotly_click", (event) => select(event.points[0].customdata));
+  map.on("plotly_click", (event) => select(subjectOfRow(event.points[0].customdata)));
   map.on("plotly_doubleclick", showAll);
   map.on("plotly_relayout", drawOverlay);
   // A page that one scrolls through must not be caught by the map: the wheel zooms with Ctrl or ⌘, and so
@@ -586,9 +686,13 @@ function showAll() {
   setView(0, 0, wholeSpan());
 }
 
-/** Look at a row from near enough to read its neighbourhood. */
-function centre(row) {
-  setView(...points[row], Math.min(view().span, wholeSpan() / 4));
+/** Look at a row from near enough to read its neighbourhood; at everything, for the parts of a word may lie anywhere. */
+function centre(rows) {
+  if (rows.length > 1) {
+    showAll();
+  } else {
+    setView(...points[rows[0]], Math.min(view().span, wholeSpan() / 4));
+  }
 }
 
 /** Fit the map to the room it has now. */
@@ -616,13 +720,15 @@ function placeOf([x, y]) {
   return [left + (x / map.clientWidth) * (right - left), top - (y / map.clientHeight) * (top - bottom)];
 }
 
-/** Mark the selected token and its neighbours, and name what can be named without words on words. */
+/** Mark the selected token (or the parts of a word) and the neighbours, and name what can be named without words on words. */
 function drawOverlay() {
   const rows = near.map(([row]) => row);
-  const links = rows.flatMap((row) => [points[selected], points[row], [null, null]]);
-  const labels = placeLabels(rows);
-  const places = [links, rows.map((row) => points[row]), [points[selected]], labels.map(({ pixel }) => placeOf(pixel))];
-  const marked = new Set([selected, ...rows]);
+  const stars = [...new Set(selected.rows)];
+  const links = stars.length > 1 ? [] : rows.flatMap((row) => [points[stars[0]], points[row], [null, null]]);
+  const labels = placeLabels(stars, rows);
+  const pointsOf = (of) => of.map((row) => points[row]);
+  const places = [links, pointsOf(rows), pointsOf(stars), labels.map(({ pixel }) => placeOf(pixel))];
+  const marked = new Set([...stars, ...rows]);
   const forLabels = (values) => [null, null, null, values];
   Plotly.restyle(map, {
     x: places.map((pairs) => pairs.map(([x]) => x)),
@@ -634,8 +740,8 @@ function drawOverlay() {
 }
 
 /** Choose labels: the selected token, its neighbours, then frequent words in view, each where nothing stands yet. */
-function placeLabels(neighbourRows) {
-  const taken = [around(pixelOf(selected), 8)];
+function placeLabels(stars, neighbourRows) {
+  const taken = stars.map((row) => around(pixelOf(row), 8));
   const placed = [];
   const place = (row, distances) => {
     const label = freePlace(row, taken, distances);
@@ -644,11 +750,11 @@ function placeLabels(neighbourRows) {
       taken.push(label.box);
     }
   };
-  place(selected, [8, 16]);
+  stars.forEach((row) => place(row, [8, 16]));
   taken.push(...neighbourRows.map((row) => around(pixelOf(row), 6)));
   neighbourRows.forEach((row) => place(row, [7, 18]));
   const most = placed.length + (map.clientWidth * map.clientHeight) / PIXELS_A_LABEL;
-  const isMarked = new Set([selected, ...neighbourRows]);
+  const isMarked = new Set([...stars, ...neighbourRows]);
   for (const row of labelledFirst) {
     if (placed.length >= most) {
       break;
@@ -677,7 +783,7 @@ function freePlace(row, taken, distances) {
 }
 
 const canvas = document.createElement("canvas").getContext("2d");
-const fontSize = (row) => (row === selected ? LABEL_FONT + 3 : LABEL_FONT);
+const fontSize = (row) => (selected.rows.includes(row) ? LABEL_FONT + 3 : LABEL_FONT);
 
 /** Return how many pixels wide text is. */
 function textWidth(text, size) {
@@ -706,18 +812,18 @@ function onMapKey(event) {
 
 // ---------------------------------------------------------------- selected token, sums
 
-/** Select a token: its facts and neighbours beside the map, marks on it, its name in the address. */
-function select(row, { centred = false } = {}) {
-  selected = row;
-  near = neighbours(row);
+/** Select a token or a word: its facts and neighbours beside the map, marks on it, its name in the address. */
+function select(subject, { centred = false } = {}) {
+  selected = subject;
+  near = neighbours(subject.rows);
   say("search-message");
-  element("selected-token").textContent = names[row];
-  element("selected-facts").textContent = factsOf(row);
+  element("selected-token").textContent = subject.name;
+  element("selected-facts").textContent = factsOf(subject);
   showAnswers(element("neighbours"), near, follow);
-  announce(`${names[row]}, nearest: ${near.slice(0, 5).map(([other]) => names[other]).join(", ")}`);
-  history.replaceState(null, "", `#${encodeURIComponent(names[row])}`);
+  announce(`${subject.name}, nearest: ${near.slice(0, 5).map(([other]) => names[other]).join(", ")}`);
+  history.replaceState(null, "", `#${encodeURIComponent(subject.name)}`);
   if (centred) {
-    centre(row);
+    centre(subject.rows);
   } else {
     drawOverlay();
   }
@@ -725,15 +831,21 @@ function select(row, { centred = false } = {}) {
 
 /** Select a token from a list, and bring it into view if it is not; the list is gone, so focus goes to the heading. */
 function follow(row) {
-  select(row, { centred: !isInside(around(pixelOf(row), 20)) });
+  select(subjectOfRow(row), { centred: !isInside(around(pixelOf(row), 20)) });
   element("selected-token").focus({ preventScroll: true });
 }
 
-/** Return what there is to say of a token in a line. */
-function factsOf(row) {
+/** Return what there is to say of a token or a word in a line. */
+function factsOf({ name, rows: [row, ...others] }) {
+  if (name !== names[row]) {
+    const wordId = idOfWord(name);
+    const list = listOf([row, ...others].map((part) => names[part]));
+    const what = wordId === undefined ? "No token of its own" : `Token ${wordId}, but too rare in the text to be trained`;
+    return `${what}: this is the mean of the vectors of its parts, ${list} (the stars on the map).`;
+  }
   const id = tokenizer.tokenToId.get(tokens[row]);
   return [
-    counts && `${grouped(counts[row])} times in the text`,
+    counts && `Occurs ${grouped(counts[row])} times`,
     isWord[row] ? "whole word" : "fragment or mark",
     id !== undefined && `id\u00a0${id}`,
   ].filter(Boolean).join(" · ");
@@ -750,16 +862,9 @@ function showAnswers(list, answers, onChoose) {
   }));
 }
 
-/** Say that nothing begins with what was searched for, and what its tokens are. */
+/** Say why there is nothing to show of what was searched for. */
 function onNotFound(text) {
-  let split = "";
-  try {
-    split = encode(text).map((id) => nameOf(tokenizer.idToToken[id])).join(" + ");
-  } catch {
-    // half a character: nothing to split
-  }
-  const found = `No token begins with “${text}”. As text it is split into ${split}.`;
-  say("search-message", split ? found : "Type a word to look for.");
+  say("search-message", whyNone(text) || "Type a word to look for.");
 }
 
 /** Show or hide fragments, on the map and in the lists. */
@@ -774,21 +879,20 @@ const sumFields = ["analogy-a", "analogy-b", "analogy-c"].map(element);
 
 /** Answer a - b + c of the form. */
 function showSum() {
-  const rows = sumFields.map((field) => rowOf(field.value));
-  const typed = sumFields.map((field) => field.value.trim());
-  const missing = typed.filter((word, place) => word && rows[place] === undefined);
-  const isComplete = rows.every((row) => row !== undefined);
+  const typed = sumFields.map((field) => field.value);
+  const subjects = typed.map(subjectOf);
+  const isComplete = subjects.every(Boolean);
   element("answers-heading").hidden = !isComplete;
   element("answers").replaceChildren();
   if (!isComplete) {
-    const flaw = `No token of its own: ${missing.join(", ")}. Choose from the suggestions.`;
-    say("analogy-message", missing.length ? flaw : "Give three words.");
+    const flaws = typed.filter((word, place) => !subjects[place]).map(whyNone);
+    say("analogy-message", flaws.every(Boolean) ? flaws.join(" ") : "Type a word into each of the three fields.");
     return;
   }
   say("analogy-message");
-  const [a, b, c] = rows.map((row) => names[row]);
+  const [a, b, c] = subjects.map(({ name }) => name);
   element("answers-heading").textContent = `${a} − ${b} + ${c} ≈`;
-  const answers = analogy(...rows);
+  const answers = analogy(...subjects.map(({ rows }) => rows));
   showAnswers(element("answers"), answers, showOnMap);
   announce(`${a} minus ${b} plus ${c}: ${answers.map(([row]) => names[row]).join(", ")}`);
 }
@@ -816,10 +920,10 @@ function fillSum(words) {
   showSum();
 }
 
-/** Return the row that the address names, or undefined. */
-function rowOfAddress() {
+/** Return what the address names, or undefined. */
+function subjectOfAddress() {
   try {
-    return rowOf(decodeURIComponent(location.hash.slice(1)));
+    return subjectOf(decodeURIComponent(location.hash.slice(1)));
   } catch {
     return undefined; // a stray percent sign
   }
@@ -827,9 +931,9 @@ function rowOfAddress() {
 
 /** Select what the address names, where it names something. */
 function onAddress() {
-  const row = location.hash ? rowOfAddress() : undefined;
-  if (row !== undefined && row !== selected) {
-    select(row, { centred: true });
+  const subject = subjectOfAddress();
+  if (subject && subject.name !== selected.name) {
+    select(subject, { centred: true });
   }
 }
 
@@ -837,10 +941,10 @@ function onAddress() {
 function begin() {
   element("text").addEventListener("input", onType);
   showTokens();
-  const start = location.hash ? rowOfAddress() : undefined;
+  const start = subjectOfAddress();
   drawMap();
-  select(start ?? data.start, { centred: start !== undefined });
-  addSuggestions(element("search"), (row) => select(row, { centred: true }), onNotFound);
+  select(start ?? selected, { centred: start !== undefined });
+  addSuggestions(element("search"), (subject) => select(subject, { centred: true }), onNotFound);
   sumFields.forEach((field) => addSuggestions(field, () => {}));
   element("words-only").addEventListener("change", onWordsOnly);
   element("zoom-in").addEventListener("click", () => zoom(0.7));
@@ -859,4 +963,4 @@ function begin() {
 begin();
 
 // For the console, and for tests: what the page computes with.
-window.tokembed = { encode, pieces, neighbours, analogy, rowOf, pixelOf, names };
+window.tokembed = { encode, pieces, neighbours, analogy, rowOf, subjectOf, pixelOf, names };
