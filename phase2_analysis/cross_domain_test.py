@@ -1,4 +1,4 @@
-"""How a tokenizer fares away from home: other kinds of text, other vocabulary sizes, texts that break it.
+"""How a tokenizer does on other kinds of text, with other vocabulary sizes, and on unusual texts.
 
     uv run python phase2_analysis/cross_domain_test.py
     uv run python phase2_analysis/cross_domain_test.py --dataset pydocs
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plotting.plot_domains(efficiency),
         folder / "cross_domain.png",
         f"{caption} Bars: means; dots: samples of some 400 characters. Prose: {held_out.rule}. Code: {code}. "
-        "URLs: those in the standard library's source. Numbers: drawn.",
+        "URLs: those in the standard library's source. Numbers: random telephone numbers, dates, prices and decimals.",
     )
     artifacts.write_table(
         folder / "cross_domain.csv",
@@ -76,10 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     artifacts.write_table(folder / "vocabulary_efficiency.csv", ("merges", "tokens_per_sentence"), rows)
 
     table = analysis.pathological_rows(tokenizer)
-    print("\ntexts that break into crumbs")
+    print("\nunusual texts")
     for kind, text, parts in table:
         print(f"  {kind}: {text}\n    {len(parts)} tokens: {'|'.join(map(printable, parts))}")
-    plotting.save_figure(plotting.plot_token_table(table), folder / "pathological.png", caption)
+    plotting.save_figure(
+        plotting.plot_token_table(table),
+        folder / "pathological.png",
+        f"{caption} </w> ends a word; <0xE6> is one byte of a character without a token.",
+    )
     artifacts.write_table(
         folder / "pathological.csv", ("kind", "text", "tokens", "count"), ((k, t, "|".join(ts), len(ts)) for k, t, ts in table)
     )

@@ -1,4 +1,4 @@
-"""Put what the benchmarks measured into the file of results, and from there into the README; or check that they agree.
+"""Put what the benchmarks measured into the file of results, and from there into the pages; or check that they agree.
 
 uv run python phase3_embeddings/collect_results.py --check
 uv run python phase3_embeddings/collect_results.py           # after the four benchmarks and --softmax
@@ -16,7 +16,8 @@ from typing import Any
 from tokembed import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS, README = ROOT / "docs" / "results.json", ROOT / "README.md"
+RESULTS = ROOT / "docs" / "results.json"
+PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
 SOURCES = {
     "tokenizer": "benchmark_tokenizer.json",
     "training_wikitext2": "benchmark_training_wikitext2.json",
@@ -30,8 +31,8 @@ SOURCES = {
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if the README differs from the results")
-    parser.add_argument("--readme", type=Path, default=README, help="another file with such tables")
+    parser.add_argument("--check", action="store_true", help="change nothing; status 1 if a page differs from the results")
+    parser.add_argument("--page", type=Path, help="a file with such tables (default: README.md and docs/benchmarks.md)")
     return parser.parse_args(argv)
 
 
@@ -42,18 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if not args.check:
         paths.write_atomic(RESULTS, json.dumps(collect(), indent=1) + "\n")
-    text = args.readme.read_text(encoding="utf-8")
-    wanted = results.filled(text, json.loads(RESULTS.read_text(encoding="utf-8")))
-    if not args.check:
-        paths.write_atomic(args.readme, wanted)
-        cli.describe_row("saved", f"{paths.display_path(RESULTS)}, {paths.display_path(args.readme)}")
-    elif text != wanted:
-        pairs = zip(text.splitlines(), wanted.splitlines(), strict=False)
-        first = next(((line, right) for line, right in pairs if line != right), ("", ""))
-        print(f"error: {args.readme.name} says {first[0]!r}, the results {first[1]!r}: run collect_results.py", file=sys.stderr)
-        return cli.WORLD_ERROR
-    else:
-        print(f"{args.readme.name} agrees with {paths.display_path(RESULTS)}")
+        cli.describe_row("saved", paths.display_path(RESULTS))
+    measured = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for page in [args.page] if args.page else PAGES:
+        text = page.read_text(encoding="utf-8")
+        wanted = results.filled(text, measured)
+        if not args.check:
+            paths.write_atomic(page, wanted)
+            cli.describe_row("saved", paths.display_path(page))
+        elif text != wanted:
+            pairs = zip(text.splitlines(), wanted.splitlines(), strict=False)
+            first = next(((line, right) for line, right in pairs if line != right), ("", ""))
+            print(f"error: {page.name} says {first[0]!r}, the results {first[1]!r}: run collect_results.py", file=sys.stderr)
+            return cli.WORLD_ERROR
+        else:
+            print(f"{page.name} agrees with {paths.display_path(RESULTS)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Write one page with all figures and tables of the three phases, making those that are not there yet.
+"""Make all figures and tables of the three phases anew, and write one page of them; vectors are trained if there are none.
 
 uv run python phase3_embeddings/report.py
 uv run python phase3_embeddings/report.py --dataset wikitext2 --full
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
     parser.add_argument(
         "--full", action="store_true", help="with the comparisons of dimensions and of objectives: minutes more"
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts = [
         f"corpus: {corpus.name}, {corpus.num_characters:,} characters",
         f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {paths.display_path(path)}",
-        "made by: " + "; ".join(script for script, *_ in jobs),
+        "made by: " + "; ".join(dict.fromkeys(script for script, *_ in jobs)),
     ]
     page, missing = report.report_page(folder, f"tokembed: {artifacts.artifact_name(corpus)}", facts)
     output = folder / "report.html"

@@ -9,6 +9,7 @@ uv run python phase3_embeddings/visualize_embeddings.py --softmax
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from tokembed import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.Parser(__doc__)
     cli.add_checkpoint_flags(parser)
     cli.add_plots_flag(parser)
     parser.add_argument("--queries", nargs="+", default=[], metavar="WORD", help="ask these words for their neighbours")
@@ -38,6 +39,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute, print, draw."""
     args = parse_args(argv)
+    if not 0 < args.perplexity < math.inf:
+        raise ValueError(f"--perplexity must be a number above 0, not {args.perplexity:g}")
     from tokembed import paths
 
     folder = args.output_dir or paths.plots_dir()
@@ -53,6 +56,10 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
 
     path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
     assert embeddings.tokenizer is not None
+    if embeddings.embedding_dim < 2:
+        raise ValueError(f"{paths.display_path(path)} holds vectors of 1 dimension: figures need 2 or more (--embedding-dim)")
+    for query in args.queries:
+        embeddings.vector(query)  # refuses what has none, before anything is drawn
     result = checkpoints.load_checkpoint(path, embeddings.tokenizer)
     subject = vector_figures.Subject(embeddings, result, path.stem, folder)
     cli.describe_row("vectors", subject.caption, paths.display_path(path))

@@ -119,9 +119,10 @@ def test_a_folder_that_must_not_be_written_is_one_line_and_status_1(tmp_path: Pa
 
 def test_an_abandoned_temporary_file_goes_and_a_fresh_one_stays(tmp_path: Path) -> None:
     abandoned, fresh, another = (tmp_path / name for name in (".file.aaaa.tmp.txt", ".file.bbbb.tmp.txt", ".file.tmp"))
-    for path in (abandoned, fresh, another):
+    of_safetensors = tmp_path / ".tmpVMMij2"
+    for path in (abandoned, fresh, another, of_safetensors):
         path.write_text("half of it")
-    for path in (abandoned, another):
+    for path in (abandoned, another, of_safetensors):
         os.utime(path, (0, 0))
     paths.write_atomic(tmp_path / "file.txt", "whole")
     assert sorted(path.name for path in tmp_path.glob("*")) == [fresh.name, another.name, "file.txt", "project"]

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from tokembed import plotting
+from tokembed import plotting, vector_plots
 
+RANDOM = np.random.default_rng(0)
 FIGURES = {
     "merge_progression": lambda: plotting.plot_merge_progression(np.linspace(5, 1.3, 200)),
     "merge_progression of nothing": lambda: plotting.plot_merge_progression(np.array([2.0])),
@@ -19,10 +26,23 @@ FIGURES = {
     "domains": lambda: plotting.plot_domains({"prose": [20.0, 30.0], "numbers": [110.0]}),
     "vocabulary": lambda: plotting.plot_vocabulary_efficiency([(500, 40.0), (1000, 30.0)]),
     "vocabulary of one": lambda: plotting.plot_vocabulary_efficiency([(3, 4.0)]),
+    "a token of half a million characters": lambda: plotting.plot_top_subwords([("a" * 500_000, 2, True)]),
+    "a neighbour of as many": lambda: vector_plots.plot_neighbours([("$ü" * 250_000, [("a" * 500_000, 0.5)])]),
+    "heatmap": lambda: vector_plots.plot_heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"]),
+    "projection of one place": lambda: vector_plots.plot_projection(np.zeros((4, 2)), list("abcd"), ["x", "x", None, None]),
+    "dimensions": lambda: vector_plots.plot_dimensions([(10, 0.8, 0.2), (10, 0.82, 0.2), (25, 0.83, 0.21)]),
+    "training progress": lambda: vector_plots.plot_training_progress([2.0, 2.5], [{}, {"auc": 0.9}, {"auc": 0.8}]),
+    "objectives": lambda: vector_plots.plot_objectives([("full softmax", [7.0], 2.0, 0.7), ("5 negatives", [3.0], 0.1, 0.7)]),
+    "senses": lambda: vector_plots.plot_senses([sense_panel("light", True), sense_panel("left", False)]),
     "token_table": lambda: plotting.plot_token_table(
         [("Chinese", "未来", ["<0xE6>", "</w>"]), ("code $x$", "a_b" * 30, ["a"] * 90)]
     ),
 }
+
+
+def sense_panel(word: str, is_told_apart: bool) -> vector_plots.SensePanel:
+    uses = (RANDOM.uniform(0, 1, (9, 2)), RANDOM.uniform(0, 1, (5, 2)))
+    return vector_plots.SensePanel(word, ("one", "other"), uses, (0.1, 0.2), 0.7, 0.9, 0.01, is_told_apart)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -43,6 +63,99 @@ def test_axes_given_are_drawn_into() -> None:
 def test_a_character_that_no_font_has_is_named() -> None:
     assert plotting.drawable("a\U0010fffe") == "a[U+10FFFE]"
     assert plotting.drawable("naïve") == "naïve"
+
+
+def test_a_character_that_any_installed_font_has_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pen = TTGlyphPen(None)
+    for place, corner in enumerate([(100, 0), (900, 0), (500, 800)]):
+        (pen.lineTo if place else pen.moveTo)(corner)
+    pen.closePath()
+    font = FontBuilder(unitsPerEm=1000, isTTF=True)
+    font.setupGlyphOrder([".notdef", "shape"])
+    font.setupCharacterMap({ord("未"): "shape"})
+    font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "shape": pen.glyph()})
+    font.setupHorizontalMetrics({".notdef": (1000, 0), "shape": (1000, 100)})
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Of A Test", "styleName": "Regular"})
+    font.setupOS2(usWeightClass=400)
+    font.setupPost()
+    font.save(tmp_path / "font.ttf")
+    entry = font_manager.ttfFontProperty(font_manager.get_font(tmp_path / "font.ttf"))
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [*font_manager.fontManager.ttflist, entry])
+    caches = (plotting._families, plotting._face, plotting._family_with)
+    try:
+        for cache in caches:
+            cache.cache_clear()
+        assert plotting.drawable("a未\U0010fffe") == "a未[U+10FFFE]"
+        axes = plotting.plot_top_subwords([("未", 5, True)])
+        plotting.save_figure(axes, tmp_path / "figure.png", "")  # a missing glyph would be a warning, an error here
+    finally:
+        for cache in caches:
+            cache.cache_clear()
+
+
+def test_a_caption_may_hold_what_is_no_text_and_explains_the_characters_that_are_named(tmp_path: Path) -> None:
+    axes = plotting.plot_top_subwords([("\U0010fffe", 5, True)])
+    plotting.save_figure(axes, tmp_path / "figure.png", "caf\udce9.txt: a corpus.")
+    caption = axes.figure.get_supxlabel()
+    assert caption.startswith("caf\\udce9.txt: a corpus. [U+…]: the Unicode number")
+
+
+def test_kinds_of_text_come_in_ascending_order_and_the_title_names_the_ends() -> None:
+    axes = plotting.plot_domains({"prose": [50.0], "numbers": [110.0, 90.0], "URLs": [20.0]})
+    assert [patch.get_height() for patch in axes.patches] == [20.0, 50.0, 100.0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["URLs", "prose", "numbers"]
+    assert axes.get_title("left") == "Fewest tokens for URLs, most for numbers"
+
+
+def luminance(colour: object) -> float:
+    channels = np.array(to_rgb(colour))
+    return float(
+        np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+    )
+
+
+def contrast(first: object, second: object) -> float:
+    dark, light = sorted((luminance(first), luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_small_text_has_a_contrast_of_at_least_four_and_a_half() -> None:
+    axes = vector_plots.plot_neighbours([("a", [("b", 0.9), ("c", 0.5)])])
+    for cell in axes.patches:
+        *colour, alpha = cell.get_facecolor()
+        background = alpha * np.array(colour) + 1 - alpha
+        inside = [text for text in axes.texts if cell.get_bbox().contains(*text.get_position())]
+        assert len(inside) == 2
+        assert all(contrast(text.get_color(), background) >= 4.5 for text in inside)
+    assert all(contrast(vector_plots._ink(colour), "white") >= 4.5 for colour in vector_plots.GROUP_COLOURS)
+
+
+def test_every_word_of_a_kind_has_a_label_and_no_labels_overlap() -> None:
+    points = np.random.default_rng(1).normal(size=(90, 2))
+    words = [f"word{place}" for place in range(90)]
+    groups = [("first", "second", None)[place % 3] for place in range(90)]
+    axes = vector_plots.plot_projection(points, words, groups)
+    labels = [text for text in axes.texts if isinstance(text, Annotation)]
+    assert {word for word, group in zip(words, groups, strict=True) if group} <= {label.get_text() for label in labels}
+    axes.figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(label) for label in labels]  # of the words, without their lines
+    assert not any(first.overlaps(second) for first, second in itertools.combinations(boxes, 2))
+
+
+def test_senses_that_do_not_differ_are_said_not_to_and_all_panels_have_one_scale() -> None:
+    first = vector_plots.plot_senses([sense_panel("light", True), sense_panel("left", False)])
+    panels = first.figure.axes
+    assert [panel.get_title("left") for panel in panels] == ["“light”: told apart", "“left”: not told apart"]
+    assert len({(panel.get_xlim(), panel.get_ylim()) for panel in panels}) == 1
+    assert first.get_xlim() == first.get_ylim()
+
+
+def test_the_heatmaps_diagonal_is_blank_and_its_scale_marked_as_cut() -> None:
+    axes = vector_plots.plot_heatmap(np.full((3, 3), 0.2) + np.eye(3), list("abc"), list("xxy"))
+    (image,) = axes.images
+    assert np.array_equal(np.ma.getmaskarray(np.ma.masked_invalid(image.get_array())), np.eye(3, dtype=bool))
+    assert image.colorbar.extend == "both"
 
 
 def test_the_bars_are_the_numbers() -> None:

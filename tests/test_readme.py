@@ -1,4 +1,4 @@
-"""What the README and CONTRIBUTING tell people to type works: code blocks and commands run."""
+"""What the pages tell people to type works: code blocks and commands run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")]
+PAGES = [REPOSITORY / name for name in ("README.md", "docs/benchmarks.md", "CONTRIBUTING.md")]
 
 
 def commands_of(page: Path) -> list[str]:
@@ -56,7 +56,7 @@ def test_every_command_of_the_pages_is_understood(command: str) -> None:
     runpy.run_path(str(script))["parse_args"](arguments)
 
 
-def test_every_command_of_the_readme_runs_in_its_order_in_a_checkout_with_small_texts(tmp_path: Path, small_raw: Path) -> None:
+def test_every_command_of_the_pages_runs_in_its_order_on_small_texts(tmp_path: Path, small_raw: Path) -> None:
     checkout = tmp_path / "checkout"
     for name in ("tokembed", "phase1_bpe", "phase2_analysis", "phase3_embeddings", "docs"):  # compiled kernels come along
         shutil.copytree(REPOSITORY / name, checkout / name)
@@ -64,7 +64,7 @@ def test_every_command_of_the_readme_runs_in_its_order_in_a_checkout_with_small_
     shutil.copy(small_raw / "wikitext2" / "train.txt", checkout / "my_large_text.txt")
     environment = {**os.environ, "TOKEMBED_RAW_DIR": str(small_raw), "PYTHONPATH": str(checkout)}
     num_run = 0
-    for command in commands_of(PAGES[0]):
+    for command in dict.fromkeys([*commands_of(PAGES[0]), *commands_of(PAGES[1])]):
         if "torchrun" in command:  # several processes: test_distributed.py starts them
             continue
         script, arguments = words_of(command)

@@ -1,4 +1,4 @@
-"""The README's figures are those of the committed file of results."""
+"""The pages' figures are those of the committed file of results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def committed() -> dict[str, object]:
     return loaded
 
 
-def test_the_readmes_tables_are_made_from_the_results(tmp_path: Path, committed: dict[str, object]) -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_the_pages_tables_are_made_from_the_results(tmp_path: Path, committed: dict[str, object]) -> None:
+    text = "".join((REPOSITORY / page).read_text(encoding="utf-8") for page in ("README.md", "docs/benchmarks.md"))
     assert results.filled(text, committed) == text
     assert all(f"<!-- results: {name} -->" in text for name in results.TABLES)
     done = run(tmp_path, "--check", script=COLLECT)
@@ -32,7 +32,7 @@ def test_a_figure_that_drifted_is_found(tmp_path: Path, committed: dict[str, obj
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     drifted = tmp_path / "README.md"
     drifted.write_text(text.replace("4.517", "4.900", 1), encoding="utf-8")
-    done = run(tmp_path, "--check", "--readme", drifted, script=COLLECT)
+    done = run(tmp_path, "--check", "--page", drifted, script=COLLECT)
     assert done.returncode == 1
     assert "4.900" in done.stderr
     assert drifted.read_text(encoding="utf-8").count("4.900") == 1, "--check changes nothing"
@@ -58,6 +58,6 @@ def test_a_table_that_is_none_is_refused() -> None:
 def test_without_benchmarks_collecting_names_what_is_missing(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("nothing", encoding="utf-8")
-    done = run(tmp_path, "--readme", readme, script=COLLECT)
+    done = run(tmp_path, "--page", readme, script=COLLECT)
     assert done.returncode == 2
     assert "benchmark_tokenizer.json" in done.stderr

@@ -70,25 +70,48 @@ def test_comparisons_train_and_are_drawn(tmp_path: Path) -> None:
     [
         (("--dataset", "wikitext2"), "train_embeddings.py --dataset wikitext2"),
         (("--dataset", "pydocs", "--queries", " "), "no vector for ' '"),
-        (("--dataset", "pydocs", "--perplexity", "0"), "perplexity"),
+        (("--dataset", "pydocs", "--perplexity", "0"), "--perplexity must be a number above 0, not 0"),
+        (("--dataset", "pydocs", "--perplexity", "nan"), "--perplexity must be a number above 0, not nan"),
         (("--checkpoint", "none.safetensors"), "no trained vectors in none.safetensors"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_in_one_line(trained: Path, flags: tuple[str, ...], message: str) -> None:
-    done = run(trained, *flags, script=VISUALIZE)
+def test_what_cannot_be_shown_is_refused_in_one_line_before_anything_is_drawn(
+    trained: Path, tmp_path: Path, flags: tuple[str, ...], message: str
+) -> None:
+    done = run(trained, *flags, "--output-dir", tmp_path, script=VISUALIZE)
     assert done.returncode == 2
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert files_in(tmp_path) == set()
+
+
+def test_vectors_of_one_number_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    flags = ("--dataset", "pydocs", "--num-merges", "50", "--max-tokens", "5000", "--epochs", "1", "--embedding-dim", "1")
+    assert run(tmp_path, *flags).returncode == 0
+    done = run(tmp_path, "--dataset", "pydocs", "--output-dir", tmp_path / "plots", script=VISUALIZE)
+    assert done.returncode == 2
+    assert "vectors of 1 dimension" in done.stderr
+    assert files_in(tmp_path / "plots") == set()
+
+
+def test_a_query_that_is_no_token_is_shown_with_the_tokens_it_is_composed_of(trained: Path, tmp_path: Path) -> None:
+    flags = ("--dataset", "pydocs", "--queries", "list", "xyzzy", "--output-dir", tmp_path)
+    done = run(trained, *flags, script=VISUALIZE)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^  xyzzy \(from (\S+·)+\S+\) ", done.stdout, re.MULTILINE)
+    assert re.search(r"^  list +\w", done.stdout, re.MULTILINE)
 
 
 def test_the_report_holds_every_figure_in_one_file(trained: Path) -> None:
     folder = trained / "plots"
     done = run(trained, "--dataset", "pydocs", "--output-dir", folder, script=VISUALIZE)
     assert done.returncode == 0, done.stderr
-    page, missing = report.report_page(folder, "a <title>", ["corpus & settings"])
+    page, missing = report.report_page(folder, "a <title>", ["corpus & settings", "caf\udce9.txt"])
     assert {entry.name for entry in report.entries()} == {*missing, *(path.stem for path in folder.glob("*.png"))}
     assert page.count("data:image/png;base64,") == len(report.entries()) - len(missing)
     assert "a &lt;title&gt;" in page
+    assert "caf\\udce9.txt" in page, "a file's name need not be valid text"
+    assert "the numbers (80 rows, one in 2 shown)" in page
     assert not re.search(r'(src|href)="(?!data:)', page), "nothing is fetched"
     assert all(len(re.findall(r"[.?]\s+[A-Z]", entry.look_for)) == 1 for entry in report.entries()), "two sentences each"
 

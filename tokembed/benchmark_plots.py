@@ -14,11 +14,11 @@ Row = Mapping[str, Any]
 
 
 def plot_ladder(steps: Sequence[Row], *, ax: Axes | None = None) -> Axes:
-    """Draw each step's speed-up over the naive encoder, on a log scale, with its factor over the step before."""
+    """Draw each step's speed-up over the naive encoder, on a log scale, with its factor over the step before it."""
     ax = ax or new_axes(height=4.8)
     places = np.arange(len(steps))[::-1]
     bars = ax.barh(places, [step["over_naive"] for step in steps], color=BLUE, height=0.7)
-    labels = [f"{step['over_naive']:,.0f}x   (this step {step['over_previous']:.2f}x)" for step in steps]
+    labels = [f"{step['over_naive']:,.0f}x   ({step['over_previous']:.2f}x the step before)" for step in steps]
     ax.bar_label(bars, labels=[" the start", *labels[1:]], fontsize=SMALL, padding=4)
     ax.set_yticks(places, [step["name"] for step in steps], fontsize=SMALL)
     ax.set_xscale("log")
@@ -27,9 +27,8 @@ def plot_ladder(steps: Sequence[Row], *, ax: Axes | None = None) -> Axes:
     ax.minorticks_off()
     ax.grid(axis="y", visible=False)
     ax.grid(axis="x", color=LIGHT_GREY, linewidth=0.8)
-    label_axes(
-        ax, "Two steps do most of the work in Python, the kernel the rest", "speed over the naive encoder (log scale)", ""
-    )
+    title = f"The last encoder is {steps[-1]['over_naive']:,.0f} times as fast as the naive one"
+    label_axes(ax, title, "times as fast as the naive encoder (log scale)", "")
     return ax
 
 
@@ -51,7 +50,7 @@ def plot_tokenizer_results(sizes: Sequence[Row], peers: Sequence[Row], num_bytes
         [run["words"] / run["encode_seconds"] / 1e6 for run in sizes],
         [run["words"] / run["array_seconds"] / 1e6 for run in sizes],
     )  # fmt: skip
-    label_axes(axes[1], "Throughput by size", "words of text", "M words a second (log scale)")
+    label_axes(axes[1], "Throughput by size", "words of text", "million words/s (log scale)")
     _cache(axes[2], names, sizes)
     speeds = [num_bytes / peer["median"] / 1e6 for peer in peers]
     places = np.arange(len(peers))[::-1]
@@ -60,12 +59,12 @@ def plot_tokenizer_results(sizes: Sequence[Row], peers: Sequence[Row], num_bytes
     axes[3].set_yticks(places, [peer["name"] for peer in peers], fontsize=SMALL)
     axes[3].margins(x=0.18)
     axes[3].grid(axis="y", visible=False)
-    label_axes(axes[3], "Peers, from an empty cache", "MB a second", "")
+    label_axes(axes[3], "Tokenizers compared, empty caches", "MB/s", "")
     return axes[0]
 
 
 def _short(number: int) -> str:
-    """Return a count as people say it: 1K, 75K, 2.1M."""
+    """Return a count in short: 1K, 75K, 2.1M."""
     return f"{number / 1e6:.1f}M" if number >= 1e6 else f"{number / 1e3:.0f}K"
 
 
@@ -89,7 +88,7 @@ def _speed_up(ax: Axes, sizes: Sequence[Row]) -> None:
     if sizes:
         plain, kernels = ([run["naive_seconds"] / run[key] for run in sizes] for key in ("encode_seconds", "array_seconds"))
         _pairs(ax, [_short(run["words"]) for run in sizes], plain, kernels)
-    label_axes(ax, "Speed over the naive encoder", "words of text (what it can finish)", "times as fast (log scale)")
+    label_axes(ax, "Speed over the naive encoder", "words of text (sizes it can finish)", "times as fast (log scale)")
 
 
 def _cache(ax: Axes, names: Sequence[str], sizes: Sequence[Row]) -> None:
@@ -106,7 +105,7 @@ def _cache(ax: Axes, names: Sequence[str], sizes: Sequence[Row]) -> None:
     ax.set_ylim(40, 102)
     ax.margins(x=0.12)
     ax.legend(fontsize=SMALL - 1, frameon=False, loc="lower right")
-    label_axes(ax, "Cache hits, and its memory", "words of text", "hit rate, %")
+    label_axes(ax, "Cache hits, and the cache's memory", "words of text", "hit rate, %")
 
 
 def plot_scaling(runs: Sequence[Row], exponents: Mapping[str, float], *, ax: Axes | None = None) -> Axes:
@@ -123,5 +122,5 @@ def plot_scaling(runs: Sequence[Row], exponents: Mapping[str, float], *, ax: Axe
     ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
     ax.legend(fontsize=SMALL, frameon=False)
-    label_axes(ax, "Twice the text takes twice the time, or less", "words of text (log scale)", "seconds (log scale)")
+    label_axes(ax, "Time against the length of the text", "words of text (log scale)", "seconds (log scale)")
     return ax

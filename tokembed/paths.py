@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 CHAPTER = "01_tokenization"
+SAFETENSORS_TEMPORARY = re.compile(r"\.tmp\w{6}")  # beside the file that it is told to write, to replace it in the end
 ABANDONED_SECONDS = 3600.0  # a temporary file not written to for so long was left behind by a process that was killed
 
 
@@ -107,7 +109,8 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
 
 def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
     for file in folder.iterdir():
-        if file.name.startswith(prefix) and file.name.endswith(suffix):
+        is_ours = file.name.startswith(prefix) and file.name.endswith(suffix)
+        if is_ours or SAFETENSORS_TEMPORARY.fullmatch(file.name):
             with contextlib.suppress(OSError):  # another process was faster, or owns it
                 if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
                     file.unlink()

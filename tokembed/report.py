@@ -73,7 +73,7 @@ def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, li
 {body}
 </main></body></html>
 """
-    return page, missing
+    return page.encode("utf-8", "backslashreplace").decode("utf-8"), missing  # a file's name need not be valid text
 
 
 def _figure(entry: Entry, image: Path) -> str:
@@ -89,10 +89,9 @@ def _table(path: Path) -> str:
     """Return a table's first rows, folded away."""
     with open(path, encoding="utf-8", newline="") as file:
         heading, *rows = list(csv.reader(file)) or [[]]
-    shown = rows if len(rows) <= TABLE_ROWS else rows[:: -(-len(rows) // TABLE_ROWS)]
-    note = f"the numbers ({len(rows):,} rows" + (
-        f", every {len(rows) // len(shown)}th shown)" if len(shown) < len(rows) else ")"
-    )
+    step = max(-(-len(rows) // TABLE_ROWS), 1)
+    shown = rows[::step]
+    note = f"the numbers ({len(rows):,} rows" + (f", one in {step} shown)" if step > 1 else ")")
     cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in heading)
     lines = "".join("<tr>" + "".join(f"<td>{html.escape(_short(cell))}</td>" for cell in row) + "</tr>" for row in shown)
     return f"<details><summary>{note}</summary><table><tr>{cells}</tr>{lines}</table></details>"

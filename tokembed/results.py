@@ -1,6 +1,7 @@
-"""The README's figures: tables made from a committed file of results, with what is often claimed beside what was measured.
+"""The pages' figures: tables made from a committed file of results, with what was claimed beside what was measured.
 
-Each table stands in the README between two markers, `<!-- results: name -->` and `<!-- end -->`; `filled` puts them there.
+Each table stands in the README or in `docs/benchmarks.md` between two markers, `<!-- results: name -->` and `<!-- end -->`;
+`filled` puts them there.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _ladder(results: Results) -> str:
     for step in results["tokenizer"]["ladder"]:
         gains = f"{step['over_naive']:,.0f}×", f"{step['over_previous']:.2f}×"
         rows.append([step["name"], _milliseconds(step["seconds"]), *gains, CLAIMED_FACTORS.get(step["name"], "")])
-    return table(["step", "time", "to naive", "to the step before", "often claimed"], rows)
+    return table(["step", "time", "to naive", "to the step before", "claimed"], rows)
 
 
 def _sizes(results: Results) -> str:
@@ -153,10 +154,10 @@ def _softmax(results: Results) -> str:
         "rows a pair is scored against",
         "an epoch",
         "time",
-        "often quoted",
+        "quoted",
         "synonym AUC",
         "quality",
-        "often quoted",
+        "quoted",
     ]
     return table(heading, rows)
 

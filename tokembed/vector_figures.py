@@ -1,4 +1,4 @@
-"""The figures of trained vectors: compute, print in a few lines, draw, and write the numbers beside the picture."""
+"""The figures of trained vectors: compute, print in a few lines, draw, and write the numbers in a table of the same name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 
 from tokembed import experiments, exploration, paths, plotting, sampling, senses, vector_plots
 from tokembed.artifacts import write_table
-from tokembed.embeddings import Embeddings
-from tokembed.evaluation import frequent_words
+from tokembed.embeddings import Embeddings, unit_rows
+from tokembed.evaluation import frequent_words, read_synonyms
+from tokembed.pretokenizer import END_OF_WORD
 from tokembed.reporting import display_token, query_words
 from tokembed.settings import TrainingConfig
 from tokembed.tokenizer import BPETokenizerLoader
@@ -24,6 +25,8 @@ from tokembed.training import TrainingResult
 NUM_PAIRS = 50_000  # random pairs whose cosines make a histogram
 NUM_QUERIES, TOPN = 10, 5
 NUM_FREQUENT = 60  # words beside the groups' in the projection
+SIGNIFICANT = 0.05  # p-values below are taken for more than chance
+SYNONYM_AUC = "Synonym AUC: how often a pair of synonyms has a higher cosine than a pair of frequent words; 0.5 is chance."
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,10 @@ class Subject:
     @property
     def caption(self) -> str:
         """Corpus and settings, for below a figure."""
-        config = self.result.config
+        config, tokenizer = self.result.config, self.embeddings.tokenizer
+        merges = f"{len(tokenizer.merges):,} merges, " if tokenizer else ""
         return (
-            f"{self.corpus_name}: {len(self.embeddings):,} tokens, {config.embedding_dim} dimensions, "
+            f"{self.corpus_name}: {merges}vectors of {len(self.embeddings):,} tokens, {config.embedding_dim} dimensions, "
             f"window {config.window_size}, {config.num_negative_samples} negatives, {len(self.result.epoch_losses)} epochs, "
             f"seed {config.seed}."
         )
@@ -64,9 +68,12 @@ def similarity_distribution(subject: Subject) -> None:
     print(f"\ncosines of {NUM_PAIRS:,} random token pairs: mean ± standard deviation")
     for name, values in cosines.items():
         print(f"  {name:<26}{values.mean():>6.3f} ± {values.std():.3f}")
-    print(f"  ({len(trained):,} one-hot vectors stand at right angles to one another: no pair is nearer than any other)")
+    print(f"  ({len(trained):,} one-hot vectors are all at right angles: no pair is more similar than any other)")
     subject.save(
-        vector_plots.plot_similarity_distribution(cosines), "similarity_distribution", f"{NUM_PAIRS:,} pairs of tokens."
+        vector_plots.plot_similarity_distribution(cosines),
+        "similarity_distribution",
+        f"{NUM_PAIRS:,} pairs. A mean above 0 comes from a direction that all vectors share, not from a relation between the "
+        "tokens of a pair; only the spread around it tells pairs apart.",
     )
     edges = np.linspace(-1, 1, 81)
     columns = [np.histogram(values, edges)[0].tolist() for values in cosines.values()]
@@ -75,18 +82,18 @@ def similarity_distribution(subject: Subject) -> None:
 
 
 def heatmap(subject: Subject) -> None:
-    """Cosines of 30 to 40 words of a few kinds, and a test of whether the kinds lie together."""
+    """Cosines of 30 to 40 words of a few kinds, and a test of whether words of a kind are more similar."""
     groups = exploration.word_groups(subject.embeddings, subject.corpus_name)
     cosines = exploration.cosine_matrix(subject.embeddings, groups.words)
     print(f"\n{len(groups.words)} words of {len(groups.names)} kinds ({', '.join(groups.names)})")
-    more = "Ordered by average linkage."
+    more = "Ordered by average linkage. Colours span the middle 98 % of cosines (arrows: beyond); the diagonal, 1, is grey."
     if groups.chosen_before:
         found = exploration.separation(cosines, groups.groups)
         line = f"mean cosine within kinds {found.within:.3f}, between them {found.between:.3f}, p = {found.p_value:.4f}"
         print(f"  {line} (permutation test)")
         more += f" {line.capitalize()} (permutation test)."
     else:
-        print("  chosen by the vectors themselves, for want of a list for this corpus: a picture, no evidence")
+        print("  chosen by the vectors themselves, as there is no list for this corpus: an illustration, not evidence")
         more += " Words and kinds were chosen by the vectors themselves."
     order = exploration.cluster_order(cosines)
     words, kinds = [groups.words[place] for place in order], [groups.groups[place] for place in order]
@@ -103,12 +110,24 @@ def neighbours(subject: Subject, queries: Sequence[str] = (), *, words_only: boo
     for query in chosen:
         found = subject.embeddings.most_similar(query, TOPN, words_only=words_only)
         rows.append((query, [(display_token(token), score) for token, score in found]))
+    labels = [with_fragments(subject.embeddings, query) for query in chosen]
+    width = max(14, *(min(len(label), 30) for label in labels))
     print("\nnearest neighbours (cosine)" + (", fragments left out" if words_only else ", fragments (-) among them"))
-    for query, near in rows:
-        print(f"  {query:<14}" + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
-    subject.save(vector_plots.plot_neighbours(rows), "nearest_neighbours")
+    for label, (_, near) in zip(labels, rows, strict=True):
+        print(f"  {label:<{width}}" + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
+    composed = [label for label, query in zip(labels, chosen, strict=True) if label != query]
+    more = f"Not tokens, but means of the tokens that they are cut into: {', '.join(composed)}." if composed else ""
+    subject.save(vector_plots.plot_neighbours(rows), "nearest_neighbours", more)
     flat = [(query, rank, word, round(score, 4)) for query, near in rows for rank, (word, score) in enumerate(near, 1)]
     write_table(subject.folder / "nearest_neighbours.csv", ("query", "rank", "neighbour", "cosine"), flat)
+
+
+def with_fragments(embeddings: Embeddings, word: str) -> str:
+    """Return a word, and the tokens whose mean its vector is where it is no token of its own: "xyzzy (from x·y·zz·y)"."""
+    tokens = [embeddings.tokens[row] for row in embeddings._rows_of(word)]
+    if tokens in ([word], [word.removesuffix(END_OF_WORD) + END_OF_WORD]):
+        return word
+    return f"{word} (from {'·'.join(token.removesuffix(END_OF_WORD) or token for token in tokens)})"
 
 
 def projection(subject: Subject, method: str = "tsne", *, by_frequency: bool = False, perplexity: float = 12.0) -> None:
@@ -118,15 +137,24 @@ def projection(subject: Subject, method: str = "tsne", *, by_frequency: bool = F
     frequent = [embeddings.tokens[row].removesuffix("</w>") for row in frequent_words(embeddings, 400)]
     others = [word for word in frequent if len(word) > 3 and word not in groups.words][:NUM_FREQUENT]
     words, kinds = groups.words + others, [*groups.groups, *[None] * len(others)]
-    points = exploration.project(np.stack([embeddings.vector(word) for word in words]), method, perplexity)
-    counts = [word_count(embeddings, word) for word in words]
-    axes = vector_plots.plot_projection(points, words, kinds, counts=counts if by_frequency else None)
-    name, note = "PCA", "axes have no units."
-    if method == "tsne":
+    vectors = np.stack([embeddings.vector(word) for word in words])
+    points = exploration.project(vectors, method, perplexity)
+    counts = [word_count(embeddings, word) for word in words] if by_frequency else None
+    if method == "pca" or len(words) < 5:  # too few for t-SNE: `project` takes PCA
+        name, title, note = (
+            "PCA",
+            "Words along the two directions of largest variance (PCA)",
+            "The vectors are scaled to length 1.",
+        )
+        shares = points.var(axis=0) / max(unit_rows(vectors).var(axis=0).sum(), 1e-9)
+        axis_names = (f"1st component: {shares[0]:.0%} of the variance", f"2nd component: {shares[1]:.0%}")
+    else:
         name = f"t-SNE, perplexity {min(perplexity, (len(words) - 1) / 3):.0f}, seed 0"
-        note = "axes have no units, and far distances no meaning."
+        title, axis_names = "Words placed so that similar ones are close (t-SNE)", ("", "")
+        note = f"{name}. The axes have no units, and large distances no meaning."
+    axes = vector_plots.plot_projection(points, words, kinds, counts=counts, title=title, axis_names=axis_names)
     print(f"\n{len(words)} words in two dimensions by {name}")
-    subject.save(axes, f"projection_{method}", f"{name}; {note}")
+    subject.save(axes, f"projection_{method}", note)
     rows = [(word, kind or "", *point) for word, kind, point in zip(words, kinds, points.round(4).tolist(), strict=True)]
     write_table(subject.folder / f"projection_{method}.csv", ("word", "kind", "x", "y"), rows)
 
@@ -148,12 +176,12 @@ def training_progress(subject: Subject, history: Sequence[dict[str, float]]) -> 
     for row in rows:
         print("  {:>3}{:>9.4f}{:>8.3f}{:>8.3f}{:>8.3f}".format(*row))
     axes = vector_plots.plot_training_progress(subject.result.epoch_losses, history)
-    subject.save(axes, "training_progress", "Synonyms: the test list.")
+    subject.save(axes, "training_progress", f"{SYNONYM_AUC} Synonyms: the test list. Epoch 0: before training.")
     write_table(subject.folder / "training_progress.csv", ("epoch", "loss", *names), rows)
 
 
 def one_vector_two_senses(subject: Subject, text: str) -> bool:
-    """Words of two senses: their contexts tell them apart, their one vector does not. Tell whether there is a figure."""
+    """Words of two senses with one vector: whether their contexts tell the senses apart. Return whether there is a figure."""
     lessons = [lesson for word in senses.SENSES if (lesson := senses.polysemy(subject.embeddings, text, word))]
     for lesson in lessons:
         _describe_senses(lesson)
@@ -164,37 +192,52 @@ def one_vector_two_senses(subject: Subject, text: str) -> bool:
         for use in uses.texts
     ]
     write_table(subject.folder / "polysemy.csv", ("word", "sense", "use"), rows)
-    drawn = []
-    for lesson in lessons:
-        if lesson.can_be_compared:
-            means = [uses.vectors.mean(axis=0) / np.linalg.norm(uses.vectors.mean(axis=0)) for uses in lesson.uses]
-            first, second = (np.stack([uses.vectors @ mean for mean in means], axis=1) for uses in lesson.uses)
-            own = (float(lesson.own @ means[0]), float(lesson.own @ means[1]))
-            names = (lesson.senses[0].name, lesson.senses[1].name)
-            drawn.append((lesson.word, names, (first, second), own, (lesson.context_cosine, lesson.random_cosine)))
+    drawn = [_sense_panel(lesson) for lesson in lessons if lesson.can_be_compared]
     if drawn:
-        subject.save(vector_plots.plot_senses(drawn), "polysemy", "Each dot is a use: the mean vector of the words around it.")
+        subject.save(
+            vector_plots.plot_senses(drawn),
+            "polysemy",
+            "A dot is one use of the word: the mean vector of the words around it, compared with the mean of each sense's "
+            "other uses. p: the share of random splits of the uses in two whose means differ as much. From "
+            f"{SIGNIFICANT} on, the senses' contexts differ no more than by chance: not told apart.",
+        )
     return bool(drawn)
+
+
+def _sense_panel(lesson: senses.Polysemy) -> vector_plots.SensePanel:
+    """Return what is drawn of a word: each use compared with the mean of the others, or it would be drawn to its own sense."""
+    sums = [uses.vectors.sum(axis=0) for uses in lesson.uses]
+
+    def cosines(vectors: npt.NDArray[np.float64], own_sense: int | None) -> npt.NDArray[np.float64]:
+        means = [unit_rows(total - vectors * (side == own_sense)) for side, total in enumerate(sums)]
+        return np.stack([np.einsum("nd,nd->n", vectors, mean) for mean in means], axis=1)
+
+    first, second = (cosines(uses.vectors, side) for side, uses in enumerate(lesson.uses))
+    (own,) = cosines(lesson.own[None], None).tolist()
+    return vector_plots.SensePanel(
+        lesson.word, (lesson.senses[0].name, lesson.senses[1].name), (first, second), (own[0], own[1]),
+        lesson.context_cosine, lesson.random_cosine, lesson.p_value, lesson.p_value < SIGNIFICANT,
+    )  # fmt: skip
 
 
 def _describe_senses(lesson: senses.Polysemy) -> None:
     first, second = lesson.senses
     print(f"\none vector, two senses: {lesson.word}")
-    print(f"  “{first.example}” and “{second.example}” get one and the same vector for it: cosine 1.00;")
+    print(f"  in “{first.example}” and “{second.example}” it has one and the same vector: cosine 1.00;")
     print(f"  the words around it differ: cosine {lesson.example_cosine:.2f}")
     for sense, uses in zip(lesson.senses, lesson.uses, strict=True):
-        print(
-            f"  {sense.name}: "
-            + (f"{len(uses.texts)} uses in this text, such as" if uses.texts else "no use in this text was found")
-        )
+        number = f"{len(uses.texts)} use{'s' if len(uses.texts) > 1 else ''} in this text, such as"
+        print(f"  {sense.name}: " + (number if uses.texts else "no use in this text was found"))
         for use in uses.texts[:2]:
             print(f"    … {use} …")
     near = ", ".join(f"{word} ({lesson.senses[side].name})" for word, _, side in lesson.neighbours[:6])
-    print(f"  its neighbours, each with the sense nearer to it: {near}")
+    print(f"  its neighbours, each with the sense it is closer to: {near}")
     if lesson.can_be_compared:
-        tells = "the words around it tell them apart" if lesson.p_value < 0.05 else "too few uses to tell them apart"
+        tells = "told apart by the words around it"
+        if lesson.p_value >= SIGNIFICANT:
+            tells = "not told apart: random splits of the uses often differ as much"
         print(
-            f"  cosine of the senses' mean uses {lesson.context_cosine:.2f}, dealt at random {lesson.random_cosine:.2f}, "
+            f"  cosine of both senses' mean uses {lesson.context_cosine:.2f}, of random splits {lesson.random_cosine:.2f}, "
             f"p = {lesson.p_value:.3f}: {tells}"
         )
 
@@ -208,8 +251,11 @@ def dimensions(
     for run in experiments.compare_dimensions(tokenizer, token_ids, config):
         rows.append((run.embedding_dim, run.score.auc, run.score.synonym_cosine - run.score.random_cosine))
         print(f"  {run.embedding_dim:>4}  seed {run.seed}  {rows[-1][1]:.3f}  {rows[-1][2]:.3f}", flush=True)
-    negatives = f"{config.num_negative_samples} negatives"
-    caption = f"{corpus_name}: {config.epochs} epochs, window {config.window_size}, {negatives}, seeds 1 to 3."
+    caption = (
+        f"{corpus_name}: {len(tokenizer.merges):,} merges, {config.epochs} epochs, window {config.window_size}, "
+        f"{config.num_negative_samples} negatives. A dot is one training (seeds 1 to 3), the line their mean. {SYNONYM_AUC} "
+        "The vertical axes show only the range of the data."
+    )
     plotting.save_figure(vector_plots.plot_dimensions(rows), folder / "dimension_comparison.png", caption)
     write_table(folder / "dimension_comparison.csv", ("dimension", "synonym_auc", "cosine_gap"), rows)
 
@@ -217,7 +263,7 @@ def dimensions(
 def objectives(
     folder: Path, corpus_name: str, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig
 ) -> None:
-    """The full softmax against negative sampling: operations, time and quality beside the figures one often reads."""
+    """The full softmax against negative sampling: operations, time and quality beside the figures often quoted."""
     quoted = {
         "full softmax": ("100%", "100%"),
         "5 negatives": ("92%", "1.25%"),
@@ -239,8 +285,11 @@ def objectives(
     ratio = runs[0].num_outputs / runs[2].num_outputs
     print(f"  10 negatives score {ratio:.0f} times fewer rows a pair (often quoted: 250)")
     print("  quality: AUC - 0.5 as a share of the softmax's")
-    settings = f"{config.embedding_dim} dimensions, window {config.window_size}, seed {config.seed}"
-    caption = f"{corpus_name}: {settings}. The objectives' losses are different things."
+    caption = (
+        f"{corpus_name}: {len(tokenizer.merges):,} merges, {config.embedding_dim} dimensions, window {config.window_size}, "
+        f"seed {config.seed}. Each objective has a loss of its own; their values can't be compared. Quality is that of one "
+        f"training each, on at most {len(read_synonyms('test'))} pairs of synonyms: differences below about 0.02 are noise."
+    )
     rows = [(run.name, run.losses, run.seconds_per_epoch, run.auc) for run in runs]
     plotting.save_figure(vector_plots.plot_objectives(rows), folder / "softmax_comparison.png", caption)
     paths.write_atomic(folder / "softmax_comparison.json", json.dumps([asdict(run) for run in runs], indent=1) + "\n")
