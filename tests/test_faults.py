@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, unmeasured_environment
 from test_scripts import BENCHMARK, CROSS_DOMAIN, EVERY_SCRIPT, PRELUDE, SCRIPT, TOKENIZER, TRAIN_BPE, VISUALIZE_MERGES
 
 from tokembed import BPEModel, Embeddings, paths
@@ -53,8 +53,7 @@ def run(
     folder: Path, *arguments: str | Path, fault: str = "none", script: Path = SCRIPT, prefix: str = "", **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a script in a project folder of its own, under a fault; `prefix` is shell text around the command."""
-    # Coverage, where it is measured, would write to the full disk too.
-    kept = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR" and "COVERAGE" not in name}
+    kept = unmeasured_environment()
     command = [sys.executable, "-c", FAULTS + PRELUDE, fault, str(script), *map(str, arguments)]
     if prefix:
         command = ["bash", "-c", prefix, "bash", *command]
@@ -145,7 +144,7 @@ def test_three_runs_at_once_all_finish_and_leave_whole_files(tmp_path: Path) -> 
 
 def interrupted(folder: Path, script: Path, arguments: tuple[str, ...], seconds: float) -> tuple[int, str]:
     """Start a script, press `Ctrl-C` so long after its first line; return its status and stderr."""
-    environment = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
+    environment = unmeasured_environment()
     command = [sys.executable, "-u", "-c", PRELUDE, str(script), *arguments]
     job = subprocess.Popen(command, cwd=folder, env=environment, stdout=-1, stderr=-1)
     assert job.stdout is not None

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from tokembed import plotting, vector_plots
+from tokembed import plotting, training_plots, vector_plots
 
 RANDOM = np.random.default_rng(0)
 FIGURES = {
@@ -30,9 +30,9 @@ FIGURES = {
     "a neighbour of as many": lambda: vector_plots.plot_neighbours([("$ü" * 250_000, [("a" * 500_000, 0.5)])]),
     "heatmap": lambda: vector_plots.plot_heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"]),
     "projection of one place": lambda: vector_plots.plot_projection(np.zeros((4, 2)), list("abcd"), ["x", "x", None, None]),
-    "dimensions": lambda: vector_plots.plot_dimensions([(10, 0.8, 0.2), (10, 0.82, 0.2), (25, 0.83, 0.21)]),
-    "training progress": lambda: vector_plots.plot_training_progress([2.0, 2.5], [{}, {"auc": 0.9}, {"auc": 0.8}]),
-    "objectives": lambda: vector_plots.plot_objectives([("full softmax", [7.0], 2.0, 0.7), ("5 negatives", [3.0], 0.1, 0.7)]),
+    "dimensions": lambda: training_plots.plot_dimensions([(10, 0.8, 0.2), (10, 0.82, 0.2), (25, 0.83, 0.21)]),
+    "training progress": lambda: training_plots.plot_training_progress([2.0, 2.5], [{}, {"auc": 0.9}, {"auc": 0.8}]),
+    "objectives": lambda: training_plots.plot_objectives([("full softmax", [7.0], 2.0, 0.7), ("5 negatives", [3.0], 0.1, 0.7)]),
     "senses": lambda: vector_plots.plot_senses([sense_panel("light", True), sense_panel("left", False)]),
     "token_table": lambda: plotting.plot_token_table(
         [("Chinese", "未来", ["<0xE6>", "</w>"]), ("code $x$", "a_b" * 30, ["a"] * 90)]

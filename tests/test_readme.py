@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import runpy
@@ -77,6 +78,9 @@ def test_every_command_of_the_pages_runs_in_its_order_on_small_texts(tmp_path: P
         num_run += 1
     assert num_run > 20
     made = {path.name for path in checkout.rglob("*") if path.is_file()}
+    results = json.loads(next(checkout.rglob("benchmark_tokenizer.json")).read_text(encoding="utf-8"))
+    assert {"machine", "text", "learning", "cold", "ladder", "sizes"} < set(results)
+    assert all(len(timing["seconds"]) == 5 for timing in results["cold"])
     assert {"tokens.html", "explorer.html", "report.html", "dimension_comparison.png", "softmax_comparison.png"} <= made
     assert {"frankenstein.safetensors", "wikitext2.safetensors", "my_large_text.safetensors"} <= made
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import RAW, REPOSITORY, raw_file
+from conftest import RAW, REPOSITORY, raw_file, unmeasured_environment
 
 from tokembed import BPETokenizerLoader, Embeddings, artifacts, load_corpus, train_bpe
 from tokembed import corpus as corpus_module
@@ -180,10 +180,9 @@ def test_damaged_and_stale_caches_are_made_anew(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_keeps_its_epochs_and_resumes(tmp_path: Path) -> None:
     arguments = ["--dataset", "pydocs", "--epochs", "40", "--workers", "1", "--num-merges", "300"]
-    environment = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
     command = [sys.executable, "-u", "-c", PRELUDE, str(SCRIPT), *arguments]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=tmp_path, env=unmeasured_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -336,15 +335,6 @@ def test_a_plots_folder_that_cannot_be_written_is_status_1(tmp_path: Path, scrip
     (tmp_path / "file").write_text("in the way")
     done = run(tmp_path, "--dataset", "pydocs", "--output-dir", tmp_path / "file" / "deeper", script=script)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-
-
-def test_the_benchmark_checks_times_and_saves(tmp_path: Path, small_raw: Path) -> None:
-    done = run(tmp_path, "--num-merges", "200", "--rounds", "2", raw=small_raw, script=BENCHMARK)
-    assert done.returncode == 0, done.stderr
-    (saved,) = tmp_path.rglob("benchmark_tokenizer.json")
-    results = json.loads(saved.read_text())
-    assert {"machine", "text", "learning", "cold"} < set(results)
-    assert all(len(timing["seconds"]) == 2 for timing in results["cold"])
 
 
 def test_the_training_benchmark_runs_both_trainers(tmp_path: Path) -> None:

@@ -159,6 +159,14 @@ class Embeddings:
                 pending.extend(reversed(self.tokenizer.parts.get(token, ())))
         return rows
 
+    def tokens_of(self, word: str) -> list[str]:
+        """Return the tokens whose mean is the word's vector: itself, those that it falls into, or none.
+
+        >>> Embeddings(["ice</w>", "snow</w>"], [[1.0, 0.0], [0.8, 0.6]]).tokens_of("ice")
+        ['ice</w>']
+        """
+        return [self.tokens[row] for row in self._rows_of(word)]
+
     def vector(self, word: str) -> npt.NDArray[np.float32]:
         """Return a word's vector, shape (D,): its token's, or the mean of its tokens' vectors.
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from tokembed import experiments, exploration, paths, plotting, sampling, senses, vector_plots
+from tokembed import experiments, exploration, paths, plotting, sampling, senses, training_plots, vector_plots
 from tokembed.artifacts import write_table
 from tokembed.embeddings import Embeddings, unit_rows
 from tokembed.evaluation import frequent_words, read_synonyms
@@ -124,7 +124,7 @@ def neighbours(subject: Subject, queries: Sequence[str] = (), *, words_only: boo
 
 def with_fragments(embeddings: Embeddings, word: str) -> str:
     """Return a word, and the tokens whose mean its vector is where it is no token of its own: "xyzzy (from x·y·zz·y)"."""
-    tokens = [embeddings.tokens[row] for row in embeddings._rows_of(word)]
+    tokens = embeddings.tokens_of(word)
     if tokens in ([word], [word.removesuffix(END_OF_WORD) + END_OF_WORD]):
         return word
     return f"{word} (from {'·'.join(token.removesuffix(END_OF_WORD) or token for token in tokens)})"
@@ -175,7 +175,7 @@ def training_progress(subject: Subject, history: Sequence[dict[str, float]]) -> 
     print("\nby epoch: loss, mean cosine of frequent words and of synonyms, synonym AUC (0 is before training)")
     for row in rows:
         print("  {:>3}{:>9.4f}{:>8.3f}{:>8.3f}{:>8.3f}".format(*row))
-    axes = vector_plots.plot_training_progress(subject.result.epoch_losses, history)
+    axes = training_plots.plot_training_progress(subject.result.epoch_losses, history)
     subject.save(axes, "training_progress", f"{SYNONYM_AUC} Synonyms: the test list. Epoch 0: before training.")
     write_table(subject.folder / "training_progress.csv", ("epoch", "loss", *names), rows)
 
@@ -256,7 +256,7 @@ def dimensions(
         f"{config.num_negative_samples} negatives. A dot is one training (seeds 1 to 3), the line their mean. {SYNONYM_AUC} "
         "The vertical axes show only the range of the data."
     )
-    plotting.save_figure(vector_plots.plot_dimensions(rows), folder / "dimension_comparison.png", caption)
+    plotting.save_figure(training_plots.plot_dimensions(rows), folder / "dimension_comparison.png", caption)
     write_table(folder / "dimension_comparison.csv", ("dimension", "synonym_auc", "cosine_gap"), rows)
 
 
@@ -291,7 +291,7 @@ def objectives(
         f"training each, on at most {len(read_synonyms('test'))} pairs of synonyms: differences below about 0.02 are noise."
     )
     rows = [(run.name, run.losses, run.seconds_per_epoch, run.auc) for run in runs]
-    plotting.save_figure(vector_plots.plot_objectives(rows), folder / "softmax_comparison.png", caption)
+    plotting.save_figure(training_plots.plot_objectives(rows), folder / "softmax_comparison.png", caption)
     paths.write_atomic(folder / "softmax_comparison.json", json.dumps([asdict(run) for run in runs], indent=1) + "\n")
     table = [(r.name, r.num_outputs, r.seconds_per_epoch, r.auc, *r.losses) for r in runs]
     heading = (

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from tokembed.plotting import (
@@ -52,7 +51,7 @@ def _ink(colour: str) -> str:
     return to_hex((0.6 * red, 0.6 * green, 0.6 * blue))
 
 
-def _panels(number: int, height: float) -> list[Axes]:
+def panels(number: int, height: float) -> list[Axes]:
     """Return the axes of a new figure of panels side by side."""
     first = new_axes(height=height)
     figure = first.figure
@@ -262,81 +261,6 @@ def _label_shifts(half: Floats, point_size: float) -> Iterator[tuple[float, Floa
             yield distance, side * (half + (gap + distance) * point_size)
 
 
-def plot_dimensions(rows: Sequence[tuple[int, float, float]]) -> Axes:
-    """Draw (dimension, synonym AUC, mean synonym cosine minus random) of every run: dots, and lines through their means.
-
-    Each panel's axis spans its own data: what differs between dimensions is small beside the whole range.
-    """
-    auc, gap = _panels(2, height=4.0)
-    dimensions = sorted({dimension for dimension, _, _ in rows})
-    for axes, column, colour, title, name in (
-        (auc, 1, BLUE, "Synonym AUC", "synonym AUC (chance: 0.5)"),
-        (gap, 2, ORANGE, "Cosine gap", "mean cosine: synonyms minus others"),
-    ):
-        values = {d: [float(row[column]) for row in rows if row[0] == d] for d in dimensions}
-        axes.plot(dimensions, [np.mean(values[d]) for d in dimensions], color=colour, linewidth=2)
-        for d in dimensions:
-            axes.plot([d] * len(values[d]), values[d], "o", color=colour, markersize=5, alpha=0.6)
-        axes.set_xscale("log")
-        axes.set_xticks(dimensions, [str(d) for d in dimensions])
-        axes.minorticks_off()
-        axes.margins(y=0.15)
-        label_axes(axes, title, "dimensions (log scale)", name)
-    return auc
-
-
-def plot_training_progress(losses: Sequence[float], history: Sequence[Mapping[str, float]]) -> Axes:
-    """Draw three panels against the epoch: the loss, mean cosines of word pairs (0 is before training), synonym AUC."""
-    loss, cosine, auc = _panels(3, height=3.6)
-    loss.plot(range(1, len(losses) + 1), losses, "o-", color=BLUE, markersize=3)
-    for field, colour, line, name in (
-        ("random_cosine", BLUE, "-", "all pairs of\nfrequent words"),
-        ("synonym_cosine", ORANGE, "--", "synonyms"),
-    ):
-        values = [entry.get(field, np.nan) for entry in history]
-        cosine.plot(range(len(history)), values, line, marker="o", color=colour, markersize=3, label=name)
-    cosine.legend(fontsize=SMALL - 1, frameon=False)
-    auc.plot(range(len(history)), [entry.get("auc", np.nan) for entry in history], "o-", color=GREEN, markersize=3)
-    auc.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
-    auc.annotate(
-        "chance", (len(history) - 1, 0.5), (0, 3), textcoords="offset points", ha="right", fontsize=SMALL - 1, color=GREY
-    )
-    for axes in (loss, cosine, auc):
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
-    label_axes(loss, "Training loss", "epoch", "mean loss per pair, nats")
-    label_axes(cosine, "Similarity of words", "epoch", "mean cosine of pairs")
-    label_axes(auc, "Synonym ranking", "epoch", "synonym AUC")
-    return loss
-
-
-def plot_objectives(rows: Sequence[tuple[str, Sequence[float], float, float]]) -> Axes:
-    """Draw (objective, losses an epoch, seconds an epoch, synonym AUC): relative loss, time and quality in three panels."""
-    loss, seconds, quality = _panels(3, height=3.9)
-    styles = group_styles([name for name, *_ in rows])
-    for name, losses, *_ in rows:
-        colour, marker = styles[name]
-        loss.plot(
-            range(1, len(losses) + 1), np.array(losses) / losses[0], marker=marker, color=colour, markersize=4, label=name
-        )
-    loss.legend(fontsize=SMALL - 1, frameon=False)
-    names = [name.removesuffix(" negatives").removeprefix("full ") for name, *_ in rows]
-    for axes, column, form in ((seconds, 2, "{:.2f}"), (quality, 3, "{:.2f}")):
-        values = [float(row[column]) for row in rows]  # type: ignore[arg-type]
-        bars = axes.bar(names, values, color=[styles[name][0] for name, *_ in rows], width=0.7)
-        axes.bar_label(bars, labels=[form.format(value) for value in values], fontsize=SMALL, padding=2)
-    seconds.set_yscale("log")
-    seconds.yaxis.set_major_formatter("{x:g}")
-    seconds.minorticks_off()
-    seconds.margins(y=0.2)
-    quality.set_ylim(0, 1.08)
-    quality.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
-    loss.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
-    label_axes(loss, "Training loss", "epoch", "loss relative to epoch 1")
-    label_axes(seconds, "Training time", "negatives", "seconds per epoch (log scale)")
-    label_axes(quality, "Quality", "negatives", "synonym AUC (dotted: chance)")
-    return loss
-
-
 @dataclass(frozen=True)
 class SensePanel:
     """What is drawn of a word of two senses.
@@ -371,10 +295,10 @@ def plot_senses(words: Sequence[SensePanel]) -> Axes:
 
     All panels have one scale on all axes, so that distances from the diagonal can be compared.
     """
-    panels = _panels(len(words), height=4.7)
+    all_axes = panels(len(words), height=4.7)
     drawn = np.concatenate([np.vstack([*word.uses, word.own]) for word in words])
     low, high = drawn.min() - 0.08, drawn.max() + 0.08
-    for axes, word in zip(panels, words, strict=True):
+    for axes, word in zip(all_axes, words, strict=True):
         style: dict[str, Any] = {"s": 16, "alpha": 0.75, "linewidths": 0}
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":", label="equally near to both")
         for points, name, colour, marker in zip(word.uses, word.senses, (BLUE, ORANGE), ("o", "^"), strict=True):
@@ -399,4 +323,4 @@ def plot_senses(words: Sequence[SensePanel]) -> Axes:
             bbox_to_anchor=(0, 0),
             bbox_transform=below,
         )
-    return panels[0]
+    return all_axes[0]
