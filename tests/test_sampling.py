@@ -30,6 +30,12 @@ def test_the_keep_probability_is_word2vecs() -> None:
     assert sampling.keep_probability(counts, 0).tolist() == [1, 1, 1, 0]
 
 
+def test_counts_far_beyond_32_bits_give_what_small_ones_in_their_proportion_give() -> None:
+    small = np.array([9000, 900, 90, 0])
+    for compute in (sampling.noise_distribution, sampling.keep_probability):
+        np.testing.assert_allclose(compute(small * 2**45), compute(small), rtol=1e-12)
+
+
 @given(arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 10**12)).filter(lambda counts: counts.sum() > 0))
 def test_the_alias_table_holds_the_distribution_exactly(counts: np.ndarray) -> None:
     probabilities = counts / counts.sum()
