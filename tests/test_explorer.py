@@ -201,7 +201,7 @@ def click_point(visit: Visit, name: str) -> None:
     """Click the middle of the map once the point is there."""
     visit.page.evaluate("name => { const [x, y] = points[tokembed.rowOf(name)]; setView(x, y, wholeSpan() / 400); }", name)
     visit.page.locator("#map").scroll_into_view_if_needed()
-    visit.page.wait_for_timeout(200)
+    visit.page.wait_for_timeout(500)  # to plotly two clicks within 300 ms are a double click
     box = visit.page.locator("#map").bounding_box()
     x, y = visit.page.evaluate("name => tokembed.pixelOf(tokembed.rowOf(name))", name)
     visit.page.mouse.move(box["x"] + x + 3, box["y"] + y)

@@ -124,7 +124,9 @@ def test_an_abandoned_temporary_file_goes_and_a_fresh_one_stays(tmp_path: Path) 
     for path in (abandoned, another, of_safetensors):
         os.utime(path, (0, 0))
     paths.write_atomic(tmp_path / "file.txt", "whole")
-    assert sorted(path.name for path in tmp_path.glob("*")) == [fresh.name, another.name, "file.txt", "project"]
+    assert {path.name for path in tmp_path.glob("*")} == {fresh.name, another.name, of_safetensors.name, "file.txt", "project"}
+    paths.write_atomic(tmp_path / "vectors.safetensors", b"")
+    assert not of_safetensors.exists()
 
 
 def test_three_runs_at_once_all_finish_and_leave_whole_files(tmp_path: Path) -> None:

@@ -182,5 +182,7 @@ def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> t
         raise VectorsFileError(f"there are no trained vectors in {paths.display_path(path)}: {command} makes them")
     embeddings = Embeddings.load(path)
     if own and embeddings.tokenizer and embeddings.tokenizer.model.source.get("corpus") != own.fingerprint:
-        raise VectorsFileError(f"{paths.display_path(path)} was trained on another text than {dataset} is now: {command}")
+        raise VectorsFileError(
+            f"{paths.display_path(path)} was trained on another text than {dataset} is now: {command} trains anew"
+        )
     return path, embeddings

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from tokembed import exploration
 from tokembed.embeddings import Embeddings
+from tokembed.paths import encodable
 from tokembed.pretokenizer import END_OF_WORD
 from tokembed.reporting import query_words
 from tokembed.tokenizer import BPETokenizerLoader
@@ -94,7 +95,7 @@ def explorer_page(embeddings: Embeddings, name: str, *, projection: str = "tsne"
         "start": _start(embeddings, rows),
     }
     shown = f"{len(rows):,}" if len(rows) == len(embeddings) else f"the {len(rows):,} most frequent of {len(embeddings):,}"
-    name = _encodable(name)
+    name = encodable(name)
     return Template(_part("html")).substitute(
         title=html.escape(f"tokembed explorer: {name}"),
         corpus=html.escape(name),
@@ -196,16 +197,7 @@ def _inline_json(data: dict[str, Any]) -> str:
     >>> _inline_json({"token": "</script>"})
     '{"token":"\\u003c/script>"}'
     """
-    return _encodable(json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _encodable(text: str) -> str:
-    r"""Return text with lone surrogates as `\udce9`, as JSON writes them: names of files that are no UTF-8 hold some.
-
-    >>> print(_encodable("caf\udce9"))
-    caf\udce9
-    """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return encodable(json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _inline_script(source: str) -> str:

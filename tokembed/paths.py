@@ -55,6 +55,15 @@ def display_path(path: str | os.PathLike[str]) -> str:
     return str(path)
 
 
+def encodable(text: str) -> str:
+    r"""Return text with lone surrogates as `\udce9`, as JSON writes them: names of files that are no UTF-8 hold some.
+
+    >>> print(encodable("caf\udce9"))
+    caf\udce9
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def check_writable(folder: str | os.PathLike[str]) -> None:
     """Make `folder` and write to it, before long work whose result is to go there; raise `OSError` if it can't be."""
     folder = Path(folder)
@@ -110,7 +119,7 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
 def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
     for file in folder.iterdir():
         is_ours = file.name.startswith(prefix) and file.name.endswith(suffix)
-        if is_ours or SAFETENSORS_TEMPORARY.fullmatch(file.name):
+        if is_ours or (suffix.endswith(".safetensors") and SAFETENSORS_TEMPORARY.fullmatch(file.name)):
             with contextlib.suppress(OSError):  # another process was faster, or owns it
                 if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
                     file.unlink()

@@ -69,7 +69,7 @@ def save_figure(axes: Axes, path: Path, caption: str) -> None:
     """Write the axes' figure as PNG, in one step, with a caption that tells corpus and settings."""
     figure = axes.figure
     assert isinstance(figure, Figure)
-    caption = drawable(caption.encode("utf-8", "backslashreplace").decode("utf-8"))  # a file's name need not be valid text
+    caption = drawable(paths.encodable(caption))
     if any("[U+" in text.get_text() for text in figure.findobj(Text)):
         caption += " [U+…]: the Unicode number of a character that is invisible, or in none of the fonts installed here."
     width = int(figure.get_size_inches()[0] * 15)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokembed.paths import encodable
+
 TABLE_ROWS = 40  # shown of a table; the file beside the figure has all
 
 
@@ -73,7 +75,7 @@ def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, li
 {body}
 </main></body></html>
 """
-    return page.encode("utf-8", "backslashreplace").decode("utf-8"), missing  # a file's name need not be valid text
+    return encodable(page), missing
 
 
 def _figure(entry: Entry, image: Path) -> str:
