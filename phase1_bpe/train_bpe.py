@@ -40,16 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if args.show_steps:
         return show_steps(args)
-    from tokembed import artifacts, paths
+    from tokembed import artifacts, files
     from tokembed.analysis import merge_progression
     from tokembed.rendering import printable
 
     corpus = artifacts.choose_corpus(args.dataset)
     if args.output:
-        paths.check_writable(args.output.absolute().parent)
+        files.check_writable(args.output.absolute().parent)
     num_merges = args.num_merges or artifacts.default_num_merges(corpus)
     cli.describe_row(
-        "corpus", corpus.name, f"{corpus.num_characters:,} characters", paths.display_path(corpus.path or "built in")
+        "corpus", corpus.name, f"{corpus.num_characters:,} characters", files.display_path(corpus.path or "built in")
     )
     tokenizer, path, was_kept = artifacts.tokenizer_for(
         corpus, num_merges, lowercase=not args.no_lowercase, min_frequency=args.min_frequency, progress=True
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{tokenizer.vocab_size:,} with those for unknown bytes",
     )
     cli.describe_row("words", f"{model.num_words:,}", f"{progression[0]:.2f} tokens each before, {progression[-1]:.2f} after")
-    cli.describe_row("kept in" if was_kept else "saved as", paths.display_path(path))
+    cli.describe_row("kept in" if was_kept else "saved as", files.display_path(path))
     return 0
 
 

@@ -26,10 +26,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute, print and draw."""
     args = parse_args(argv)
-    from tokembed import analysis, artifacts, paths, plotting
+    from tokembed import analysis, artifacts, files, plotting
 
-    folder = args.output_dir or paths.plots_dir()
-    paths.check_writable(folder)
+    folder = args.output_dir or files.plots_dir()
+    files.check_writable(folder)
     corpus = artifacts.choose_corpus(args.dataset)
     tokenizer, path, _ = artifacts.tokenizer_for(corpus, args.num_merges or artifacts.default_num_merges(corpus), progress=True)
     ids, _, _ = artifacts.token_ids_for(corpus, tokenizer, path)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     artifacts.write_table(folder / "top_subwords.csv", ("subword", "count", "ends_a_word"), rows)
     names = "merge_progression, token_lengths" + (", top_subwords" if rows else "")
-    cli.describe_row("\nsaved", f"{names} (.png, .csv) in {paths.display_path(folder)}")
+    cli.describe_row("\nsaved", f"{names} (.png, .csv) in {files.display_path(folder)}")
     return 0
 
 

@@ -29,20 +29,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute, print and draw."""
     args = parse_args(argv)
-    from tokembed import analysis, artifacts, paths, plotting
+    from tokembed import analysis, artifacts, files, plotting
     from tokembed.bpe import train_bpe
     from tokembed.rendering import printable
     from tokembed.tokenizer import BPETokenizerLoader
 
-    folder = args.output_dir or paths.plots_dir()
-    paths.check_writable(folder)
+    folder = args.output_dir or files.plots_dir()
+    files.check_writable(folder)
     corpus = artifacts.choose_corpus(args.dataset)
     held_out = analysis.hold_out(corpus)
     tokenizer = BPETokenizerLoader(train_bpe(held_out.training, args.num_merges or artifacts.default_num_merges(corpus)))
     name = artifacts.artifact_name(corpus)
     caption = f"{name} without {held_out.rule}, {len(tokenizer.merges):,} merges."
 
-    code_file = next((path for path in (d / "corpus_code.txt" for d in paths.raw_dirs()) if path.is_file()), None)
+    code_file = next((path for path in (d / "corpus_code.txt" for d in files.raw_dirs()) if path.is_file()), None)
     samples = analysis.domain_samples(held_out, code_file)
     efficiency = analysis.domain_efficiency(tokenizer, samples)
     print(f"tokens per 100 characters ({caption})")
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder / "pathological.csv", ("kind", "text", "tokens", "count"), ((k, t, "|".join(ts), len(ts)) for k, t, ts in table)
     )
     cli.describe_row(
-        "\nsaved", f"cross_domain, vocabulary_efficiency, pathological (.png, .csv) in {paths.display_path(folder)}"
+        "\nsaved", f"cross_domain, vocabulary_efficiency, pathological (.png, .csv) in {files.display_path(folder)}"
     )
     return 0
 

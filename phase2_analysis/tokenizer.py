@@ -42,7 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Tokenize and show."""
     args = parse_args(argv)
-    from tokembed import artifacts, paths, rendering
+    from tokembed import artifacts, files, rendering
     from tokembed.analysis import text_statistics
 
     texts = texts_to_show(args)
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.html:
         name = rendering.printable(artifacts.artifact_name(corpus))
         title = f"Tokens of a {name} tokenizer, {len(tokenizer.merges):,} merges"
-        paths.write_atomic(args.html, rendering.page(tokenizer, texts, title))
+        files.write_atomic(args.html, rendering.page(tokenizer, texts, title))
     if args.json:
         for text in texts:
             print(json.dumps(rendering.as_json(tokenizer, text), ensure_ascii=False))
@@ -65,13 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(line)
             print(f"{rendering.statistics_line(text_statistics(tokenizer, text))}\n")
     if args.html:
-        print(f"saved      {paths.display_path(args.html)}", file=sys.stderr if args.json else sys.stdout)
+        print(f"saved      {files.display_path(args.html)}", file=sys.stderr if args.json else sys.stdout)
     return 0
 
 
 def texts_to_show(args: argparse.Namespace) -> list[str]:
     """Return the texts asked for: arguments, standard input, a file, or the test sentences."""
-    from tokembed import corpus, paths
+    from tokembed import corpus, files
 
     if args.text and args.file:
         raise ValueError("give texts or --file, not both")
@@ -84,9 +84,9 @@ def texts_to_show(args: argparse.Namespace) -> list[str]:
     elif args.text:
         return list(args.text)
     else:
-        kept = paths.raw_dir() / "test_sentences.txt"
+        kept = files.raw_dir() / "test_sentences.txt"
         if not kept.is_file():
-            paths.write_atomic(kept, "\n".join(TEST_SENTENCES) + "\n")
+            files.write_atomic(kept, "\n".join(TEST_SENTENCES) + "\n")
         source = corpus.load_corpus(kept).text
     lines = [line for line in source.splitlines() if line.strip()]
     if not lines:

@@ -27,11 +27,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, draw, write JSON."""
     args = parse_args(argv)
-    from tokembed import artifacts, benchmark_plots, benchmarking, paths, plotting, scaling
+    from tokembed import artifacts, benchmark_plots, benchmarking, files, plotting, scaling
     from tokembed.settings import TrainingConfig
 
-    folder = args.output_dir or paths.plots_dir()
-    paths.check_writable(folder)
+    folder = args.output_dir or files.plots_dir()
+    files.check_writable(folder)
     corpus = artifacts.choose_corpus(args.dataset)
     info = benchmarking.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     caption = f"{corpus.name}, {num_merges:,} merges. {info['processor']}, {info['cores']} cores; best of {args.rounds}."
     plotting.save_figure(benchmark_plots.plot_scaling(rows, exponents), folder / "scaling.png", caption)
     results = {"machine": info, "runs": rows, "exponents": exponents}
-    paths.write_atomic(folder / "benchmark_scaling.json", json.dumps(results, indent=1) + "\n")
-    cli.describe_row("saved", f"scaling.png, benchmark_scaling.json in {paths.display_path(folder)}")
+    files.write_atomic(folder / "benchmark_scaling.json", json.dumps(results, indent=1) + "\n")
+    cli.describe_row("saved", f"scaling.png, benchmark_scaling.json in {files.display_path(folder)}")
     return 0
 
 

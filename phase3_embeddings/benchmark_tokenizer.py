@@ -37,7 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print tables, write JSON."""
     args = parse_args(argv)
-    from tokembed import benchmarking, paths
+    from tokembed import benchmarking, files
     from tokembed.bpe import train_bpe
     from tokembed.corpus import CorpusError, load_corpus
 
@@ -73,9 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_table(f"encoding, {case}", timings, num_bytes, num_words)
 
     results |= _measure_ourselves(text, model, args.naive_all)
-    path = paths.plots_dir() / "benchmark_tokenizer.json"
-    paths.write_atomic(path, json.dumps(results, indent=1) + "\n")
-    cli.describe_row("saved", paths.display_path(path))
+    path = files.plots_dir() / "benchmark_tokenizer.json"
+    files.write_atomic(path, json.dumps(results, indent=1) + "\n")
+    cli.describe_row("saved", files.display_path(path))
     return 0
 
 

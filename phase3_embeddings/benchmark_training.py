@@ -35,7 +35,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print a table, write JSON."""
     args = parse_args(argv)
-    from tokembed import artifacts, benchmarking, paths, settings, training_benchmark
+    from tokembed import artifacts, benchmarking, files, settings, training_benchmark
 
     if "gensim" in benchmarking.missing_peers():
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n  medians of times and speeds; means of scores with their 95 % confidence intervals")
     for line in training_benchmark.summary(runs):
         print(f"  {line}")
-    path = paths.plots_dir() / f"benchmark_{kind}_{artifacts.artifact_name(corpus)}.json"
-    paths.write_atomic(path, json.dumps({"machine": info, "runs": [run.as_dict() for run in runs]}, indent=1) + "\n")
-    cli.describe_row("saved", paths.display_path(path))
+    path = files.plots_dir() / f"benchmark_{kind}_{artifacts.artifact_name(corpus)}.json"
+    files.write_atomic(path, json.dumps({"machine": info, "runs": [run.as_dict() for run in runs]}, indent=1) + "\n")
+    cli.describe_row("saved", files.display_path(path))
     return 0
 
 

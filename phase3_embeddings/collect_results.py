@@ -39,38 +39,38 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check, or collect and fill in."""
     args = parse_args(argv)
-    from tokembed import paths, results
+    from tokembed import files, results
 
     if not args.check:
-        paths.write_atomic(RESULTS, json.dumps(collect(), indent=1) + "\n")
-        cli.describe_row("saved", paths.display_path(RESULTS))
+        files.write_atomic(RESULTS, json.dumps(collect(), indent=1) + "\n")
+        cli.describe_row("saved", files.display_path(RESULTS))
     measured = json.loads(RESULTS.read_text(encoding="utf-8"))
     for page in [args.page] if args.page else PAGES:
         text = page.read_text(encoding="utf-8")
         wanted = results.filled(text, measured)
         if not args.check:
-            paths.write_atomic(page, wanted)
-            cli.describe_row("saved", paths.display_path(page))
+            files.write_atomic(page, wanted)
+            cli.describe_row("saved", files.display_path(page))
         elif text != wanted:
             pairs = zip(text.splitlines(), wanted.splitlines(), strict=False)
             first = next(((line, right) for line, right in pairs if line != right), ("", ""))
             print(f"error: {page.name} says {first[0]!r}, the results {first[1]!r}: run collect_results.py", file=sys.stderr)
             return cli.WORLD_ERROR
         else:
-            print(f"{page.name} agrees with {paths.display_path(RESULTS)}")
+            print(f"{page.name} agrees with {files.display_path(RESULTS)}")
     return 0
 
 
 def collect() -> dict[str, Any]:
     """Read the benchmarks' files, and measure the few facts that none of them has."""
-    from tokembed import paths
+    from tokembed import files
     from tokembed.benchmark_facts import measure_facts
 
     found: dict[str, Any] = {}
     for name, file in SOURCES.items():
-        path = paths.plots_dir() / file
+        path = files.plots_dir() / file
         if not path.is_file():
-            raise ValueError(f"there is no {paths.display_path(path)}: run the benchmark that makes it")
+            raise ValueError(f"there is no {files.display_path(path)}: run the benchmark that makes it")
         found[name] = json.loads(path.read_text(encoding="utf-8"))
     found["facts"] = measure_facts(ROOT / "phase3_embeddings" / "train_embeddings.py")
     return found

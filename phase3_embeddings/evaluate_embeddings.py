@@ -26,10 +26,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the scores."""
     args = parse_args(argv)
-    from tokembed import checkpoints, evaluation, paths
+    from tokembed import checkpoints, evaluation, files
 
     path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
-    cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", paths.display_path(path))
+    cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
     synonyms = evaluation.evaluate_synonyms(embeddings, evaluation.read_synonyms(args.synonyms))
     cli.describe_row(
         "synonyms",

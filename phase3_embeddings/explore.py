@@ -28,19 +28,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the vectors, write the page."""
     args = parse_args(argv)
-    from tokembed import checkpoints, explorer, paths
+    from tokembed import checkpoints, explorer, files
 
-    folder = args.output_dir or paths.plots_dir()
-    paths.check_writable(folder)
+    folder = args.output_dir or files.plots_dir()
+    files.check_writable(folder)
     path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
     num_shown = min(len(embeddings), args.max_tokens)
-    cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", paths.display_path(path))
+    cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
     is_slow = args.projection == "tsne" and num_shown > 5000
     cli.describe_row("map", f"{num_shown:,} tokens by {args.projection}", "a minute or two" if is_slow else "")
     page = explorer.explorer_page(embeddings, path.stem, projection=args.projection, max_tokens=args.max_tokens)
     output = folder / "explorer.html"
-    paths.write_atomic(output, page)
-    cli.describe_row("saved", f"{paths.display_path(output)}, {output.stat().st_size / 1e6:.1f} MB: open it in a browser")
+    files.write_atomic(output, page)
+    cli.describe_row("saved", f"{files.display_path(output)}, {output.stat().st_size / 1e6:.1f} MB: open it in a browser")
     return 0
 
 

@@ -31,17 +31,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scripts of all phases, then write the page."""
     args = parse_args(argv)
-    from tokembed import artifacts, checkpoints, paths, report
+    from tokembed import artifacts, checkpoints, files, report
 
-    folder = args.output_dir or paths.plots_dir()
-    paths.check_writable(folder)
+    folder = args.output_dir or files.plots_dir()
+    files.check_writable(folder)
     corpus = artifacts.choose_corpus(args.dataset)
     dataset = [
         "--dataset",
         str(corpus.path) if corpus.path and args.dataset == str(corpus.path) else args.dataset or corpus.name,
     ]
     figures = [*dataset, "--output-dir", str(folder)]
-    checkpoint = paths.checkpoints_dir() / f"{artifacts.artifact_name(corpus)}.safetensors"
+    checkpoint = files.checkpoints_dir() / f"{artifacts.artifact_name(corpus)}.safetensors"
     jobs = [
         ["phase1_bpe/visualize_merges.py", *figures],
         ["phase2_analysis/cross_domain_test.py", *figures],
@@ -58,15 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     path, embeddings = checkpoints.trained_embeddings(args.dataset)
     facts = [
         f"corpus: {corpus.name}, {corpus.num_characters:,} characters",
-        f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {paths.display_path(path)}",
+        f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {files.display_path(path)}",
         "made by: " + "; ".join(dict.fromkeys(script for script, *_ in jobs)),
     ]
     page, missing = report.report_page(folder, f"tokembed: {artifacts.artifact_name(corpus)}", facts)
     output = folder / "report.html"
-    paths.write_atomic(output, page)
+    files.write_atomic(output, page)
     if missing:
         cli.describe_row("left out", f"{', '.join(missing)}: not made", "" if args.full else "--full makes the comparisons")
-    cli.describe_row("saved", paths.display_path(output))
+    cli.describe_row("saved", files.display_path(output))
     return 0
 
 

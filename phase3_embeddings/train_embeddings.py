@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup | None) -> int:
     """Train, print, save."""
-    from tokembed import artifacts, checkpoints, paths
+    from tokembed import artifacts, checkpoints, files
     from tokembed.embeddings import Embeddings
     from tokembed.reporting import describe_epoch, describe_training, neighbour_table
     from tokembed.training import choose_engine, train_skipgram
@@ -64,8 +64,8 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     engine, device = choose_engine(config)
     with group.first_of_machine_first() if group else contextlib.nullcontext():
         corpus = artifacts.choose_corpus(args.dataset)
-        output = (args.output_dir or paths.checkpoints_dir()) / f"{artifacts.artifact_name(corpus)}.safetensors"
-        paths.check_writable(output.parent)
+        output = (args.output_dir or files.checkpoints_dir()) / f"{artifacts.artifact_name(corpus)}.safetensors"
+        files.check_writable(output.parent)
         tokenizer, ids = artifacts.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold)
     if args.max_tokens:
         ids = ids[: args.max_tokens]
@@ -74,7 +74,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
 
     earlier = checkpoints.load_checkpoint(output, tokenizer, ids) if args.resume and output.is_file() else None
     if earlier:
-        cli.describe_row("resuming", f"after epoch {len(earlier.epoch_losses)} of {paths.display_path(output)}")
+        cli.describe_row("resuming", f"after epoch {len(earlier.epoch_losses)} of {files.display_path(output)}")
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
     is_writer = group is None or group.rank == 0
@@ -92,14 +92,14 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         )
     except KeyboardInterrupt:
         if keep.has_saved:
-            print(f"\nthe epochs that ended are kept in {paths.display_path(output)}: --resume goes on", file=sys.stderr)
+            print(f"\nthe epochs that ended are kept in {files.display_path(output)}: --resume goes on", file=sys.stderr)
         raise
     if len(result.epoch_losses) < config.epochs:
         cli.describe_row("stopped", f"the loss has not fallen for {config.early_stopping} epochs")
     embeddings = Embeddings.from_training(result, tokenizer, ids)
     print(neighbour_table(embeddings))
     cli.describe_row(
-        "saved", f"{len(embeddings):,} vectors of {embeddings.embedding_dim} numbers in {paths.display_path(output)}"
+        "saved", f"{len(embeddings):,} vectors of {embeddings.embedding_dim} numbers in {files.display_path(output)}"
     )
     return 0
 

@@ -41,28 +41,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if not 0 < args.perplexity < math.inf:
         raise ValueError(f"--perplexity must be a number above 0, not {args.perplexity:g}")
-    from tokembed import paths
+    from tokembed import files
 
-    folder = args.output_dir or paths.plots_dir()
-    paths.check_writable(folder)
+    folder = args.output_dir or files.plots_dir()
+    files.check_writable(folder)
     names = train_and_compare(args, folder) if args.dimensions or args.softmax else look(args, folder)
-    cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {paths.display_path(folder)}")
+    cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 
 
 def look(args: argparse.Namespace, folder: Path) -> list[str]:
     """Draw what one checkpoint shows; return the figures' names."""
-    from tokembed import artifacts, checkpoints, paths, vector_figures
+    from tokembed import artifacts, checkpoints, files, vector_figures
 
     path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
     assert embeddings.tokenizer is not None
     if embeddings.embedding_dim < 2:
-        raise ValueError(f"{paths.display_path(path)} holds vectors of 1 dimension: figures need 2 or more (--embedding-dim)")
+        raise ValueError(f"{files.display_path(path)} holds vectors of 1 dimension: figures need 2 or more (--embedding-dim)")
     for query in args.queries:
         embeddings.vector(query)  # refuses what has none, before anything is drawn
     result = checkpoints.load_checkpoint(path, embeddings.tokenizer)
     subject = vector_figures.Subject(embeddings, result, path.stem, folder)
-    cli.describe_row("vectors", subject.caption, paths.display_path(path))
+    cli.describe_row("vectors", subject.caption, files.display_path(path))
     vector_figures.similarity_distribution(subject)
     vector_figures.heatmap(subject)
     vector_figures.neighbours(subject, args.queries, words_only=not args.with_fragments)

@@ -25,10 +25,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the results, draw."""
     args = parse_args(argv)
-    from tokembed import paths
+    from tokembed import files
 
-    source = args.results or paths.plots_dir() / "benchmark_tokenizer.json"
-    name = paths.display_path(source)
+    source = args.results or files.plots_dir() / "benchmark_tokenizer.json"
+    name = files.display_path(source)
     if not source.is_file():
         command = "uv run --group bench python phase3_embeddings/benchmark_tokenizer.py"
         raise ValueError(f"there are no results in {name}: {command} makes them")
@@ -41,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"{name} holds no results of the benchmark: {error!r}") from None
     from tokembed import benchmark_plots, plotting
 
-    folder = args.output_dir or paths.plots_dir()
+    folder = args.output_dir or files.plots_dir()
     axes = benchmark_plots.plot_tokenizer_results(sizes, cold, num_bytes)
     plotting.save_figure(
         axes, folder / "tokenizer_optimization_results.png", f"{caption} Peers: {text['name']}, 10,000 merges."
     )
     plotting.save_figure(benchmark_plots.plot_ladder(ladder), folder / "optimization_breakdown.png", caption)
-    cli.describe_row("saved", f"tokenizer_optimization_results.png, optimization_breakdown.png in {paths.display_path(folder)}")
+    cli.describe_row("saved", f"tokenizer_optimization_results.png, optimization_breakdown.png in {files.display_path(folder)}")
     return 0
 
 

@@ -23,7 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give each test a project folder of its own, so that none reads or writes the real one's files."""
     root = tmp_path / "project"
     root.mkdir()
-    monkeypatch.setattr("tokembed.paths.project_root", lambda: root)
+    monkeypatch.setattr("tokembed.files.project_root", lambda: root)
     monkeypatch.delenv("TOKEMBED_RAW_DIR", raising=False)
     return root
 

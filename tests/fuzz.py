@@ -37,8 +37,8 @@ from tokembed import (
     TrainingConfig,
     artifacts,
     evaluation,
+    files,
     load_corpus,
-    paths,
     train_bpe,
     train_skipgram,
 )
@@ -240,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths.project_root = lambda: folder  # type: ignore[assignment]
+        files.project_root = lambda: folder  # type: ignore[assignment]
         readers = make_readers(folder)
         for reader in readers:  # also compiles what they use
             (folder / f"good{reader.suffix}").write_bytes(reader.good)

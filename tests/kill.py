@@ -35,7 +35,7 @@ from tokembed import (
     Embeddings,
     TrainingConfig,
     artifacts,
-    paths,
+    files,
     plotting,
     train_skipgram,
 )
@@ -51,22 +51,22 @@ BODY = b"all of it or nothing\n" * 20_000
 def job(seed: int, address: str) -> None:
     """Make every kind of file there is, of settings and text that depend on the seed."""
     chance = random.Random(seed)
-    download(f"{address}/{seed}", paths.raw_dir() / "download.txt", check=len)
+    download(f"{address}/{seed}", files.raw_dir() / "download.txt", check=len)
     text = " ".join(chance.choices(WORDS, k=2000))
     corpus = Corpus("text", None, lambda: iter([text]))
     tokenizer, path, _ = artifacts.tokenizer_for(corpus, 40)
     ids, _, _ = artifacts.token_ids_for(corpus, tokenizer, path)
     config = TrainingConfig(epochs=3, embedding_dim=16, min_count=1, seed=seed, engine="hogwild", workers=1)
-    checkpoint = paths.checkpoints_dir() / "text.safetensors"
+    checkpoint = files.checkpoints_dir() / "text.safetensors"
     keep = Checkpointer(checkpoint, tokenizer, ids)
     result = train_skipgram(ids, tokenizer.vocab_size, config, on_checkpoint=keep)
     embeddings = Embeddings.from_training(result, tokenizer, ids)
     embeddings.save(checkpoint.with_name("vectors.safetensors"))
     embeddings.save_word2vec_format(checkpoint.with_name("vectors.txt"))
     axes = plotting.plot_merge_progression(np.linspace(5, 1, 40 + seed % 7))
-    plotting.save_figure(axes, paths.plots_dir() / "figure.png", "a caption")
-    artifacts.write_table(paths.plots_dir() / "figure.csv", ["a", "b"], [(i, seed) for i in range(100)])
-    paths.write_atomic(paths.plots_dir() / "page.html", page(tokenizer, [text], "a page"))
+    plotting.save_figure(axes, files.plots_dir() / "figure.png", "a caption")
+    artifacts.write_table(files.plots_dir() / "figure.csv", ["a", "b"], [(i, seed) for i in range(100)])
+    files.write_atomic(files.plots_dir() / "page.html", page(tokenizer, [text], "a page"))
 
 
 def check_files(folder: Path) -> int:
@@ -124,7 +124,7 @@ def killed_job(seed: int, address: str, after_seconds: float | None, at_event: i
 
 def on_file_event(react: Callable[[], object]) -> None:
     """Call `react` before each operation on a file of the project, for as long as this process lives."""
-    folder = str(paths.project_root())
+    folder = str(files.project_root())
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event in FILE_EVENTS and folder in str(arguments):
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     chance = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name, server() as address:
         folder = Path(name)
-        paths.project_root = lambda: folder  # type: ignore[assignment]
+        files.project_root = lambda: folder  # type: ignore[assignment]
         num_events = _events_of_a_job(address)  # compiles the kernels too, which the jobs then have
         start = time.perf_counter()
         job(0, address)
@@ -185,8 +185,8 @@ def main(argv: list[str] | None = None) -> int:
             num_files += check_files(folder)
         job(turn + 1, address)
         check_files(folder)
-        tokenizer = BPETokenizerLoader(paths.processed_dir() / "text_bpe_40.json")
-        assert load_checkpoint(paths.checkpoints_dir() / "text.safetensors", tokenizer).config.seed == turn + 1
+        tokenizer = BPETokenizerLoader(files.processed_dir() / "text_bpe_40.json")
+        assert load_checkpoint(files.checkpoints_dir() / "text.safetensors", tokenizer).config.seed == turn + 1
         num_left = _leave_nothing_abandoned(folder, functools.partial(job, turn + 2, address))
     print(f"{num_kills} kills, {num_files:,} files read, 0 damaged; {num_left} temporary files left behind, all removed later")
     return 0

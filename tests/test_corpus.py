@@ -13,7 +13,7 @@ from conftest import RAW, raw_file
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokembed import artifacts, load_corpus, paths
+from tokembed import artifacts, files, load_corpus
 from tokembed import corpus as corpora
 from tokembed.corpus import Corpus, CorpusError, CorpusNotFoundError, clean_frankenstein, clean_wikitext
 
@@ -54,7 +54,7 @@ def test_the_real_book_has_the_known_counts(project: Path) -> None:
     corpus = load_corpus("frankenstein", raw_dir=RAW)
     pieces = re.findall(r"\w+|[^\w\s]", corpus.text.lower())
     assert (len(corpus.text.split()), len(pieces), len(set(pieces))) == (74_975, 85_908, 7_048)
-    assert (paths.raw_dir() / "frankenstein.txt").read_text(encoding="utf-8") == corpus.text
+    assert (files.raw_dir() / "frankenstein.txt").read_text(encoding="utf-8") == corpus.text
 
 
 def test_wikitext_joins_are_mended_and_unknown_words_go() -> None:
@@ -89,7 +89,7 @@ def test_without_network_wikitext_says_where_to_put_the_files(project: Path, mon
     monkeypatch.setattr(corpora, "_import_datasets", lambda: SimpleNamespace(load_dataset=load_dataset))
     with pytest.raises(CorpusNotFoundError, match=r"wikitext2/train\.txt.*TOKEMBED_RAW_DIR"):
         load_corpus("wikitext2")
-    assert not paths.raw_dir().exists()
+    assert not files.raw_dir().exists()
 
 
 def test_pydocs_needs_no_file() -> None:

@@ -11,7 +11,7 @@ from test_corpus import BOOK, EDITIONS
 
 from tokembed import corpus as corpora
 from tokembed import download as downloads
-from tokembed import load_corpus, paths
+from tokembed import files, load_corpus
 from tokembed.corpus import CorpusNotFoundError
 
 PAGE = EDITIONS["as it is today"].encode()
@@ -82,8 +82,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_the_book_is_downloaded_cleaned_and_kept(server: str, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpora, "GUTENBERG_URL", server + page)
     assert load_corpus("frankenstein").text == BOOK
-    assert (paths.raw_dir() / "pg84.txt").read_bytes() == PAGE
-    assert (paths.raw_dir() / "frankenstein.txt").read_text() == BOOK
+    assert (files.raw_dir() / "pg84.txt").read_bytes() == PAGE
+    assert (files.raw_dir() / "frankenstein.txt").read_text() == BOOK
     asked = len(Handler.requests)
     assert load_corpus("frankenstein").text == BOOK
     assert len(Handler.requests) == asked
@@ -113,7 +113,7 @@ def test_what_is_not_the_whole_book_never_becomes_a_corpus(
         load_corpus("frankenstein")
     assert "pg84.txt" in str(caught.value)
     assert len(Handler.requests) == tries or page == "/loop"
-    assert not paths.raw_dir().exists() or not list(paths.raw_dir().iterdir())
+    assert not files.raw_dir().exists() or not list(files.raw_dir().iterdir())
 
 
 def test_an_unreachable_host_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

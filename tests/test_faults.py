@@ -16,7 +16,7 @@ import pytest
 from conftest import REPOSITORY, unmeasured_environment
 from test_scripts import BENCHMARK, CROSS_DOMAIN, EVERY_SCRIPT, PRELUDE, SCRIPT, TOKENIZER, TRAIN_BPE, VISUALIZE_MERGES
 
-from tokembed import BPEModel, Embeddings, paths
+from tokembed import BPEModel, Embeddings, files
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the faults are made by means that only POSIX systems have")
 
@@ -123,9 +123,9 @@ def test_an_abandoned_temporary_file_goes_and_a_fresh_one_stays(tmp_path: Path) 
         path.write_text("half of it")
     for path in (abandoned, another, of_safetensors):
         os.utime(path, (0, 0))
-    paths.write_atomic(tmp_path / "file.txt", "whole")
+    files.write_atomic(tmp_path / "file.txt", "whole")
     assert {path.name for path in tmp_path.glob("*")} == {fresh.name, another.name, of_safetensors.name, "file.txt", "project"}
-    paths.write_atomic(tmp_path / "vectors.safetensors", b"")
+    files.write_atomic(tmp_path / "vectors.safetensors", b"")
     assert not of_safetensors.exists()
 
 

@@ -29,8 +29,9 @@ PRELUDE = """
 import runpy, signal, socket, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in the background has it ignored
-from tokembed import device, paths
-paths.project_root = Path.cwd
+from tokembed import device
+from tokembed import files
+files.project_root = Path.cwd
 device.find_accelerator = lambda: None
 def refuse(*_, **__):
     raise OSError("no network in tests")

@@ -18,10 +18,11 @@ import sys, tokembed
 from pathlib import Path
 assert Path(tokembed.__file__).is_relative_to(sys.argv[1]), tokembed.__file__
 from tokembed import *
-from tokembed import artifacts, checkpoints, evaluation, paths, report
+from tokembed import artifacts, checkpoints, evaluation, report
+from tokembed import files
 corpus = artifacts.choose_corpus("pydocs")
 tokenizer, ids = artifacts.prepare_tokens(corpus, 300)
-keep = checkpoints.Checkpointer(paths.checkpoints_dir() / "pydocs.safetensors", tokenizer, ids)
+keep = checkpoints.Checkpointer(files.checkpoints_dir() / "pydocs.safetensors", tokenizer, ids)
 train_skipgram(ids, tokenizer.vocab_size, TrainingConfig(epochs=2, embedding_dim=20), on_checkpoint=keep)
 path, embeddings = checkpoints.trained_embeddings("pydocs")
 assert path.is_relative_to(Path.cwd()), "files are made where one is, not where the package lies"

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import paths, sampling
+from tokembed import files, sampling
 from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpus import NAMES, Corpus, CorpusError, load_corpus
@@ -65,7 +65,7 @@ def tokenizer_for(
     corpus: Corpus, num_merges: int, *, lowercase: bool = True, min_frequency: int = 2, progress: bool = False
 ) -> tuple[BPETokenizerLoader, Path, bool]:
     """Return the corpus' tokenizer, its file, and whether it was there already."""
-    path = paths.processed_dir() / f"{artifact_name(corpus)}_bpe_{num_merges}.json"
+    path = files.processed_dir() / f"{artifact_name(corpus)}_bpe_{num_merges}.json"
     source = {
         "corpus": corpus.fingerprint,
         "num_merges": num_merges,
@@ -94,7 +94,7 @@ def prepare_tokens(
     """Return a corpus' tokenizer and token ids, kept or made, and print a line about each."""
     if vocabulary_threshold < 0:
         raise ValueError(f"--vocabulary-threshold must be 0 (none) or more, not {vocabulary_threshold}")
-    source = paths.display_path(corpus.path or "built in")
+    source = files.display_path(corpus.path or "built in")
     describe_row("corpus", corpus.name, f"{corpus.num_characters:,} characters", source)
     num_merges = num_merges or default_num_merges(corpus)
     tokenizer, path, was_kept = tokenizer_for(corpus, num_merges, progress=True)
@@ -104,7 +104,7 @@ def prepare_tokens(
         "tokenizer",
         f"{len(model.merges):,} merges" + (f" (of {num_merges:,}: no other pair occurs twice)" if is_short else ""),
         f"vocabulary {tokenizer.vocab_size:,}",
-        ("cached in " if was_kept else "saved as ") + paths.display_path(path),
+        ("cached in " if was_kept else "saved as ") + files.display_path(path),
     )
     ids, path, was_kept = token_ids_for(corpus, tokenizer, path, vocabulary_threshold)
     describe_row(
@@ -112,7 +112,7 @@ def prepare_tokens(
         f"{ids.size:,}",
         f"{ids.size / max(model.num_words, 1):.2f} a word",
         f"none merged that occurs less than {vocabulary_threshold} times" if vocabulary_threshold else "",
-        ("cached in " if was_kept else "saved as ") + paths.display_path(path),
+        ("cached in " if was_kept else "saved as ") + files.display_path(path),
     )
     return tokenizer, ids
 
@@ -154,13 +154,13 @@ def _kept_ids(
     ids = _read_ids(path, source) if path.is_file() else None
     if ids is not None:
         return ids, True
-    with paths.atomic_path(path) as temporary, open(temporary, "wb") as file:
+    with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
         checksum = _write_array(file, make_parts())
         file.write(b"\n" + json.dumps({**source, "crc32": checksum}).encode() + b"\n")
     ids = _read_ids(path, source)
     if ids is None:
         raise OSError(
-            f"another run, of another text of the same name, has just replaced {paths.display_path(path)}: run this one again"
+            f"another run, of another text of the same name, has just replaced {files.display_path(path)}: run this one again"
         )
     return ids, False
 
@@ -203,7 +203,7 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
             raise ValueError("their checksum differs")
         return ids
     except Exception as error:  # of a damaged header numpy raises whatever Python's tokenizer and parser do
-        print(f"the kept token ids are damaged and made anew: {paths.display_path(path)}: {error}", file=sys.stderr)
+        print(f"the kept token ids are damaged and made anew: {files.display_path(path)}: {error}", file=sys.stderr)
         return None
 
 
@@ -213,4 +213,4 @@ def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[obje
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heading)
     writer.writerows(rows)
-    paths.write_atomic(path, text.getvalue())
+    files.write_atomic(path, text.getvalue())

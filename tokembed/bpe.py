@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import paths
+from tokembed import files
 from tokembed.pretokenizer import END_OF_WORD, check_is_text, lower
 
 FORMAT, FORMAT_VERSION = "tokembed-bpe", 1
@@ -95,7 +95,7 @@ class BPEModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as JSON, in one step."""
-        paths.write_atomic(path, self.to_json())
+        files.write_atomic(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BPEModel:
@@ -113,7 +113,7 @@ class BPEModel:
                 raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
             return cls.from_json(data.decode("utf-8"))
         except ValueError as error:  # JSON and UTF-8 errors are ValueErrors too
-            raise ModelFileError(f"{paths.display_path(path)} is no tokenizer file: {error}") from None
+            raise ModelFileError(f"{files.display_path(path)} is no tokenizer file: {error}") from None
 
     @classmethod
     def from_json(cls, text: str) -> BPEModel:

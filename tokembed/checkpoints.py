@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import paths, sampling
+from tokembed import files, sampling
 from tokembed.artifacts import artifact_name
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
 from tokembed.corpus import NAMES, load_corpus
@@ -107,7 +107,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
         history = parse_json(metadata["training"])["history"]
         return [{name: float(entry[name]) for name in HISTORY_FIELDS if name in entry} for entry in history]
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise VectorsFileError(f"{paths.display_path(path)} holds no history of its training") from None
+        raise VectorsFileError(f"{files.display_path(path)} holds no history of its training") from None
 
 
 def tokens_sha256(token_ids: npt.NDArray[np.int32]) -> str:
@@ -129,7 +129,7 @@ def load_checkpoint(
         It is none, is damaged, or belongs to another tokenizer or other tokens; the message says which.
     """
     tensors, metadata = read_tensors(path)
-    name = paths.display_path(path)
+    name = files.display_path(path)
     if metadata.get("tokenizer_fingerprint") != tokenizer.fingerprint:
         raise VectorsFileError(
             f"cannot resume: {name} belongs to another tokenizer. Give --resume the flags that it was trained with "
@@ -174,15 +174,15 @@ def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> t
     command = "uv run python phase3_embeddings/train_embeddings.py" + (f" --dataset {dataset}" if dataset else "")
     own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset)
     name = artifact_name(own) if own else dataset or DEFAULT_DATASET
-    path = checkpoint or paths.checkpoints_dir() / f"{name}.safetensors"
+    path = checkpoint or files.checkpoints_dir() / f"{name}.safetensors"
     if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back
         fallback = path.with_name(f"{FALLBACK_DATASET}.safetensors")
         path = fallback if fallback.is_file() else path
     if not path.is_file():
-        raise VectorsFileError(f"there are no trained vectors in {paths.display_path(path)}: {command} makes them")
+        raise VectorsFileError(f"there are no trained vectors in {files.display_path(path)}: {command} makes them")
     embeddings = Embeddings.load(path)
     if own and embeddings.tokenizer and embeddings.tokenizer.model.source.get("corpus") != own.fingerprint:
         raise VectorsFileError(
-            f"{paths.display_path(path)} was trained on another text than {dataset} is now: {command} trains anew"
+            f"{files.display_path(path)} was trained on another text than {dataset} is now: {command} trains anew"
         )
     return path, embeddings

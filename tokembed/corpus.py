@@ -27,7 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokembed import download, paths
+from tokembed import download, files
 
 NAMES = ("frankenstein", "wikitext2", "pydocs")
 SPLITS = ("train", "validation", "test")
@@ -151,9 +151,9 @@ def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str
     if name != "wikitext2" and split != "train":
         raise CorpusError(f"{name} has no split {split!r}: it is one text, its 'train'")
     if name == "frankenstein":
-        return _load_frankenstein(paths.raw_dirs(raw_dir))
+        return _load_frankenstein(files.raw_dirs(raw_dir))
     if name == "wikitext2":
-        return _load_wikitext2(split, paths.raw_dirs(raw_dir))
+        return _load_wikitext2(split, files.raw_dirs(raw_dir))
     if name == "pydocs":
         return _load_pydocs()
     return _load_file(name)
@@ -161,7 +161,7 @@ def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str
 
 def _in_memory(name: str, path: Path | None, text: str) -> Corpus:
     if not text.strip():
-        where = f" ({paths.display_path(path)})" if path and str(path) != name else ""
+        where = f" ({files.display_path(path)})" if path and str(path) != name else ""
         raise CorpusError(f"{name}: the corpus is empty{where}")
     corpus = Corpus(name, path, lambda: iter([text]))
     corpus.__dict__["text"] = text
@@ -203,7 +203,7 @@ def _check_download(data: bytes) -> None:
 
 
 def _load_frankenstein(folders: list[Path]) -> Corpus:
-    own = paths.raw_dir()
+    own = files.raw_dir()
     for folder in folders:
         for file_name in ("frankenstein.txt", "pg84.txt"):
             source = folder / file_name
@@ -217,7 +217,7 @@ def _load_frankenstein(folders: list[Path]) -> Corpus:
         download.download(GUTENBERG_URL, source, _check_download)
     except download.DownloadError as error:
         raise CorpusNotFoundError(
-            f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {paths.display_path(source)} "
+            f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {files.display_path(source)} "
             "(or set TOKEMBED_RAW_DIR to the folder that has it), or use --dataset pydocs, which needs no network"
         ) from error
     text = _cleaned(source)
@@ -227,18 +227,18 @@ def _load_frankenstein(folders: list[Path]) -> Corpus:
 
 def _cleaned(source: Path) -> str:
     try:
-        return clean_frankenstein(decode_text(source.read_bytes(), paths.display_path(source)))
+        return clean_frankenstein(decode_text(source.read_bytes(), files.display_path(source)))
     except CorpusError as error:
-        raise CorpusError(f"{paths.display_path(source)}: {error}") from None
+        raise CorpusError(f"{files.display_path(source)}: {error}") from None
 
 
 def _keep(path: Path, text: str) -> None:
     """Save a cleaned corpus for people to look at; nothing reads it in the same run, so a failure is a warning."""
     try:
         if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
-            paths.write_atomic(path, text)
+            files.write_atomic(path, text)
     except OSError as error:
-        warnings.warn(f"could not save {paths.display_path(path)}: {error}", stacklevel=2)
+        warnings.warn(f"could not save {files.display_path(path)}: {error}", stacklevel=2)
 
 
 # ---------------------------------------------------------------- WikiText-2
@@ -257,9 +257,9 @@ def _load_wikitext2(split: str, folders: list[Path]) -> Corpus:
     relative = Path("wikitext2") / f"{split}.txt"
     source = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
     if source is None:
-        _download_wikitext2(paths.raw_dir() / "wikitext2")
-        source = paths.raw_dir() / relative
-    return _in_memory("wikitext2", source, clean_wikitext(decode_text(source.read_bytes(), paths.display_path(source))))
+        _download_wikitext2(files.raw_dir() / "wikitext2")
+        source = files.raw_dir() / relative
+    return _in_memory("wikitext2", source, clean_wikitext(decode_text(source.read_bytes(), files.display_path(source))))
 
 
 def _download_wikitext2(folder: Path) -> None:
@@ -271,11 +271,11 @@ def _download_wikitext2(folder: Path) -> None:
         reason = str(error).strip().splitlines()
         raise CorpusNotFoundError(
             f"no WikiText-2: could not load {WIKITEXT_REPOSITORY[0]} ({reason[0] if reason else type(error).__name__}). "
-            f"Put its splits at {paths.display_path(folder)}/train.txt, validation.txt and test.txt "
+            f"Put its splits at {files.display_path(folder)}/train.txt, validation.txt and test.txt "
             "(or set TOKEMBED_RAW_DIR to the folder that has wikitext2/), or use --dataset pydocs, which needs no network"
         ) from error
     for split, text in texts.items():
-        paths.write_atomic(folder / f"{split}.txt", text)
+        files.write_atomic(folder / f"{split}.txt", text)
 
 
 def _import_datasets() -> Any:

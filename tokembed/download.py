@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tokembed import paths
+from tokembed import files
 
 TIMEOUT_SECONDS = 20.0  # without a byte
 WHOLE_SECONDS = 300.0  # for all of it: a server that sends a byte now and then never times out
@@ -59,7 +59,7 @@ def download(url: str, path: Path, check: Callable[[bytes], object], *, timeout:
         check(data)
     except ValueError as error:
         raise DownloadError(f"{url} answered, but not with the file ({error})") from error
-    paths.write_atomic(path, data)
+    files.write_atomic(path, data)
 
 
 def _fetch(url: str, timeout: float) -> bytes:

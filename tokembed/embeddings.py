@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import paths
+from tokembed import files
 from tokembed.bpe import BPEModel
 from tokembed.pretokenizer import END_OF_WORD
 from tokembed.sampling import parts
@@ -277,7 +277,7 @@ class Embeddings:
         try:
             return cls._from_tensors(tensors, metadata, tokenizer)
         except (ValueError, TypeError, IndexError) as error:
-            raise VectorsFileError(f"{paths.display_path(path)}: {error}") from None
+            raise VectorsFileError(f"{files.display_path(path)}: {error}") from None
 
     @classmethod
     def _from_tensors(
@@ -360,11 +360,11 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, npt.NDArray[A
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    with paths.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         try:
             save_file(tensors, temporary, metadata)
         except SafetensorError as error:  # a full disk, say: its own kind of error, though the system's
-            raise OSError(f"could not write {paths.display_path(path)}: {error}") from None
+            raise OSError(f"could not write {files.display_path(path)}: {error}") from None
 
 
 def parse_json(text: str) -> Any:
@@ -386,7 +386,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[An
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, ValueError, TypeError) as error:
-        raise VectorsFileError(f"{paths.display_path(path)} is no safetensors file: {error}") from None
+        raise VectorsFileError(f"{files.display_path(path)} is no safetensors file: {error}") from None
     if metadata.get("format") != FORMAT:
-        raise VectorsFileError(f"{paths.display_path(path)} holds no vectors of this program")
+        raise VectorsFileError(f"{files.display_path(path)} holds no vectors of this program")
     return tensors, metadata

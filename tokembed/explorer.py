@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from tokembed import exploration
 from tokembed.embeddings import Embeddings
-from tokembed.paths import encodable
+from tokembed.files import encodable
 from tokembed.pretokenizer import END_OF_WORD
 from tokembed.reporting import query_words
 from tokembed.tokenizer import BPETokenizerLoader

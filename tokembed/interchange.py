@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokembed import paths
+from tokembed import files
 
 if TYPE_CHECKING:
     from tokembed.embeddings import Embeddings
@@ -51,7 +51,7 @@ def save_word2vec_format(embeddings: Embeddings, path: str | os.PathLike[str]) -
         lines.write(
             escaped(embeddings.tokens[row]) + " " + " ".join(f"{number:.9g}" for number in embeddings.vectors[row]) + "\n"
         )
-    paths.write_atomic(path, lines.getvalue())
+    files.write_atomic(path, lines.getvalue())
 
 
 PROJECTOR_CONFIG = """embeddings {
@@ -74,6 +74,6 @@ def save_projector(embeddings: Embeddings, folder: str | os.PathLike[str]) -> No
     for row, token in enumerate(embeddings.tokens):
         vectors.write("\t".join(f"{number:.9g}" for number in embeddings.vectors[row]) + "\n")
         metadata.write(f"{escaped(token)}\t{'' if counts is None else counts[row]}\t{'yes' if is_word[row] else 'no'}\n")
-    paths.write_atomic(folder / "vectors.tsv", vectors.getvalue())
-    paths.write_atomic(folder / "metadata.tsv", metadata.getvalue())
-    paths.write_atomic(folder / "projector_config.pbtxt", PROJECTOR_CONFIG)
+    files.write_atomic(folder / "vectors.tsv", vectors.getvalue())
+    files.write_atomic(folder / "metadata.tsv", metadata.getvalue())
+    files.write_atomic(folder / "projector_config.pbtxt", PROJECTOR_CONFIG)

@@ -24,7 +24,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from tokembed import paths
+from tokembed import files
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442",
@@ -69,7 +69,7 @@ def save_figure(axes: Axes, path: Path, caption: str) -> None:
     """Write the axes' figure as PNG, in one step, with a caption that tells corpus and settings."""
     figure = axes.figure
     assert isinstance(figure, Figure)
-    caption = drawable(paths.encodable(caption))
+    caption = drawable(files.encodable(caption))
     if any("[U+" in text.get_text() for text in figure.findobj(Text)):
         caption += " [U+…]: the Unicode number of a character that is invisible, or in none of the fonts installed here."
     width = int(figure.get_size_inches()[0] * 15)
@@ -79,7 +79,7 @@ def save_figure(axes: Axes, path: Path, caption: str) -> None:
     for text in texts:
         text.set_fontfamily(families)
         text.set_parse_math(False)  # a dollar sign is a dollar sign
-    with paths.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
 
 

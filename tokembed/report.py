@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokembed.paths import encodable
+from tokembed.files import encodable
 
 TABLE_ROWS = 40  # shown of a table; the file beside the figure has all
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import paths
+from tokembed import files
 from tokembed.bpe import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.pretokenizer import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
 from tokembed.word_encoder import WordEncoder
@@ -100,7 +100,7 @@ class BPETokenizerLoader:
         """
         from tokembed.huggingface import tokenizer_json
 
-        paths.write_atomic(path, tokenizer_json(self.model))
+        files.write_atomic(path, tokenizer_json(self.model))
 
     @cached_property
     def _bulk(self) -> BulkEncoder:

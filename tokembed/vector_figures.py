@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from tokembed import experiments, exploration, paths, plotting, sampling, senses, training_plots, vector_plots
+from tokembed import experiments, exploration, files, plotting, sampling, senses, training_plots, vector_plots
 from tokembed.artifacts import write_table
 from tokembed.embeddings import Embeddings, unit_rows
 from tokembed.evaluation import frequent_words, read_synonyms
@@ -292,7 +292,7 @@ def objectives(
     )
     rows = [(run.name, run.losses, run.seconds_per_epoch, run.auc) for run in runs]
     plotting.save_figure(training_plots.plot_objectives(rows), folder / "softmax_comparison.png", caption)
-    paths.write_atomic(folder / "softmax_comparison.json", json.dumps([asdict(run) for run in runs], indent=1) + "\n")
+    files.write_atomic(folder / "softmax_comparison.json", json.dumps([asdict(run) for run in runs], indent=1) + "\n")
     table = [(r.name, r.num_outputs, r.seconds_per_epoch, r.auc, *r.losses) for r in runs]
     heading = (
         "objective",
