@@ -71,23 +71,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def texts_to_show(args: argparse.Namespace) -> list[str]:
     """Return the texts asked for: arguments, standard input, a file, or the test sentences."""
-    from tokembed import corpus, files
+    from tokembed import files
+    from tokembed.corpora import sources
 
     if args.text and args.file:
         raise ValueError("give texts or --file, not both")
     if args.file:
-        source = corpus.load_corpus(args.file).text
+        source = sources.load_corpus(args.file).text
     elif args.text == ["-"]:
         if sys.stdin is None:
             raise ValueError("standard input is closed: give texts, or --file")
-        source = corpus.decode_text(sys.stdin.buffer.read(), "standard input")
+        source = sources.decode_text(sys.stdin.buffer.read(), "standard input")
     elif args.text:
         return list(args.text)
     else:
         kept = files.raw_dir() / "test_sentences.txt"
         if not kept.is_file():
             files.write_atomic(kept, "\n".join(TEST_SENTENCES) + "\n")
-        source = corpus.load_corpus(kept).text
+        source = sources.load_corpus(kept).text
     lines = [line for line in source.splitlines() if line.strip()]
     if not lines:
         raise ValueError("there is no text to tokenize: the input is empty")

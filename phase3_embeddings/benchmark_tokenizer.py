@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from tokembed import benchmarking, files
     from tokembed.bpe import train_bpe
-    from tokembed.corpus import CorpusError, load_corpus
+    from tokembed.corpora.sources import CorpusError, load_corpus
 
     try:
         corpus = load_corpus(args.dataset or "wikitext2")

@@ -44,7 +44,7 @@ from tokembed import (
 )
 from tokembed.bpe import ModelFileError
 from tokembed.checkpoints import Checkpointer, load_checkpoint, read_history
-from tokembed.corpus import CorpusError
+from tokembed.corpora.sources import CorpusError
 from tokembed.embeddings import VectorsFileError
 
 TEXT = "the cat saw the dog, and the dog saw the cat: über 未来! " * 20

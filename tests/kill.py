@@ -40,7 +40,7 @@ from tokembed import (
     train_skipgram,
 )
 from tokembed.checkpoints import Checkpointer, load_checkpoint
-from tokembed.download import download
+from tokembed.corpora.download import download
 from tokembed.rendering import page
 
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.truncate", "os.chmod", "tempfile.mkstemp", "shutil.rmtree"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, analysis, load_corpus, reference, train_bpe
-from tokembed.corpus import Corpus, CorpusError
+from tokembed.corpora.sources import Corpus, CorpusError
 
 WORDY = st.text(alphabet="the creature's éİ未9.\n", max_size=120)
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokembed import artifacts, files, load_corpus
-from tokembed import corpus as corpora
-from tokembed.corpus import Corpus, CorpusError, CorpusNotFoundError, clean_frankenstein, clean_wikitext
+from tokembed.corpora import sources as corpora
+from tokembed.corpora.sources import Corpus, CorpusError, CorpusNotFoundError, clean_frankenstein, clean_wikitext
 
 BOOK = "Letter 1\n\nYou will rejoice.\n\nChapter 24\n\nFrankenstein was lost in darkness.\n"
 EDITIONS = {

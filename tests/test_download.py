@@ -9,10 +9,10 @@ from typing import ClassVar
 import pytest
 from test_corpus import BOOK, EDITIONS
 
-from tokembed import corpus as corpora
-from tokembed import download as downloads
 from tokembed import files, load_corpus
-from tokembed.corpus import CorpusNotFoundError
+from tokembed.corpora import download as downloads
+from tokembed.corpora import sources as corpora
+from tokembed.corpora.sources import CorpusNotFoundError
 
 PAGE = EDITIONS["as it is today"].encode()
 OTHER_BOOK = PAGE.replace(b"Letter 1", b"Chapter 1").replace(b"FRANKENSTEIN", b"DRACULA")

@@ -14,7 +14,7 @@ import pytest
 from conftest import RAW, REPOSITORY, raw_file, unmeasured_environment
 
 from tokembed import BPETokenizerLoader, Embeddings, artifacts, load_corpus, train_bpe
-from tokembed import corpus as corpus_module
+from tokembed.corpora import sources as corpus_module
 
 SCRIPT = REPOSITORY / "phase3_embeddings" / "train_embeddings.py"
 TRAIN_BPE = REPOSITORY / "phase1_bpe" / "train_bpe.py"

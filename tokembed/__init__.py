@@ -31,9 +31,9 @@ __all__ = sorted(_HOME)
 if TYPE_CHECKING:
     from tokembed.bpe import BPEModel as BPEModel
     from tokembed.bpe import train_bpe as train_bpe
-    from tokembed.corpus import Corpus as Corpus
-    from tokembed.corpus import CorpusError as CorpusError
-    from tokembed.corpus import load_corpus as load_corpus
+    from tokembed.corpora.sources import Corpus as Corpus
+    from tokembed.corpora.sources import CorpusError as CorpusError
+    from tokembed.corpora.sources import load_corpus as load_corpus
     from tokembed.device import select_device as select_device
     from tokembed.embeddings import Embeddings as Embeddings
     from tokembed.settings import TrainingConfig as TrainingConfig

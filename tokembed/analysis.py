@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tokembed import reference
 from tokembed.bpe import BPEModel, train_bpe
-from tokembed.corpus import Corpus, CorpusError
+from tokembed.corpora.sources import Corpus, CorpusError
 from tokembed.pretokenizer import END_OF_WORD, pieces
 from tokembed.tokenizer import BPETokenizerLoader
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tokembed import files, sampling
 from tokembed.bpe import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
-from tokembed.corpus import NAMES, Corpus, CorpusError, load_corpus
+from tokembed.corpora.sources import NAMES, Corpus, CorpusError, load_corpus
 from tokembed.rare_tokens import RareTokenSplitter
 from tokembed.tokenizer import BPETokenizerLoader
 

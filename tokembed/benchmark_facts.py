@@ -13,7 +13,7 @@ import numpy as np
 
 from tokembed import sampling
 from tokembed.artifacts import token_ids_for, tokenizer_for
-from tokembed.corpus import load_corpus
+from tokembed.corpora.sources import load_corpus
 from tokembed.settings import TrainingConfig
 from tokembed.tokenizer import BPETokenizerLoader
 

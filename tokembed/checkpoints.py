@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tokembed import files, sampling
 from tokembed.artifacts import artifact_name
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
-from tokembed.corpus import NAMES, load_corpus
+from tokembed.corpora.sources import NAMES, load_corpus
 from tokembed.embeddings import (
     Embeddings,
     VectorsFileError,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.corpus import decode_text
+from tokembed.corpora.sources import decode_text
 from tokembed.embeddings import Embeddings
 from tokembed.pretokenizer import END_OF_WORD, lower
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.artifacts import default_num_merges, token_ids_for, tokenizer_for
-from tokembed.corpus import Corpus
+from tokembed.corpora.sources import Corpus
 from tokembed.device import available_cores
 from tokembed.embeddings import Embeddings, count_whole_words
 from tokembed.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms

@@ -27,7 +27,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokembed import download, files
+from tokembed import files
+from tokembed.corpora import download
 
 NAMES = ("frankenstein", "wikitext2", "pydocs")
 SPLITS = ("train", "validation", "test")

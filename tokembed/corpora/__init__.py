@@ -1,0 +1,1 @@
+"""Text in: named corpora, files of the user's, downloads."""
