@@ -30,9 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Compute, print and draw."""
     args = parse_args(argv)
     from tokembed import analysis, artifacts, files, plotting
-    from tokembed.bpe import train_bpe
+    from tokembed.bpe.learning import train_bpe
+    from tokembed.bpe.tokenizer import BPETokenizerLoader
     from tokembed.rendering import printable
-    from tokembed.tokenizer import BPETokenizerLoader
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)

@@ -19,7 +19,7 @@ from tokembed import cli
 
 if TYPE_CHECKING:
     from tokembed.benchmarking import Timing
-    from tokembed.bpe import BPEModel
+    from tokembed.bpe.learning import BPEModel
 
 LADDER_WORDS = 10_000  # what the naive encoder does in half a minute
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print tables, write JSON."""
     args = parse_args(argv)
     from tokembed import benchmarking, files
-    from tokembed.bpe import train_bpe
+    from tokembed.bpe.learning import train_bpe
     from tokembed.corpora.sources import CorpusError, load_corpus
 
     try:
@@ -83,7 +83,7 @@ def _measure_ourselves(large_text: str, large_model: BPEModel, naive_all: bool) 
     """Print and return the ladder, and speed and cache by size: Frankenstein's with 2,000 merges, then the large text."""
     from tokembed import tokenizer_benchmark as own
     from tokembed.artifacts import choose_corpus
-    from tokembed.bpe import train_bpe
+    from tokembed.bpe.learning import train_bpe
 
     corpus = choose_corpus(None)
     model = train_bpe(corpus.text, 2000)

@@ -42,7 +42,7 @@ from tokembed import (
     train_bpe,
     train_skipgram,
 )
-from tokembed.bpe import ModelFileError
+from tokembed.bpe.learning import ModelFileError
 from tokembed.checkpoints import Checkpointer, load_checkpoint, read_history
 from tokembed.corpora.sources import CorpusError
 from tokembed.embeddings import VectorsFileError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from tokembed.pretokenizer import END_OF_WORD
+from tokembed.bpe.splitting import END_OF_WORD
 
 MARKER = "\U0010fffd"  # one high code point in place of `</w>`
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokembed import BPEModel, BPETokenizerLoader, analysis, load_corpus, reference, train_bpe
+from tokembed import BPEModel, BPETokenizerLoader, analysis, load_corpus, train_bpe
+from tokembed.bpe import reference
 from tokembed.corpora.sources import Corpus, CorpusError
 
 WORDY = st.text(alphabet="the creature's éİ未9.\n", max_size=120)

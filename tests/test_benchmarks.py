@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from test_scripts import SCRIPT, run
 
-from tokembed import BPEModel, BPETokenizerLoader, benchmark_plots, bulk, ladder, plotting, scaling, tokenizer_benchmark
+from tokembed import BPEModel, BPETokenizerLoader, benchmark_plots, ladder, plotting, scaling, tokenizer_benchmark
+from tokembed.bpe import whole_texts
 
 OPTIMIZATION = SCRIPT.with_name("visualize_optimization.py")
 
@@ -40,13 +41,13 @@ def test_a_step_that_gives_other_ids_is_refused(model: BPEModel, monkeypatch: py
 
 def test_a_slower_kernel_shows_in_the_numbers(model: BPEModel, pydocs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is remembered between the timer's ends: a sleep in the wrapper comes out whole, in every round."""
-    text, encode = pydocs[:20_000], bulk.BulkEncoder.encode
+    text, encode = pydocs[:20_000], whole_texts.BulkEncoder.encode
 
-    def slow(self: bulk.BulkEncoder, *arguments: object) -> object:
+    def slow(self: whole_texts.BulkEncoder, *arguments: object) -> object:
         time.sleep(0.05)
         return encode(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bulk.BulkEncoder, "encode", slow)
+    monkeypatch.setattr(whole_texts.BulkEncoder, "encode", slow)
     (size,) = tokenizer_benchmark.measure_sizes(model, [text], naive_up_to=0, rounds=2)
     assert size.array_seconds >= 0.05
     kernels = {step.name: step for step in tokenizer_benchmark.climb(model, text[:3000], rounds=2)}

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import huggingface_merges
 
-from tokembed import BPEModel, bpe, load_corpus, reference, train_bpe
-from tokembed.bpe import ModelFileError, count_words
+from tokembed import BPEModel, load_corpus, train_bpe
+from tokembed.bpe import learning, reference
+from tokembed.bpe.learning import ModelFileError, count_words
 
 SMALL_TEXT = st.lists(st.text(alphabet="aabbcdé .İ", max_size=30), max_size=8).map(" ".join)
 
@@ -121,7 +122,7 @@ def test_the_pair_table_grows_past_its_first_size(frankenstein: str) -> None:
 
 def test_counts_beyond_32_bits_are_kept() -> None:
     counts = {"ab": 2**40, "bc": 2**40 + 1, "x": 2**33}
-    model = bpe.train_bpe_from_counts(counts, 2)
+    model = learning.train_bpe_from_counts(counts, 2)
     assert model.merges[0] == ("b", "c")
     assert model.applications[0] == 2**40 + 1
     assert model.num_words == 2**41 + 1 + 2**33
@@ -208,7 +209,7 @@ def test_a_damaged_model_file_is_refused(tmp_path: Path, flaw: str) -> None:
 
 
 def test_a_file_too_large_for_a_tokenizer_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokembed.bpe.MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr("tokembed.bpe.learning.MAX_FILE_BYTES", 1 << 20)
     path = tmp_path / "model.json"
     with open(path, "wb") as file:
         file.truncate(1 << 40)  # a hole: it takes no room on the disk, and would take a terabyte of memory

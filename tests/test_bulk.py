@@ -13,8 +13,9 @@ from conftest import RAW, raw_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokembed import BPETokenizerLoader, bulk, train_bpe
-from tokembed.pretokenizer import PIECE_PATTERN, pieces
+from tokembed import BPETokenizerLoader, train_bpe
+from tokembed.bpe import whole_texts
+from tokembed.bpe.splitting import PIECE_PATTERN, pieces
 
 # Long enough for windows of 64 units, of all three widths of str, with words that the windows' ends cut.
 PIECES = st.one_of(
@@ -43,7 +44,7 @@ def test_the_kernel_gives_the_ids_of_the_plain_encoder(any_tokenizer: BPETokeniz
 @given(text=LONG_TEXT)
 @settings(max_examples=200)
 def test_the_kernel_counts_the_pieces_that_re_finds(text: str) -> None:
-    assert bulk.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+    assert whole_texts.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
 @given(text=LONG_TEXT, part_units=st.integers(1, 200), num_threads=st.integers(1, 3))
@@ -52,23 +53,23 @@ def test_parts_and_threads_change_nothing(
     any_tokenizer: BPETokenizerLoader, text: str, part_units: int, num_threads: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bulk, "PART_UNITS", part_units)
-        patch.setattr(bulk, "MIN_PART_UNITS", 1)
+        patch.setattr(whole_texts, "PART_UNITS", part_units)
+        patch.setattr(whole_texts, "MIN_PART_UNITS", 1)
         assert any_tokenizer.encode_array(text, num_threads).tolist() == any_tokenizer.encode(text)
-        assert bulk.count_pieces(text, num_threads) == Counter(PIECE_PATTERN.findall(text))
+        assert whole_texts.count_pieces(text, num_threads) == Counter(PIECE_PATTERN.findall(text))
 
 
 def test_full_tables_are_emptied_and_nothing_is_lost(tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ever-new words, short and long, ASCII and not, in tables of 64 places."""
-    monkeypatch.setattr(bulk, "SHORT_SLOTS", 64)
-    monkeypatch.setattr(bulk, "LONG_SLOTS", 64)
+    monkeypatch.setattr(whole_texts, "SHORT_SLOTS", 64)
+    monkeypatch.setattr(whole_texts, "LONG_SLOTS", 64)
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("abcdéß未 "), size=random.integers(1, 30))) for _ in range(3000)]
     text = " ".join(words) + " " + "q" * 1500
     small = BPETokenizerLoader(tokenizer.model)
     for _ in range(2):
         assert small.encode_array(text).tolist() == small.encode(text)
-    assert bulk.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+    assert whole_texts.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
 def test_tables_stay_as_large_as_they_are(tokenizer: BPETokenizerLoader) -> None:
@@ -93,7 +94,7 @@ def test_every_code_point_is_encoded_as_the_plain_encoder_does(tokenizer: BPETok
 
 
 def test_lowering_agrees_with_str_lower_at_every_code_point() -> None:
-    steps = bulk.lower_steps()
+    steps = whole_texts.lower_steps()
     for number in range(sys.maxunicode + 1):
         lowered = chr(number).lower()
         assert lowered == chr(number + steps[number]) or (number, lowered) == (0x130, "i̇")
@@ -105,13 +106,13 @@ def test_words_of_every_length_at_every_place(tokenizer: BPETokenizerLoader, wid
     for before in range(0, 70, 3):
         text = " " * before + "w" * length + "," + width + " the end"
         assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
-        assert bulk.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+        assert whole_texts.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
 @pytest.mark.parametrize("position", [0, 1, 63, 64, 100, 1000, 600_000])
 def test_a_lone_surrogate_is_named_wherever_it_stands(tokenizer: BPETokenizerLoader, position: int) -> None:
     text = "word " * (position // 5) + "w" * (position % 5) + "\udc80 and more " + "x " * 40
-    for work in (tokenizer.encode_array, bulk.count_pieces):
+    for work in (tokenizer.encode_array, whole_texts.count_pieces):
         with pytest.raises(ValueError, match=rf"position {position}:"):
             work(text)
     assert tokenizer.encode_array("and on it goes") is not None
@@ -122,7 +123,7 @@ def test_a_word_of_ten_million_letters_comes_back(tokenizer: BPETokenizerLoader)
     word = "abcdefghij" * 1_000_000
     ids = tokenizer.encode_array(word)
     assert tokenizer.decode(ids) == word
-    assert bulk.count_pieces(word + " " + word) == {word: 2}
+    assert whole_texts.count_pieces(word + " " + word) == {word: 2}
     assert BPETokenizerLoader(train_bpe(word, 9)).encode_array(word).size == 1_000_000 + 1  # and `</w>`
 
 
@@ -140,7 +141,7 @@ def test_a_text_of_a_million_different_words_is_encoded_and_counted(tokenizer: B
     ids = tokenizer.encode_array(text)
     assert tokenizer.decode(ids) == text
     assert np.array_equal(ids[-3000:], tokenizer.encode(text[-20_000:])[-3000:])
-    assert bulk.count_pieces(text) == dict.fromkeys(words, 1)
+    assert whole_texts.count_pieces(text) == dict.fromkeys(words, 1)
 
 
 def test_text_that_outgrows_the_expected_output_is_encoded_whole() -> None:

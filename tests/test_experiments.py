@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tokembed import BPETokenizerLoader, TrainingConfig, experiments
-from tokembed.reference import softmax_step
+from tokembed.bpe.reference import softmax_step
 
 CONFIG = TrainingConfig(epochs=2, embedding_dim=16, workers=1)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from tokembed import BPETokenizerLoader, train_bpe
-from tokembed.huggingface import MARKER
+from tokembed.bpe.huggingface import MARKER
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cn", "Co"], max_codepoint=0x2FFFF), max_size=80)
 WORDY = st.text(alphabet="the creature's éİΣ未9_.\n\x00\x1cab", max_size=80)

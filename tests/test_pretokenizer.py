@@ -7,28 +7,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokembed import pretokenizer
-from tokembed.pretokenizer import PUNCTUATION, SPACE, WORD
+from tokembed.bpe import splitting
+from tokembed.bpe.splitting import PUNCTUATION, SPACE, WORD
 
 
 def test_pieces_are_what_the_rule_says_on_known_text() -> None:
-    assert pretokenizer.pieces("Don't STOP_1, naïve—未来!") == ["don", "'", "t", "stop_1", ",", "naïve", "—", "未来", "!"]
-    assert pretokenizer.pieces("Don't", lowercase=False) == ["Don", "'", "t"]
-    assert pretokenizer.pieces(" \t\r\n\x1c") == []
+    assert splitting.pieces("Don't STOP_1, naïve—未来!") == ["don", "'", "t", "stop_1", ",", "naïve", "—", "未来", "!"]
+    assert splitting.pieces("Don't", lowercase=False) == ["Don", "'", "t"]
+    assert splitting.pieces(" \t\r\n\x1c") == []
 
 
 def test_a_composed_and_a_decomposed_letter_are_different_pieces() -> None:
-    assert pretokenizer.pieces("é") == ["é"]
-    assert pretokenizer.pieces("e\u0301") == ["e", "\u0301"]
+    assert splitting.pieces("é") == ["é"]
+    assert splitting.pieces("e\u0301") == ["e", "\u0301"]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_a_piece_never_depends_on_its_neighbours(texts: list[str]) -> None:
-    assert pretokenizer.pieces(" ".join(texts)) == [piece for text in texts for piece in pretokenizer.pieces(text)]
+    assert splitting.pieces(" ".join(texts)) == [piece for text in texts for piece in splitting.pieces(text)]
 
 
 def test_classes_agree_with_re_at_every_code_point() -> None:
-    classes = pretokenizer.character_classes()
+    classes = splitting.character_classes()
     assert classes.shape == (0x110000,)
     sample = [*range(0x3000), *range(0x3000, 0x110000, 7)]
     expected = [WORD if re.match(r"\w", chr(c)) else SPACE if re.match(r"\s", chr(c)) else PUNCTUATION for c in sample]
@@ -37,4 +37,4 @@ def test_classes_agree_with_re_at_every_code_point() -> None:
 
 def test_a_lone_surrogate_is_refused_with_its_position() -> None:
     with pytest.raises(ValueError, match="position 3"):
-        pretokenizer.check_no_surrogate("abc\ud800")
+        splitting.check_no_surrogate("abc\ud800")

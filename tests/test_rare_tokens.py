@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, artifacts, train_bpe, train_skipgram
-from tokembed.rare_tokens import RareTokenSplitter
+from tokembed.bpe.rare_tokens import RareTokenSplitter
 
 
 @pytest.mark.parametrize("threshold", [2, 5, 50])

@@ -9,8 +9,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from tokembed import SkipGramModel, reference
+from tokembed import SkipGramModel
 from tokembed import _skipgram_kernels as kernels
+from tokembed.bpe import reference
 from tokembed.hogwild import HogwildEngine, _Scratch
 from tokembed.sampling import window_pairs
 from tokembed.settings import TrainingConfig

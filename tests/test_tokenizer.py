@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokembed import BPEModel, BPETokenizerLoader, reference, train_bpe
-from tokembed.pretokenizer import pieces
-from tokembed.word_encoder import WordEncoder
+from tokembed import BPEModel, BPETokenizerLoader, train_bpe
+from tokembed.bpe import reference
+from tokembed.bpe.splitting import pieces
+from tokembed.bpe.word_encoder import WordEncoder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 WORDY = st.text(alphabet="the creature's éİΣ未9_.\n\x00ab", max_size=80)

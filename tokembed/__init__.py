@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "load_corpus": "corpus",
-    "Corpus": "corpus",
-    "CorpusError": "corpus",
-    "train_bpe": "bpe",
-    "BPEModel": "bpe",
-    "BPETokenizerLoader": "tokenizer",
+    "load_corpus": "corpora.sources",
+    "Corpus": "corpora.sources",
+    "CorpusError": "corpora.sources",
+    "train_bpe": "bpe.learning",
+    "BPEModel": "bpe.learning",
+    "BPETokenizerLoader": "bpe.tokenizer",
     "select_device": "device",
     "SkipGramModel": "skipgram",
     "TrainingConfig": "settings",
@@ -29,8 +29,9 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from tokembed.bpe import BPEModel as BPEModel
-    from tokembed.bpe import train_bpe as train_bpe
+    from tokembed.bpe.learning import BPEModel as BPEModel
+    from tokembed.bpe.learning import train_bpe as train_bpe
+    from tokembed.bpe.tokenizer import BPETokenizerLoader as BPETokenizerLoader
     from tokembed.corpora.sources import Corpus as Corpus
     from tokembed.corpora.sources import CorpusError as CorpusError
     from tokembed.corpora.sources import load_corpus as load_corpus
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from tokembed.embeddings import Embeddings as Embeddings
     from tokembed.settings import TrainingConfig as TrainingConfig
     from tokembed.skipgram import SkipGramModel as SkipGramModel
-    from tokembed.tokenizer import BPETokenizerLoader as BPETokenizerLoader
     from tokembed.training import TrainingResult as TrainingResult
     from tokembed.training import train_skipgram as train_skipgram
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import reference
-from tokembed.bpe import BPEModel, train_bpe
+from tokembed.bpe import reference
+from tokembed.bpe.learning import BPEModel, train_bpe
+from tokembed.bpe.splitting import END_OF_WORD, pieces
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.sources import Corpus, CorpusError
-from tokembed.pretokenizer import END_OF_WORD, pieces
-from tokembed.tokenizer import BPETokenizerLoader
 
 # ---------------------------------------------------------------- merges
 

@@ -23,9 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from tokembed.bpe import BPEModel, train_bpe
+from tokembed.bpe.learning import BPEModel, train_bpe
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.device import available_cores
-from tokembed.tokenizer import BPETokenizerLoader
 
 PEERS = ("gigatoken", "tokie", "snaptokens", "tiktoken", "tokenizers", "rustbpe", "gensim")
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

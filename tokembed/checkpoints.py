@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tokembed import files, sampling
 from tokembed.artifacts import artifact_name
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
 from tokembed.corpora.sources import NAMES, load_corpus
 from tokembed.embeddings import (
@@ -26,7 +27,6 @@ from tokembed.embeddings import (
 )
 from tokembed.evaluation import evaluate_synonyms, read_synonyms
 from tokembed.settings import TrainingConfig
-from tokembed.tokenizer import BPETokenizerLoader
 from tokembed.training import TrainingResult
 
 HISTORY_FIELDS = ("auc", "synonym_cosine", "random_cosine")

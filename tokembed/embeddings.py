@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe import BPEModel
-from tokembed.pretokenizer import END_OF_WORD
+from tokembed.bpe.learning import BPEModel
+from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.sampling import parts
-from tokembed.tokenizer import BPETokenizerLoader
 
 if TYPE_CHECKING:
     from tokembed.training import TrainingResult

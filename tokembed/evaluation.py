@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tokembed.bpe.splitting import END_OF_WORD, lower
 from tokembed.corpora.sources import decode_text
 from tokembed.embeddings import Embeddings
-from tokembed.pretokenizer import END_OF_WORD, lower
 
 WORD_LISTS = Path(__file__).parent / "word_lists"
 MAX_LIST_BYTES = 64 << 20

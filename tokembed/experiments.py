@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import sampling
+from tokembed.bpe.reference import softmax_step
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.embeddings import Embeddings, count_whole_words
 from tokembed.evaluation import SynonymScore, evaluate_synonyms, read_synonyms
-from tokembed.reference import softmax_step
 from tokembed.settings import TrainingConfig
-from tokembed.tokenizer import BPETokenizerLoader
 from tokembed.training import train_skipgram
 
 SOFTMAX_BATCH = 256  # pairs; more are faster, but the rows they start from are staler

@@ -10,10 +10,10 @@ import itertools
 import re
 from collections.abc import Callable
 
-from tokembed import reference
-from tokembed.bpe import BPEModel
-from tokembed.pretokenizer import END_OF_WORD, PIECE_PATTERN, lower
-from tokembed.tokenizer import BPETokenizerLoader
+from tokembed.bpe import reference
+from tokembed.bpe.learning import BPEModel
+from tokembed.bpe.splitting import END_OF_WORD, PIECE_PATTERN, lower
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 
 Encode = Callable[[str], list[int]]
 

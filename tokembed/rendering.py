@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokembed.analysis import TextStatistics, text_statistics
-from tokembed.pretokenizer import END_OF_WORD
-from tokembed.tokenizer import BPETokenizerLoader
+from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 
 # Background colours by turns, dark text on them: 256-colour codes, and the same for the page.
 TERMINAL_COLOURS = (153, 223, 158, 217, 189)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tokembed import cli
+from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.embeddings import Embeddings
-from tokembed.pretokenizer import END_OF_WORD
 from tokembed.settings import TrainingConfig
 
 

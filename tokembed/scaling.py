@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tokembed.bpe import train_bpe
+from tokembed.bpe.learning import train_bpe
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.settings import TrainingConfig
-from tokembed.tokenizer import BPETokenizerLoader
 from tokembed.tokenizer_benchmark import first_words
 from tokembed.training import train_skipgram
 

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from tokembed import reference
 from tokembed.benchmarking import Timing, time_alternating
-from tokembed.bpe import BPEModel
+from tokembed.bpe import reference
+from tokembed.bpe.learning import BPEModel
+from tokembed.bpe.splitting import pieces
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.ladder import Encode, steps
-from tokembed.pretokenizer import pieces
-from tokembed.tokenizer import BPETokenizerLoader
 
 SLOW = "naive"  # timed once
 

@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 
 from tokembed import experiments, exploration, files, plotting, sampling, senses, training_plots, vector_plots
 from tokembed.artifacts import write_table
+from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.embeddings import Embeddings, unit_rows
 from tokembed.evaluation import frequent_words, read_synonyms
-from tokembed.pretokenizer import END_OF_WORD
 from tokembed.reporting import display_token, query_words
 from tokembed.settings import TrainingConfig
-from tokembed.tokenizer import BPETokenizerLoader
 from tokembed.training import TrainingResult
 
 NUM_PAIRS = 50_000  # random pairs whose cosines make a histogram

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import _encoding_kernels as kernels
+from tokembed.bpe import _encoding_kernels as kernels
+from tokembed.bpe.splitting import NUM_CODE_POINTS, character_classes, check_is_text, surrogate_error
 from tokembed.compilation import say_when_compiling
 from tokembed.device import available_cores
-from tokembed.pretokenizer import NUM_CODE_POINTS, character_classes, check_is_text, surrogate_error
 
 Units = npt.NDArray[np.unsignedinteger[Any]]
 Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.pretokenizer import END_OF_WORD, check_is_text, lower
+from tokembed.bpe.splitting import END_OF_WORD, check_is_text, lower
 
 FORMAT, FORMAT_VERSION = "tokembed-bpe", 1
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -222,7 +222,7 @@ def count_words(texts: Iterable[str], lowercase: bool = True, progress: bool = F
     """
     from tqdm import tqdm
 
-    from tokembed.bulk import count_pieces
+    from tokembed.bpe.whole_texts import count_pieces
 
     total: dict[str, int] = {}
     with tqdm(unit="char", unit_scale=True, desc="counting", disable=None if progress else True, leave=False) as bar:
@@ -285,7 +285,7 @@ def _learn(
     """Run the merge kernel in slices; return the merges as ids, (M, 2), and their applications, (M,)."""
     from tqdm import tqdm
 
-    from tokembed import _bpe_kernels as kernels
+    from tokembed.bpe import _learning_kernels as kernels
     from tokembed.compilation import say_when_compiling
 
     num_positions = symbols.size

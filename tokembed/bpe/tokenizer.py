@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
-from tokembed.pretokenizer import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
-from tokembed.word_encoder import WordEncoder
+from tokembed.bpe.learning import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
+from tokembed.bpe.splitting import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
+from tokembed.bpe.word_encoder import WordEncoder
 
 if TYPE_CHECKING:
-    from tokembed.bulk import BulkEncoder
+    from tokembed.bpe.whole_texts import BulkEncoder
 
 MAX_CACHED_LENGTH = 1000  # a longer word is unlikely to come back, and would make the cache's memory unbounded
 
@@ -98,13 +98,13 @@ class BPETokenizerLoader:
         Known differences: code points that this Python's Unicode version and theirs classify or lower differently, and
         text that holds the marker U+10FFFD, which stands for `</w>` there.
         """
-        from tokembed.huggingface import tokenizer_json
+        from tokembed.bpe.huggingface import tokenizer_json
 
         files.write_atomic(path, tokenizer_json(self.model))
 
     @cached_property
     def _bulk(self) -> BulkEncoder:
-        from tokembed.bulk import BulkEncoder
+        from tokembed.bpe.whole_texts import BulkEncoder
 
         model, ids = self.model, self.token_to_id
         merges = np.array([(ids[left], ids[right]) for left, right in model.merges], dtype=np.int32).reshape(-1, 2)

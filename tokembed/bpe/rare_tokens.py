@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.tokenizer import BPETokenizerLoader
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 
 
 class RareTokenSplitter:

@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.pretokenizer import END_OF_WORD, pieces
+from tokembed.bpe.splitting import END_OF_WORD, pieces
 
 Pair = tuple[str, str]
 
