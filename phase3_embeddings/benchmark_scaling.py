@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, draw, write JSON."""
     args = parse_args(argv)
     from tokembed import artifacts, benchmark_plots, benchmarking, files, plotting, scaling
-    from tokembed.settings import TrainingConfig
+    from tokembed.skipgram.settings import TrainingConfig
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)

@@ -18,7 +18,7 @@ from tokembed import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    from tokembed.settings import add_training_flags
+    from tokembed.skipgram.settings import add_training_flags
 
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
@@ -35,7 +35,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print a table, write JSON."""
     args = parse_args(argv)
-    from tokembed import artifacts, benchmarking, files, settings, training_benchmark
+    from tokembed import artifacts, benchmarking, files, training_benchmark
+    from tokembed.skipgram import settings
 
     if "gensim" in benchmarking.missing_peers():
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")

@@ -26,7 +26,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the scores."""
     args = parse_args(argv)
-    from tokembed import checkpoints, evaluation, files
+    from tokembed import files
+    from tokembed.skipgram import checkpoints
+    from tokembed.vectors import evaluation
 
     path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))

@@ -31,7 +31,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scripts of all phases, then write the page."""
     args = parse_args(argv)
-    from tokembed import artifacts, checkpoints, files, report
+    from tokembed import artifacts, files, report
+    from tokembed.skipgram import checkpoints
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)

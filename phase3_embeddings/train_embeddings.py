@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 from tokembed import cli
 
 if TYPE_CHECKING:
-    from tokembed.distributed import ProcessGroup
-    from tokembed.settings import TrainingConfig
+    from tokembed.skipgram.distributed import ProcessGroup
+    from tokembed.skipgram.settings import TrainingConfig
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; every setting of training is a flag, its default in `TrainingConfig`."""
-    from tokembed.settings import add_training_flags
+    from tokembed.skipgram.settings import add_training_flags
 
     parser = cli.Parser(__doc__)
     data = parser.add_argument_group("data")
@@ -43,12 +43,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the main job, alone or as one of the processes that `torchrun` started."""
     args = parse_args(argv)
-    from tokembed import settings
+    from tokembed.skipgram import settings
 
     config = settings.config_from_flags(args)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return train(args, config, None)
-    from tokembed.distributed import ProcessGroup
+    from tokembed.skipgram.distributed import ProcessGroup
 
     with ProcessGroup(config) as group, group.only_first_speaks():
         return train(args, group.config, group)
@@ -56,10 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup | None) -> int:
     """Train, print, save."""
-    from tokembed import artifacts, checkpoints, files
-    from tokembed.embeddings import Embeddings
+    from tokembed import artifacts, files
     from tokembed.reporting import describe_epoch, describe_training, neighbour_table
-    from tokembed.training import choose_engine, train_skipgram
+    from tokembed.skipgram import checkpoints
+    from tokembed.skipgram.training import choose_engine, train_skipgram
+    from tokembed.vectors.embeddings import Embeddings
 
     engine, device = choose_engine(config)
     with group.first_of_machine_first() if group else contextlib.nullcontext():

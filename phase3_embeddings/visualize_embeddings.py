@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def look(args: argparse.Namespace, folder: Path) -> list[str]:
     """Draw what one checkpoint shows; return the figures' names."""
-    from tokembed import artifacts, checkpoints, files, vector_figures
+    from tokembed import artifacts, files, vector_figures
+    from tokembed.skipgram import checkpoints
 
     path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
     assert embeddings.tokenizer is not None
@@ -79,7 +80,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
 def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     """Train with different dimensions or objectives; return the figures' names."""
     from tokembed import artifacts, vector_figures
-    from tokembed.settings import TrainingConfig
+    from tokembed.skipgram.settings import TrainingConfig
 
     corpus = artifacts.choose_corpus(args.dataset)
     tokenizer, ids = artifacts.prepare_tokens(corpus, args.num_merges)

@@ -36,16 +36,16 @@ from tokembed import (
     Embeddings,
     TrainingConfig,
     artifacts,
-    evaluation,
     files,
     load_corpus,
     train_bpe,
     train_skipgram,
 )
 from tokembed.bpe.learning import ModelFileError
-from tokembed.checkpoints import Checkpointer, load_checkpoint, read_history
 from tokembed.corpora.sources import CorpusError
-from tokembed.embeddings import VectorsFileError
+from tokembed.skipgram.checkpoints import Checkpointer, load_checkpoint, read_history
+from tokembed.vectors import evaluation
+from tokembed.vectors.embeddings import VectorsFileError
 
 TEXT = "the cat saw the dog, and the dog saw the cat: über 未来! " * 20
 SECONDS, MEMORY = 5, 1 << 30  # a file of a few kilobytes has no right to more

@@ -39,9 +39,9 @@ from tokembed import (
     plotting,
     train_skipgram,
 )
-from tokembed.checkpoints import Checkpointer, load_checkpoint
 from tokembed.corpora.download import download
 from tokembed.rendering import page
+from tokembed.skipgram.checkpoints import Checkpointer, load_checkpoint
 
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.truncate", "os.chmod", "tempfile.mkstemp", "shutil.rmtree"}
 WORDS = ["the", "old", "man", "saw", "a", "young", "woman", "and", "her", "child", "walk", "home", "by", "sea", "at", "night"]

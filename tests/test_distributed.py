@@ -14,7 +14,7 @@ import torch
 from test_scripts import PRELUDE, SCRIPT
 
 from tokembed import Embeddings
-from tokembed.distributed import share_of_sum
+from tokembed.skipgram.distributed import share_of_sum
 
 FLAGS = ("--dataset", "pydocs", "--num-merges", "1000", "--embedding-dim", "32", "--workers", "1")
 

@@ -7,8 +7,9 @@ import pytest
 from gensim.models import KeyedVectors
 from gensim.test.utils import datapath
 
-from tokembed import Embeddings, evaluation
-from tokembed.evaluation import (
+from tokembed import Embeddings
+from tokembed.vectors import evaluation
+from tokembed.vectors.evaluation import (
     evaluate_analogies,
     evaluate_synonyms,
     evaluate_word_pairs,

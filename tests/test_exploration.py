@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tokembed import Embeddings, exploration, senses
-from tokembed.embeddings import unit_rows
+from tokembed.vectors.embeddings import unit_rows
 
 
 def test_one_hot_vectors_are_orthogonal_without_a_table() -> None:

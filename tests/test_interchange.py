@@ -12,7 +12,7 @@ from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client
 
 from tokembed import Embeddings
-from tokembed.interchange import escaped, unescaped
+from tokembed.vectors.formats import escaped, unescaped
 
 ODD = (
     "the</w>",

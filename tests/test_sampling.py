@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tokembed import TrainingConfig, sampling
+from tokembed import TrainingConfig
+from tokembed.skipgram import sampling
 
 
 def test_counts_below_the_minimum_are_dropped() -> None:

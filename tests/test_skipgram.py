@@ -10,12 +10,12 @@ import torch
 from numpy.testing import assert_allclose
 
 from tokembed import SkipGramModel
-from tokembed import _skipgram_kernels as kernels
 from tokembed.bpe import reference
-from tokembed.hogwild import HogwildEngine, _Scratch
-from tokembed.sampling import window_pairs
-from tokembed.settings import TrainingConfig
-from tokembed.skipgram import descend, negative_sampling_loss
+from tokembed.skipgram import _hogwild_kernels as kernels
+from tokembed.skipgram.hogwild import HogwildEngine, _Scratch
+from tokembed.skipgram.model import descend, negative_sampling_loss
+from tokembed.skipgram.sampling import window_pairs
+from tokembed.skipgram.settings import TrainingConfig
 
 
 def random_tables(vocab_size: int, dim: int, scale: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

@@ -14,20 +14,11 @@ import torchgen
 import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tokembed import (
-    BPETokenizerLoader,
-    Embeddings,
-    TrainingConfig,
-    TrainingResult,
-    select_device,
-    settings,
-    train_bpe,
-    train_skipgram,
-    training,
-)
+from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, TrainingResult, select_device, train_bpe, train_skipgram
 from tokembed import device as devices
-from tokembed.checkpoints import Checkpointer, load_checkpoint
-from tokembed.training import TrainingDivergedError
+from tokembed.skipgram import settings, training
+from tokembed.skipgram.checkpoints import Checkpointer, load_checkpoint
+from tokembed.skipgram.training import TrainingDivergedError
 
 SMALL = TrainingConfig(embedding_dim=24, epochs=2, workers=1, engine="hogwild")
 
@@ -93,7 +84,7 @@ def test_training_lowers_the_loss_and_brings_companions_together(engine: str) ->
 def test_pairs_are_those_that_windows_and_subsampling_leave(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
     """A window uniform in 1..W makes W + 1 pairs a kept token; each token is kept by its keep probability."""
     result = train_skipgram(ids, tokenizer.vocab_size, replace(SMALL, epochs=1))
-    from tokembed.sampling import keep_probability
+    from tokembed.skipgram.sampling import keep_probability
 
     kept = (result.counts * keep_probability(result.counts, SMALL.subsample)).sum()
     assert result.num_pairs[0] == pytest.approx(kept * (SMALL.window_size + 1), rel=0.01)
@@ -153,7 +144,10 @@ def test_a_vector_that_is_not_finite_is_never_handed_out_even_if_the_loss_is(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last step of an epoch may overflow when its loss has been taken already."""
-    module, name = {"hogwild": ("tokembed.hogwild", "HogwildEngine"), "torch": ("tokembed.torch_engine", "TorchEngine")}[engine]
+    module, name = {
+        "hogwild": ("tokembed.skipgram.hogwild", "HogwildEngine"),
+        "torch": ("tokembed.skipgram.torch_engine", "TorchEngine"),
+    }[engine]
     kind = getattr(importlib.import_module(module), name)
     honest = kind.train
 
@@ -397,7 +391,7 @@ def test_ids_that_change_while_training_change_nothing(ids: np.ndarray, tokenize
 
 
 def test_processes_that_torchrun_did_not_start_are_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tokembed.distributed import ProcessGroup
+    from tokembed.skipgram.distributed import ProcessGroup
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)

@@ -18,7 +18,9 @@ import sys, tokembed
 from pathlib import Path
 assert Path(tokembed.__file__).is_relative_to(sys.argv[1]), tokembed.__file__
 from tokembed import *
-from tokembed import artifacts, checkpoints, evaluation, report
+from tokembed import artifacts, report
+from tokembed.vectors import evaluation
+from tokembed.skipgram import checkpoints
 from tokembed import files
 corpus = artifacts.choose_corpus("pydocs")
 tokenizer, ids = artifacts.prepare_tokens(corpus, 300)

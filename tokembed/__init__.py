@@ -20,11 +20,11 @@ _HOME = {
     "BPEModel": "bpe.learning",
     "BPETokenizerLoader": "bpe.tokenizer",
     "select_device": "device",
-    "SkipGramModel": "skipgram",
-    "TrainingConfig": "settings",
-    "TrainingResult": "training",
-    "train_skipgram": "training",
-    "Embeddings": "embeddings",
+    "SkipGramModel": "skipgram.model",
+    "TrainingConfig": "skipgram.settings",
+    "TrainingResult": "skipgram.training",
+    "train_skipgram": "skipgram.training",
+    "Embeddings": "vectors.embeddings",
 }
 __all__ = sorted(_HOME)
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from tokembed.corpora.sources import CorpusError as CorpusError
     from tokembed.corpora.sources import load_corpus as load_corpus
     from tokembed.device import select_device as select_device
-    from tokembed.embeddings import Embeddings as Embeddings
-    from tokembed.settings import TrainingConfig as TrainingConfig
-    from tokembed.skipgram import SkipGramModel as SkipGramModel
-    from tokembed.training import TrainingResult as TrainingResult
-    from tokembed.training import train_skipgram as train_skipgram
+    from tokembed.skipgram.model import SkipGramModel as SkipGramModel
+    from tokembed.skipgram.settings import TrainingConfig as TrainingConfig
+    from tokembed.skipgram.training import TrainingResult as TrainingResult
+    from tokembed.skipgram.training import train_skipgram as train_skipgram
+    from tokembed.vectors.embeddings import Embeddings as Embeddings
 
 
 def __getattr__(name: str) -> Any:

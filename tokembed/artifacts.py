@@ -20,12 +20,13 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import files, sampling
+from tokembed import files
 from tokembed.bpe.learning import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
 from tokembed.bpe.rare_tokens import RareTokenSplitter
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpora.sources import NAMES, Corpus, CorpusError, load_corpus
+from tokembed.skipgram import sampling
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 PART_CHARACTERS = 16 << 20  # what is encoded at a time

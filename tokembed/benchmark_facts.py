@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tokembed import sampling
 from tokembed.artifacts import token_ids_for, tokenizer_for
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.sources import load_corpus
-from tokembed.settings import TrainingConfig
+from tokembed.skipgram import sampling
+from tokembed.skipgram.settings import TrainingConfig
 
 
 def measure_facts(training_script: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tokembed.settings import PRESETS, TrainingDivergedError
+from tokembed.skipgram.settings import PRESETS, TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import sampling
 from tokembed.bpe.reference import softmax_step
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.embeddings import Embeddings, count_whole_words
-from tokembed.evaluation import SynonymScore, evaluate_synonyms, read_synonyms
-from tokembed.settings import TrainingConfig
-from tokembed.training import train_skipgram
+from tokembed.skipgram import sampling
+from tokembed.skipgram.settings import TrainingConfig
+from tokembed.skipgram.training import train_skipgram
+from tokembed.vectors.embeddings import Embeddings, count_whole_words
+from tokembed.vectors.evaluation import SynonymScore, evaluate_synonyms, read_synonyms
 
 SOFTMAX_BATCH = 256  # pairs; more are faster, but the rows they start from are staler
 

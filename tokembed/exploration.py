@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.embeddings import Embeddings, unit_rows
-from tokembed.evaluation import WORD_LISTS
 from tokembed.reporting import query_words
+from tokembed.vectors.embeddings import Embeddings, unit_rows
+from tokembed.vectors.evaluation import WORD_LISTS
 
 Matrix = npt.NDArray[np.float64]
 

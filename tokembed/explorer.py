@@ -23,9 +23,9 @@ import numpy.typing as npt
 from tokembed import exploration
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.embeddings import Embeddings
 from tokembed.files import encodable
 from tokembed.reporting import query_words
+from tokembed.vectors.embeddings import Embeddings
 
 MAX_TOKENS = 10_000  # the map stays smooth, and the page below 10 MB
 PERPLEXITY = 30.0  # neighbours that t-SNE keeps: more than for a figure of a hundred words

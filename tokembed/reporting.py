@@ -8,8 +8,8 @@ import numpy as np
 
 from tokembed import cli
 from tokembed.bpe.splitting import END_OF_WORD
-from tokembed.embeddings import Embeddings
-from tokembed.settings import TrainingConfig
+from tokembed.skipgram.settings import TrainingConfig
+from tokembed.vectors.embeddings import Embeddings
 
 
 def describe_training(config: TrainingConfig, engine: str, device: str, num_processes: int) -> None:

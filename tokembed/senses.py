@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokembed.bpe.splitting import pieces
-from tokembed.embeddings import Embeddings, unit_rows
 from tokembed.exploration import Matrix
+from tokembed.vectors.embeddings import Embeddings, unit_rows
 
 FEWEST_USES = 3  # of each sense, for their means to be compared
 

@@ -16,10 +16,10 @@ from tokembed.artifacts import default_num_merges, token_ids_for, tokenizer_for
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.sources import Corpus
 from tokembed.device import available_cores
-from tokembed.embeddings import Embeddings, count_whole_words
-from tokembed.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms
-from tokembed.settings import PRESETS, TrainingConfig
-from tokembed.training import train_skipgram
+from tokembed.skipgram.settings import PRESETS, TrainingConfig
+from tokembed.skipgram.training import train_skipgram
+from tokembed.vectors.embeddings import Embeddings, count_whole_words
+from tokembed.vectors.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms
 
 SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "synonym_auc": "synonym AUC"}
 

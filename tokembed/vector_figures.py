@@ -12,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from tokembed import experiments, exploration, files, plotting, sampling, senses, training_plots, vector_plots
+from tokembed import experiments, exploration, files, plotting, senses, training_plots, vector_plots
 from tokembed.artifacts import write_table
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.embeddings import Embeddings, unit_rows
-from tokembed.evaluation import frequent_words, read_synonyms
 from tokembed.reporting import display_token, query_words
-from tokembed.settings import TrainingConfig
-from tokembed.training import TrainingResult
+from tokembed.skipgram import sampling
+from tokembed.skipgram.settings import TrainingConfig
+from tokembed.skipgram.training import TrainingResult
+from tokembed.vectors.embeddings import Embeddings, unit_rows
+from tokembed.vectors.evaluation import frequent_words, read_synonyms
 
 NUM_PAIRS = 50_000  # random pairs whose cosines make a histogram
 NUM_QUERIES, TOPN = 10, 5

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tokembed.bpe.splitting import END_OF_WORD, lower
 from tokembed.corpora.sources import decode_text
-from tokembed.embeddings import Embeddings
+from tokembed.vectors.embeddings import Embeddings
 
 WORD_LISTS = Path(__file__).parent / "word_lists"
 MAX_LIST_BYTES = 64 << 20

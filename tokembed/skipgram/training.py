@@ -13,13 +13,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from tokembed import device as devices
-from tokembed import sampling
-from tokembed.settings import TrainingConfig, TrainingDivergedError
+from tokembed.skipgram import sampling
+from tokembed.skipgram.settings import TrainingConfig, TrainingDivergedError
 
 if TYPE_CHECKING:
     import torch
 
-    from tokembed.distributed import ProcessGroup
+    from tokembed.skipgram.distributed import ProcessGroup
 
 
 class Engine(Protocol):
@@ -261,10 +261,10 @@ def _make_engine(
     if name == "torch":
         import torch
 
-        from tokembed.torch_engine import TorchEngine
+        from tokembed.skipgram.torch_engine import TorchEngine
 
         return TorchEngine(ids, counts, config, torch.device(device)), f"torch on {device}"
-    from tokembed.hogwild import HogwildEngine
+    from tokembed.skipgram.hogwild import HogwildEngine
 
     workers = config.workers or devices.available_cores()
     return HogwildEngine(ids, counts, config, workers), f"hogwild on cpu, {workers} thread{'s' if workers > 1 else ''}"

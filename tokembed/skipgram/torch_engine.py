@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tokembed import sampling
-from tokembed.skipgram import descend
+from tokembed.skipgram import sampling
+from tokembed.skipgram.model import descend
 
 if TYPE_CHECKING:
-    from tokembed.settings import TrainingConfig
+    from tokembed.skipgram.settings import TrainingConfig
 
 BLOCK_TOKENS = 8192  # tokens whose pairs are made at once: the host waits for the device once a block
 # Tokens whose pairs are shuffled among one another, or as many as a batch has pairs, if that is more: a batch from a short

@@ -13,7 +13,7 @@ import numpy as np
 from tokembed import files
 
 if TYPE_CHECKING:
-    from tokembed.embeddings import Embeddings
+    from tokembed.vectors.embeddings import Embeddings
 
 _SPECIAL = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\u\{([0-9a-f]+)\}")

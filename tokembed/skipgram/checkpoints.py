@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import files, sampling
+from tokembed import files
 from tokembed.artifacts import artifact_name
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
 from tokembed.corpora.sources import NAMES, load_corpus
-from tokembed.embeddings import (
+from tokembed.skipgram import sampling
+from tokembed.skipgram.settings import TrainingConfig
+from tokembed.skipgram.training import TrainingResult
+from tokembed.vectors.embeddings import (
     Embeddings,
     VectorsFileError,
     count_whole_words,
@@ -25,9 +28,7 @@ from tokembed.embeddings import (
     read_tensors,
     write_tensors,
 )
-from tokembed.evaluation import evaluate_synonyms, read_synonyms
-from tokembed.settings import TrainingConfig
-from tokembed.training import TrainingResult
+from tokembed.vectors.evaluation import evaluate_synonyms, read_synonyms
 
 HISTORY_FIELDS = ("auc", "synonym_cosine", "random_cosine")
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import _skipgram_kernels as kernels
-from tokembed import sampling
 from tokembed.compilation import say_when_compiling
+from tokembed.skipgram import _hogwild_kernels as kernels
+from tokembed.skipgram import sampling
 
 if TYPE_CHECKING:
     import torch
 
-    from tokembed.settings import TrainingConfig
+    from tokembed.skipgram.settings import TrainingConfig
 
 BLOCK_TOKENS = 8192  # a few milliseconds of work: threads end an epoch together, and calls cost nothing beside it
 CACHE_LINE_FLOATS = 16

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from tokembed.settings import TrainingConfig
+    from tokembed.skipgram.settings import TrainingConfig
 
 
 def count_tokens(token_ids: npt.NDArray[np.integer[Any]], vocab_size: int, min_count: int = 1) -> npt.NDArray[np.int64]:

@@ -15,10 +15,10 @@ from tokembed import files
 from tokembed.bpe.learning import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.sampling import parts
+from tokembed.skipgram.sampling import parts
 
 if TYPE_CHECKING:
-    from tokembed.training import TrainingResult
+    from tokembed.skipgram.training import TrainingResult
 
 FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
 
@@ -243,20 +243,20 @@ class Embeddings:
     def save_word2vec_format(self, path: str | os.PathLike[str]) -> None:
         """Write the vectors as a word2vec text file, which gensim's `KeyedVectors.load_word2vec_format` reads back equal.
 
-        White space and the like in tokens is escaped (see `interchange.escaped`); `interchange.unescaped` restores it.
+        White space and the like in tokens is escaped (see `formats.escaped`); `formats.unescaped` restores it.
         """
-        from tokembed import interchange
+        from tokembed.vectors import formats
 
-        interchange.save_word2vec_format(self, path)
+        formats.save_word2vec_format(self, path)
 
     def save_projector(self, folder: str | os.PathLike[str]) -> None:
         """Write the vectors for the TensorBoard Embedding Projector into a folder, which is made.
 
         `tensorboard --logdir FOLDER` shows them; projector.tensorflow.org loads its `vectors.tsv` and `metadata.tsv`.
         """
-        from tokembed import interchange
+        from tokembed.vectors import formats
 
-        interchange.save_projector(self, folder)
+        formats.save_projector(self, folder)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], tokenizer: BPETokenizerLoader | BPEModel | None = None) -> Embeddings:

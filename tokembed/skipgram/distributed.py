@@ -50,8 +50,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tokembed import device as devices
-from tokembed import sampling
-from tokembed.settings import TrainingConfig
+from tokembed.skipgram import sampling
+from tokembed.skipgram.settings import TrainingConfig
 
 SECTIONS_PER_EPOCH = 64
 ALL_ROWS_EVERY = 4  # sections

@@ -1,0 +1,1 @@
+"""Token ids to vectors: skip-gram with negative sampling."""
