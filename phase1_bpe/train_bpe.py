@@ -40,18 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if args.show_steps:
         return show_steps(args)
-    from tokembed import artifacts, files
-    from tokembed.analysis import merge_progression
-    from tokembed.rendering import printable
+    from tokembed import files, workspace
+    from tokembed.analysis.tokenization import merge_progression
+    from tokembed.pages.token_view import printable
 
-    corpus = artifacts.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset)
     if args.output:
         files.check_writable(args.output.absolute().parent)
-    num_merges = args.num_merges or artifacts.default_num_merges(corpus)
+    num_merges = args.num_merges or workspace.default_num_merges(corpus)
     cli.describe_row(
         "corpus", corpus.name, f"{corpus.num_characters:,} characters", files.display_path(corpus.path or "built in")
     )
-    tokenizer, path, was_kept = artifacts.tokenizer_for(
+    tokenizer, path, was_kept = workspace.tokenizer_for(
         corpus, num_merges, lowercase=not args.no_lowercase, min_frequency=args.min_frequency, progress=True
     )
     model = tokenizer.model
@@ -81,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def show_steps(args: argparse.Namespace) -> int:
     """Print merges of a small text one by one, by the readable reference."""
-    from tokembed.analysis import merge_steps
-    from tokembed.rendering import printable
+    from tokembed.analysis.tokenization import merge_steps
+    from tokembed.pages.token_view import printable
 
     text = EXAMPLE if args.text is None else args.text
     print(f"text: {text}")

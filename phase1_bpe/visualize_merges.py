@@ -26,44 +26,46 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute, print and draw."""
     args = parse_args(argv)
-    from tokembed import analysis, artifacts, files, plotting
+    from tokembed import files, workspace
+    from tokembed.analysis import tokenization
+    from tokembed.figures import canvas
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    corpus = artifacts.choose_corpus(args.dataset)
-    tokenizer, path, _ = artifacts.tokenizer_for(corpus, args.num_merges or artifacts.default_num_merges(corpus), progress=True)
-    ids, _, _ = artifacts.token_ids_for(corpus, tokenizer, path)
+    corpus = workspace.choose_corpus(args.dataset)
+    tokenizer, path, _ = workspace.tokenizer_for(corpus, args.num_merges or workspace.default_num_merges(corpus), progress=True)
+    ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     model = tokenizer.model
-    caption = f"{artifacts.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, lower-cased."
+    caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, lower-cased."
 
-    progression = analysis.merge_progression(model)
+    progression = tokenization.merge_progression(model)
     marks = [count for count in (0, 100, 500, 1000, 2000, 5000, 10_000) if count < len(model.merges)] + [len(model.merges)]
     print("mean tokens per word after so many merges")
     for count in marks:
         print(f"  {count:>7,}  {progression[count]:.3f}")
-    figure = plotting.plot_merge_progression(progression)
-    plotting.save_figure(
+    figure = canvas.plot_merge_progression(progression)
+    canvas.save_figure(
         figure, folder / "merge_progression.png", caption + " Words of the training text, computed at every merge."
     )
-    artifacts.write_table(folder / "merge_progression.csv", ("merges", "tokens_per_word"), enumerate(progression.tolist()))
+    workspace.write_table(folder / "merge_progression.csv", ("merges", "tokens_per_word"), enumerate(progression.tolist()))
 
-    lengths = analysis.token_length_counts(model)
+    lengths = tokenization.token_length_counts(model)
     print("\ntokens by length in characters\n  " + "   ".join(f"{length}: {count:,}" for length, count in lengths.items()))
-    figure = plotting.plot_token_lengths(lengths)
-    plotting.save_figure(figure, folder / "token_lengths.png", caption + " </w> is not counted; byte tokens are left out.")
-    artifacts.write_table(folder / "token_lengths.csv", ("characters", "tokens"), lengths.items())
+    figure = canvas.plot_token_lengths(lengths)
+    canvas.save_figure(figure, folder / "token_lengths.png", caption + " </w> is not counted; byte tokens are left out.")
+    workspace.write_table(folder / "token_lengths.csv", ("characters", "tokens"), lengths.items())
 
-    subwords = analysis.top_subwords(tokenizer, ids, NUM_SUBWORDS)
+    subwords = tokenization.top_subwords(tokenizer, ids, NUM_SUBWORDS)
     print(f"\nthe {len(subwords)} most frequent subwords of two characters or more (- goes on)")
     shown = [f"{subword.text}{'' if subword.is_final else '-'} {subword.count:,}" for subword in subwords]
     for start in range(0, len(shown), 6):
         print("  " + "".join(f"{item:<16}" for item in shown[start : start + 6]).rstrip())
     rows = [(subword.text, subword.count, subword.is_final) for subword in subwords]
     if rows:
-        plotting.save_figure(
-            plotting.plot_top_subwords(rows), folder / "top_subwords.png", caption + " Single characters are left out."
+        canvas.save_figure(
+            canvas.plot_top_subwords(rows), folder / "top_subwords.png", caption + " Single characters are left out."
         )
-    artifacts.write_table(folder / "top_subwords.csv", ("subword", "count", "ends_a_word"), rows)
+    workspace.write_table(folder / "top_subwords.csv", ("subword", "count", "ends_a_word"), rows)
     names = "merge_progression, token_lengths" + (", top_subwords" if rows else "")
     cli.describe_row("\nsaved", f"{names} (.png, .csv) in {files.display_path(folder)}")
     return 0

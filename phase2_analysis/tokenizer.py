@@ -42,28 +42,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Tokenize and show."""
     args = parse_args(argv)
-    from tokembed import artifacts, files, rendering
-    from tokembed.analysis import text_statistics
+    from tokembed import files, workspace
+    from tokembed.analysis.tokenization import text_statistics
+    from tokembed.pages import token_view
 
     texts = texts_to_show(args)
-    corpus = artifacts.choose_corpus(args.dataset)
-    tokenizer, _, _ = artifacts.tokenizer_for(corpus, args.num_merges or artifacts.default_num_merges(corpus))
+    corpus = workspace.choose_corpus(args.dataset)
+    tokenizer, _, _ = workspace.tokenizer_for(corpus, args.num_merges or workspace.default_num_merges(corpus))
     if args.html:
-        name = rendering.printable(artifacts.artifact_name(corpus))
+        name = token_view.printable(workspace.artifact_name(corpus))
         title = f"Tokens of a {name} tokenizer, {len(tokenizer.merges):,} merges"
-        files.write_atomic(args.html, rendering.page(tokenizer, texts, title))
+        files.write_atomic(args.html, token_view.page(tokenizer, texts, title))
     if args.json:
         for text in texts:
-            print(json.dumps(rendering.as_json(tokenizer, text), ensure_ascii=False))
+            print(json.dumps(token_view.as_json(tokenizer, text), ensure_ascii=False))
     else:
         use_colour = args.color == "always" or (args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
         for text in texts:
-            print(rendering.printable(text))
-            for line in rendering.terminal_rows(
-                rendering.token_views(tokenizer, text), shutil.get_terminal_size((100, 24)).columns, colour=use_colour
+            print(token_view.printable(text))
+            for line in token_view.terminal_rows(
+                token_view.token_views(tokenizer, text), shutil.get_terminal_size((100, 24)).columns, colour=use_colour
             ):
                 print(line)
-            print(f"{rendering.statistics_line(text_statistics(tokenizer, text))}\n")
+            print(f"{token_view.statistics_line(text_statistics(tokenizer, text))}\n")
     if args.html:
         print(f"saved      {files.display_path(args.html)}", file=sys.stderr if args.json else sys.stdout)
     return 0

@@ -27,16 +27,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, draw, write JSON."""
     args = parse_args(argv)
-    from tokembed import artifacts, benchmark_plots, benchmarking, files, plotting, scaling
+    from tokembed import files, workspace
+    from tokembed.benchmarks import scaling, timing
+    from tokembed.figures import benchmarks, canvas
     from tokembed.skipgram.settings import TrainingConfig
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    corpus = artifacts.choose_corpus(args.dataset)
-    info = benchmarking.machine()
+    corpus = workspace.choose_corpus(args.dataset)
+    info = timing.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
     runs = []
-    num_merges = args.num_merges or artifacts.default_num_merges(corpus)
+    num_merges = args.num_merges or workspace.default_num_merges(corpus)
     for run in scaling.measure_scaling(corpus.text, num_merges, TrainingConfig(), args.rounds):
         runs.append(run)
         print(f"  {run.task:<20}{run.words:>10,} words{run.seconds * 1e3:>10.1f} ms", flush=True)
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"  {task}: time grows as words to the power {exponent:.2f}")
     rows = [run.as_dict() for run in runs]
     caption = f"{corpus.name}, {num_merges:,} merges. {info['processor']}, {info['cores']} cores; best of {args.rounds}."
-    plotting.save_figure(benchmark_plots.plot_scaling(rows, exponents), folder / "scaling.png", caption)
+    canvas.save_figure(benchmarks.plot_scaling(rows, exponents), folder / "scaling.png", caption)
     results = {"machine": info, "runs": rows, "exponents": exponents}
     files.write_atomic(folder / "benchmark_scaling.json", json.dumps(results, indent=1) + "\n")
     cli.describe_row("saved", f"scaling.png, benchmark_scaling.json in {files.display_path(folder)}")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tokembed import cli
 
 if TYPE_CHECKING:
-    from tokembed.benchmarking import Timing
+    from tokembed.benchmarks.timing import Timing
     from tokembed.bpe.learning import BPEModel
 
 LADDER_WORDS = 10_000  # what the naive encoder does in half a minute
@@ -37,7 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print tables, write JSON."""
     args = parse_args(argv)
-    from tokembed import benchmarking, files
+    from tokembed import files
+    from tokembed.benchmarks import timing
     from tokembed.bpe.learning import train_bpe
     from tokembed.corpora.sources import CorpusError, load_corpus
 
@@ -50,25 +51,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         corpus = load_corpus("pydocs")
     text = corpus.path.read_text(encoding="utf-8") if corpus.path and corpus.path.suffix == ".txt" else corpus.text
     num_words, num_bytes = len(text.split()), len(text.encode())
-    info = benchmarking.machine()
+    info = timing.machine()
     cli.describe_row("text", corpus.name, f"{num_bytes / 1e6:.1f} MB", f"{num_words:,} words", f"{args.num_merges:,} merges")
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
-    if missing := benchmarking.missing_peers():
+    if missing := timing.missing_peers():
         cli.describe_row("left out", ", ".join(missing), "not installed: uv run --group bench")
 
     results: dict[str, Any] = {"machine": info, "text": {"name": corpus.name, "bytes": num_bytes, "words": num_words}}
-    timings = benchmarking.compare_learners(text, args.num_merges, args.rounds)
+    timings = timing.compare_learners(text, args.num_merges, args.rounds)
     results["learning"] = [timing.as_dict() for timing in timings]
     _print_table(f"learning {args.num_merges:,} merges", timings, num_bytes, num_words)
     model = train_bpe(text, args.num_merges)
-    plain = results["plain"] = benchmarking.measure_plain_encoder(model, text)
+    plain = results["plain"] = timing.measure_plain_encoder(model, text)
     print(
         f"encode, the plain form: {plain['microseconds_a_sentence']:.1f} µs a sentence of 60 characters; cache hits "
         f"{plain['hit_rate_first_pass']:.1%} on a first pass, {plain['hit_rate_second_pass']:.1%} on a second\n"
         f"from python to the first ids: {plain['seconds_to_first_ids_encode']:.2f} s by encode, "
         f"{plain['seconds_to_first_ids_encode_array']:.2f} s by encode_array\n"
     )
-    for case, timings in benchmarking.compare_encoders(model, text, args.rounds):
+    for case, timings in timing.compare_encoders(model, text, args.rounds):
         results[case] = [timing.as_dict() for timing in timings]
         _print_table(f"encoding, {case}", timings, num_bytes, num_words)
 
@@ -81,9 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure_ourselves(large_text: str, large_model: BPEModel, naive_all: bool) -> dict[str, Any]:
     """Print and return the ladder, and speed and cache by size: Frankenstein's with 2,000 merges, then the large text."""
-    from tokembed import tokenizer_benchmark as own
-    from tokembed.artifacts import choose_corpus
+    from tokembed.benchmarks import encoding as own
     from tokembed.bpe.learning import train_bpe
+    from tokembed.workspace import choose_corpus
 
     corpus = choose_corpus(None)
     model = train_bpe(corpus.text, 2000)

@@ -35,24 +35,25 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print a table, write JSON."""
     args = parse_args(argv)
-    from tokembed import artifacts, benchmarking, files, training_benchmark
+    from tokembed import files, workspace
+    from tokembed.benchmarks import timing, training
     from tokembed.skipgram import settings
 
-    if "gensim" in benchmarking.missing_peers():
+    if "gensim" in timing.missing_peers():
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")
     config = settings.config_from_flags(args)
-    corpus = artifacts.choose_corpus(args.dataset)
-    tokenizer, ids = artifacts.prepare_tokens(corpus, args.num_merges)
-    info = benchmarking.machine()
+    corpus = workspace.choose_corpus(args.dataset)
+    tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges)
+    info = timing.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
     kind = "presets" if args.presets else "sweep" if args.sweep else "training"
     if kind == "training":
-        compared = training_benchmark.compare_trainers(tokenizer, ids, config, args.rounds)
+        compared = training.compare_trainers(tokenizer, ids, config, args.rounds)
     else:
-        jobs = training_benchmark.preset_jobs() if args.presets else training_benchmark.sweep_jobs()
-        compared = training_benchmark.compare_settings(corpus, config, jobs, args.rounds)
+        jobs = training.preset_jobs() if args.presets else training.sweep_jobs()
+        compared = training.compare_settings(corpus, config, jobs, args.rounds)
 
-    scores = training_benchmark.SCORES
+    scores = training.SCORES
     heading = f"\n  {'':<22}{'seed':>5}{'seconds':>9}{'tokens/s':>12}{'pairs/token':>13}{'loss':>9}"
     print(heading + "".join(f"{name:>13}" for name in scores.values()))
     runs = []
@@ -63,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         loss = f"{run.loss:>9.4f}" if run.loss else f"{'':>9}"
         print(f"  {run.name:<22}{run.seed:>5}{speed}{loss}{values}", flush=True)
     print("\n  medians of times and speeds; means of scores with their 95 % confidence intervals")
-    for line in training_benchmark.summary(runs):
+    for line in training.summary(runs):
         print(f"  {line}")
-    path = files.plots_dir() / f"benchmark_{kind}_{artifacts.artifact_name(corpus)}.json"
+    path = files.plots_dir() / f"benchmark_{kind}_{workspace.artifact_name(corpus)}.json"
     files.write_atomic(path, json.dumps({"machine": info, "runs": [run.as_dict() for run in runs]}, indent=1) + "\n")
     cli.describe_row("saved", files.display_path(path))
     return 0

@@ -39,7 +39,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check, or collect and fill in."""
     args = parse_args(argv)
-    from tokembed import files, results
+    from tokembed import files
+    from tokembed.benchmarks import results
 
     if not args.check:
         files.write_atomic(RESULTS, json.dumps(collect(), indent=1) + "\n")
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def collect() -> dict[str, Any]:
     """Read the benchmarks' files, and measure the few facts that none of them has."""
     from tokembed import files
-    from tokembed.benchmark_facts import measure_facts
+    from tokembed.benchmarks.facts import measure_facts
 
     found: dict[str, Any] = {}
     for name, file in SOURCES.items():

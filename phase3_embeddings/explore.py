@@ -28,7 +28,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the vectors, write the page."""
     args = parse_args(argv)
-    from tokembed import explorer, files
+    from tokembed import files
+    from tokembed.pages import explorer
     from tokembed.skipgram import checkpoints
 
     folder = args.output_dir or files.plots_dir()

@@ -31,18 +31,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scripts of all phases, then write the page."""
     args = parse_args(argv)
-    from tokembed import artifacts, files, report
+    from tokembed import files, workspace
+    from tokembed.pages import report
     from tokembed.skipgram import checkpoints
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    corpus = artifacts.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset)
     dataset = [
         "--dataset",
         str(corpus.path) if corpus.path and args.dataset == str(corpus.path) else args.dataset or corpus.name,
     ]
     figures = [*dataset, "--output-dir", str(folder)]
-    checkpoint = files.checkpoints_dir() / f"{artifacts.artifact_name(corpus)}.safetensors"
+    checkpoint = files.checkpoints_dir() / f"{workspace.artifact_name(corpus)}.safetensors"
     jobs = [
         ["phase1_bpe/visualize_merges.py", *figures],
         ["phase2_analysis/cross_domain_test.py", *figures],
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {files.display_path(path)}",
         "made by: " + "; ".join(dict.fromkeys(script for script, *_ in jobs)),
     ]
-    page, missing = report.report_page(folder, f"tokembed: {artifacts.artifact_name(corpus)}", facts)
+    page, missing = report.report_page(folder, f"tokembed: {workspace.artifact_name(corpus)}", facts)
     output = folder / "report.html"
     files.write_atomic(output, page)
     if missing:

@@ -56,18 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup | None) -> int:
     """Train, print, save."""
-    from tokembed import artifacts, files
-    from tokembed.reporting import describe_epoch, describe_training, neighbour_table
+    from tokembed import files, workspace
+    from tokembed.analysis.neighbours import describe_epoch, describe_training, neighbour_table
     from tokembed.skipgram import checkpoints
     from tokembed.skipgram.training import choose_engine, train_skipgram
     from tokembed.vectors.embeddings import Embeddings
 
     engine, device = choose_engine(config)
     with group.first_of_machine_first() if group else contextlib.nullcontext():
-        corpus = artifacts.choose_corpus(args.dataset)
-        output = (args.output_dir or files.checkpoints_dir()) / f"{artifacts.artifact_name(corpus)}.safetensors"
+        corpus = workspace.choose_corpus(args.dataset)
+        output = (args.output_dir or files.checkpoints_dir()) / f"{workspace.artifact_name(corpus)}.safetensors"
         files.check_writable(output.parent)
-        tokenizer, ids = artifacts.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold)
+        tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold)
     if args.max_tokens:
         ids = ids[: args.max_tokens]
         cli.describe_row("", f"training on the first {ids.size:,}")

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def look(args: argparse.Namespace, folder: Path) -> list[str]:
     """Draw what one checkpoint shows; return the figures' names."""
-    from tokembed import artifacts, files, vector_figures
+    from tokembed import files, workspace
+    from tokembed.figures import embeddings as vector_figures
     from tokembed.skipgram import checkpoints
 
     path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
@@ -71,19 +72,20 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     vector_figures.training_progress(subject, checkpoints.read_history(path))
     names = ["similarity_distribution", "similarity_heatmap", "nearest_neighbours", f"projection_{args.projection}"]
     names.append("training_progress")
-    corpus = artifacts.choose_corpus(args.dataset or path.stem)
-    if vector_figures.one_vector_two_senses(subject, next(iter(corpus.chunks(artifacts.PART_CHARACTERS)), "")):
+    corpus = workspace.choose_corpus(args.dataset or path.stem)
+    if vector_figures.one_vector_two_senses(subject, next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")):
         names.append("polysemy")
     return names
 
 
 def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     """Train with different dimensions or objectives; return the figures' names."""
-    from tokembed import artifacts, vector_figures
+    from tokembed import workspace
+    from tokembed.figures import embeddings as vector_figures
     from tokembed.skipgram.settings import TrainingConfig
 
-    corpus = artifacts.choose_corpus(args.dataset)
-    tokenizer, ids = artifacts.prepare_tokens(corpus, args.num_merges)
+    corpus = workspace.choose_corpus(args.dataset)
+    tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges)
     names = []
     if args.dimensions:
         vector_figures.dimensions(folder, corpus.name, tokenizer, ids, TrainingConfig(epochs=args.epochs or 20))

@@ -39,14 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         num_bytes = int(text["bytes"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} holds no results of the benchmark: {error!r}") from None
-    from tokembed import benchmark_plots, plotting
+    from tokembed.figures import benchmarks, canvas
 
     folder = args.output_dir or files.plots_dir()
-    axes = benchmark_plots.plot_tokenizer_results(sizes, cold, num_bytes)
-    plotting.save_figure(
-        axes, folder / "tokenizer_optimization_results.png", f"{caption} Peers: {text['name']}, 10,000 merges."
-    )
-    plotting.save_figure(benchmark_plots.plot_ladder(ladder), folder / "optimization_breakdown.png", caption)
+    axes = benchmarks.plot_tokenizer_results(sizes, cold, num_bytes)
+    canvas.save_figure(axes, folder / "tokenizer_optimization_results.png", f"{caption} Peers: {text['name']}, 10,000 merges.")
+    canvas.save_figure(benchmarks.plot_ladder(ladder), folder / "optimization_breakdown.png", caption)
     cli.describe_row("saved", f"tokenizer_optimization_results.png, optimization_breakdown.png in {files.display_path(folder)}")
     return 0
 

@@ -35,11 +35,11 @@ from tokembed import (
     Corpus,
     Embeddings,
     TrainingConfig,
-    artifacts,
     files,
     load_corpus,
     train_bpe,
     train_skipgram,
+    workspace,
 )
 from tokembed.bpe.learning import ModelFileError
 from tokembed.corpora.sources import CorpusError
@@ -77,7 +77,7 @@ def make_readers(folder: Path) -> list[Reader]:
     checkpoint, vectors = ((folder / name).read_bytes() for name in ("c.safetensors", "v.safetensors"))
     corpus = Corpus("text", None, lambda: iter([TEXT]))
     kept_tokenizer = folder / "text_bpe_30.json"
-    artifacts.token_ids_for(corpus, tokenizer, kept_tokenizer)
+    workspace.token_ids_for(corpus, tokenizer, kept_tokenizer)
     kept_ids = kept_tokenizer.with_suffix(".ids.npy")
 
     def use_tokenizer(path: Path) -> None:
@@ -101,7 +101,7 @@ def make_readers(folder: Path) -> list[Reader]:
 
     def use_kept_ids(path: Path) -> None:
         path.replace(kept_ids)
-        found, _, _ = artifacts.token_ids_for(corpus, tokenizer, kept_tokenizer)
+        found, _, _ = workspace.token_ids_for(corpus, tokenizer, kept_tokenizer)
         assert found.tolist() == ids.tolist(), "a damaged cache was believed"
 
     def use_corpus(path: Path) -> None:

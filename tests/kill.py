@@ -28,19 +28,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tokembed import (
-    BPEModel,
-    BPETokenizerLoader,
-    Corpus,
-    Embeddings,
-    TrainingConfig,
-    artifacts,
-    files,
-    plotting,
-    train_skipgram,
-)
+from tokembed import BPEModel, BPETokenizerLoader, Corpus, Embeddings, TrainingConfig, files, train_skipgram, workspace
 from tokembed.corpora.download import download
-from tokembed.rendering import page
+from tokembed.figures import canvas
+from tokembed.pages.token_view import page
 from tokembed.skipgram.checkpoints import Checkpointer, load_checkpoint
 
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.truncate", "os.chmod", "tempfile.mkstemp", "shutil.rmtree"}
@@ -54,8 +45,8 @@ def job(seed: int, address: str) -> None:
     download(f"{address}/{seed}", files.raw_dir() / "download.txt", check=len)
     text = " ".join(chance.choices(WORDS, k=2000))
     corpus = Corpus("text", None, lambda: iter([text]))
-    tokenizer, path, _ = artifacts.tokenizer_for(corpus, 40)
-    ids, _, _ = artifacts.token_ids_for(corpus, tokenizer, path)
+    tokenizer, path, _ = workspace.tokenizer_for(corpus, 40)
+    ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     config = TrainingConfig(epochs=3, embedding_dim=16, min_count=1, seed=seed, engine="hogwild", workers=1)
     checkpoint = files.checkpoints_dir() / "text.safetensors"
     keep = Checkpointer(checkpoint, tokenizer, ids)
@@ -63,9 +54,9 @@ def job(seed: int, address: str) -> None:
     embeddings = Embeddings.from_training(result, tokenizer, ids)
     embeddings.save(checkpoint.with_name("vectors.safetensors"))
     embeddings.save_word2vec_format(checkpoint.with_name("vectors.txt"))
-    axes = plotting.plot_merge_progression(np.linspace(5, 1, 40 + seed % 7))
-    plotting.save_figure(axes, files.plots_dir() / "figure.png", "a caption")
-    artifacts.write_table(files.plots_dir() / "figure.csv", ["a", "b"], [(i, seed) for i in range(100)])
+    axes = canvas.plot_merge_progression(np.linspace(5, 1, 40 + seed % 7))
+    canvas.save_figure(axes, files.plots_dir() / "figure.png", "a caption")
+    workspace.write_table(files.plots_dir() / "figure.csv", ["a", "b"], [(i, seed) for i in range(100)])
     files.write_atomic(files.plots_dir() / "page.html", page(tokenizer, [text], "a page"))
 
 

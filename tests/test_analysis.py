@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokembed import BPEModel, BPETokenizerLoader, analysis, load_corpus, train_bpe
+from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
+from tokembed.analysis import tokenization
 from tokembed.bpe import reference
 from tokembed.corpora.sources import Corpus, CorpusError
 
@@ -17,7 +18,7 @@ WORDY = st.text(alphabet="the creature's éİ未9.\n", max_size=120)
 @given(WORDY)
 def test_merge_progression_is_what_encoding_at_every_step_gives(text: str) -> None:
     model = train_bpe(text, 25, min_frequency=1)
-    means = analysis.merge_progression(model)
+    means = tokenization.merge_progression(model)
     assert len(means) == len(model.merges) + 1
     num_words = len(reference.pieces(text))
     for num_merges, mean in enumerate(means):
@@ -27,27 +28,27 @@ def test_merge_progression_is_what_encoding_at_every_step_gives(text: str) -> No
 
 def test_merge_progression_ends_where_the_whole_books_encoding_is(frankenstein: str, model: BPEModel) -> None:
     ids = BPETokenizerLoader(model).encode_array(frankenstein)
-    assert analysis.merge_progression(model)[-1] == pytest.approx(len(ids) / model.num_words)
+    assert tokenization.merge_progression(model)[-1] == pytest.approx(len(ids) / model.num_words)
 
 
 def test_token_lengths_sum_to_the_vocabulary(model: BPEModel, tokenizer: BPETokenizerLoader) -> None:
-    counts = analysis.token_length_counts(model)
+    counts = tokenization.token_length_counts(model)
     assert sum(counts.values()) + 1 + 256 == tokenizer.vocab_size  # with </w> and the byte tokens
-    assert analysis.token_length_counts(train_bpe("low low low", 3)) == {"1": 4, "2": 1, "3": 1, "4+": 0}
+    assert tokenization.token_length_counts(train_bpe("low low low", 3)) == {"1": 4, "2": 1, "3": 1, "4+": 0}
 
 
 def test_top_subwords_are_the_most_frequent_by_plain_counting(frankenstein: str, tokenizer: BPETokenizerLoader) -> None:
     from collections import Counter
 
-    found = analysis.top_subwords(tokenizer, tokenizer.encode_array(frankenstein), 30)
-    counts = Counter(token for token in tokenizer.tokenize(frankenstein) if analysis.token_length(token) > 1)
+    found = tokenization.top_subwords(tokenizer, tokenizer.encode_array(frankenstein), 30)
+    counts = Counter(token for token in tokenizer.tokenize(frankenstein) if tokenization.token_length(token) > 1)
     assert [subword.count for subword in found] == [count for _, count in counts.most_common(30)]
     assert all(counts[subword.text + "</w>" * subword.is_final] == subword.count for subword in found)
     assert found[0].text == "the"
 
 
 def test_steps_are_the_references_merges_with_the_words_they_change() -> None:
-    steps = list(analysis.merge_steps("low low lower", 9))
+    steps = list(tokenization.merge_steps("low low lower", 9))
     assert [step.pair for step in steps] == reference.train_bpe("low low lower", 9)
     assert steps[0].count == 3
     assert steps[0].changes == [
@@ -58,19 +59,19 @@ def test_steps_are_the_references_merges_with_the_words_they_change() -> None:
 
 def test_statistics_of_a_known_text() -> None:
     tokenizer = BPETokenizerLoader(train_bpe("low low low lower lowest", 3))
-    statistics = analysis.text_statistics(tokenizer, "Low é, lowest")
+    statistics = tokenization.text_statistics(tokenizer, "Low é, lowest")
     # low</w> | <0xC3> <0xA9> </w> | <0x2C> </w> | low e s t </w>
     assert (statistics.num_characters, statistics.num_bytes, statistics.num_words, statistics.num_tokens) == (13, 14, 4, 11)
     assert statistics.characters_per_token == pytest.approx(13 / 11)
     assert statistics.mean_token_length == pytest.approx(11 / 11)  # white space belongs to no token
     assert statistics.bytes_per_token == pytest.approx(14 / 11)
     assert statistics.tokens_per_100_characters == pytest.approx(1100 / 13)
-    empty = analysis.text_statistics(tokenizer, "")
+    empty = tokenization.text_statistics(tokenizer, "")
     assert (empty.num_tokens, empty.characters_per_token, empty.tokens_per_100_characters) == (0, 0.0, 0.0)
 
 
 def test_the_final_chapter_is_never_trained_on(frankenstein: str) -> None:
-    held_out = analysis.hold_out(Corpus("frankenstein", None, lambda: iter([frankenstein])))
+    held_out = tokenization.hold_out(Corpus("frankenstein", None, lambda: iter([frankenstein])))
     assert held_out.training + held_out.test == frankenstein
     if "Chapter 24" in frankenstein:
         assert held_out.test.startswith("Chapter 24")
@@ -79,7 +80,7 @@ def test_the_final_chapter_is_never_trained_on(frankenstein: str) -> None:
 
 
 def test_another_corpus_is_cut_at_a_paragraph_near_its_end() -> None:
-    held_out = analysis.hold_out(load_corpus("pydocs"))
+    held_out = tokenization.hold_out(load_corpus("pydocs"))
     assert held_out.training + held_out.test == load_corpus("pydocs").text
     assert held_out.training.endswith("\n\n")
     assert 0.02 < len(held_out.test) / len(load_corpus("pydocs").text) <= 0.05
@@ -88,45 +89,45 @@ def test_another_corpus_is_cut_at_a_paragraph_near_its_end() -> None:
 @pytest.mark.parametrize("text", ["x", "low low low\n", "   x"])
 def test_a_corpus_too_short_to_hold_out_is_refused(text: str) -> None:
     with pytest.raises(CorpusError, match="too short"):
-        analysis.hold_out(Corpus("t", None, lambda: iter([text])))
+        tokenization.hold_out(Corpus("t", None, lambda: iter([text])))
 
 
 def test_a_shorter_list_of_merges_is_the_beginning_of_a_longer_one(pydocs: str) -> None:
-    held_out = analysis.HeldOut(pydocs[:100_000], pydocs[100_000:110_000], "a part")
-    tests = analysis.sentences(held_out.test)
-    for num_merges, mean in analysis.vocabulary_sweep(held_out, (200, 50, 1000)):
+    held_out = tokenization.HeldOut(pydocs[:100_000], pydocs[100_000:110_000], "a part")
+    tests = tokenization.sentences(held_out.test)
+    for num_merges, mean in tokenization.vocabulary_sweep(held_out, (200, 50, 1000)):
         own = BPETokenizerLoader(train_bpe(held_out.training, num_merges, min_frequency=1))
         assert mean == pytest.approx(np.mean([len(own.encode(sentence)) for sentence in tests]))
 
 
 def test_a_vocabulary_larger_than_the_text_allows_is_counted_once() -> None:
-    rows = analysis.vocabulary_sweep(analysis.HeldOut("low lower", "low. low", "x"), (2, 500, 1000))
+    rows = tokenization.vocabulary_sweep(tokenization.HeldOut("low lower", "low. low", "x"), (2, 500, 1000))
     assert [merges for merges, _ in rows] == [2, rows[-1][0]]
     assert rows[-1][0] < 20
 
 
 def test_sentences_end_at_marks_and_blank_lines() -> None:
-    assert analysis.sentences("One. Two! “Three?” he said.\nStill he. (Four.) Five\n\nSix") == [
+    assert tokenization.sentences("One. Two! “Three?” he said.\nStill he. (Four.) Five\n\nSix") == [
         "One.", "Two!", "“Three?”", "he said.", "Still he.", "(Four.)", "Five", "Six",
     ]  # fmt: skip
-    assert analysis.sentences(" \n ") == []
+    assert tokenization.sentences(" \n ") == []
 
 
 def test_samples_of_each_kind_are_there_and_of_even_size(pydocs: str) -> None:
-    samples = analysis.domain_samples(analysis.HeldOut("", pydocs[:50_000], "x"))
+    samples = tokenization.domain_samples(tokenization.HeldOut("", pydocs[:50_000], "x"))
     assert list(samples) == ["prose", "Python code", "numbers", "URLs"]
     assert all(len(texts) >= 3 for texts in samples.values())
-    assert all(200 < len(text) <= analysis.SAMPLE_CHARACTERS for texts in samples.values() for text in texts)
-    assert samples == analysis.domain_samples(analysis.HeldOut("", pydocs[:50_000], "x"))
+    assert all(200 < len(text) <= tokenization.SAMPLE_CHARACTERS for texts in samples.values() for text in texts)
+    assert samples == tokenization.domain_samples(tokenization.HeldOut("", pydocs[:50_000], "x"))
 
 
 def test_code_of_the_users_is_used_if_given(tmp_path: Path, pydocs: str) -> None:
     (tmp_path / "corpus_code.txt").write_text("spam = eggs\n" * 200)
-    samples = analysis.domain_samples(analysis.HeldOut("", pydocs[:9000], "x"), tmp_path / "corpus_code.txt")
+    samples = tokenization.domain_samples(tokenization.HeldOut("", pydocs[:9000], "x"), tmp_path / "corpus_code.txt")
     assert set(" ".join(samples["Python code"]).split()) <= {"spam", "=", "eggs"}
 
 
 def test_pathological_texts_come_back_whole(tokenizer: BPETokenizerLoader) -> None:
-    for _, text, tokens in analysis.pathological_rows(tokenizer):
+    for _, text, tokens in tokenization.pathological_rows(tokenizer):
         assert tokenizer.decode([tokenizer.token_to_id[token] for token in tokens]) == " ".join(reference.pieces(text))
         assert len(tokens) > len(text) / 4

@@ -10,21 +10,23 @@ import pytest
 from PIL import Image
 from test_scripts import SCRIPT, run
 
-from tokembed import BPEModel, BPETokenizerLoader, benchmark_plots, ladder, plotting, scaling, tokenizer_benchmark
+from tokembed import BPEModel, BPETokenizerLoader
+from tokembed.benchmarks import encoding, ladder, scaling
 from tokembed.bpe import whole_texts
+from tokembed.figures import benchmarks, canvas
 
 OPTIMIZATION = SCRIPT.with_name("visualize_optimization.py")
 
 
 def test_every_step_of_the_ladder_gives_the_plain_encoders_ids(model: BPEModel, frankenstein: str) -> None:
-    text = tokenizer_benchmark.first_words(frankenstein, 300) + " Ünknown 未来 naïve x1 未"
+    text = encoding.first_words(frankenstein, 300) + " Ünknown 未来 naïve x1 未"
     expected = BPETokenizerLoader(model).encode(text)
     for name, make in ladder.steps(model).items():
         assert list(make()(text)) == expected, name
 
 
 def test_the_ladder_is_measured_from_the_naive_encoder_up(model: BPEModel, frankenstein: str) -> None:
-    steps = tokenizer_benchmark.climb(model, tokenizer_benchmark.first_words(frankenstein, 200), rounds=1)
+    steps = encoding.climb(model, encoding.first_words(frankenstein, 200), rounds=1)
     assert [step.name for step in steps] == list(ladder.steps(model))
     assert steps[0].over_naive == steps[0].over_previous == 1.0
     product = 1.0
@@ -36,7 +38,7 @@ def test_the_ladder_is_measured_from_the_naive_encoder_up(model: BPEModel, frank
 def test_a_step_that_gives_other_ids_is_refused(model: BPEModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ladder.LocalNames, "encode", lambda self, text: [0])
     with pytest.raises(ValueError, match="'local variables' gives other ids"):
-        tokenizer_benchmark.climb(model, "a creature", rounds=1)
+        encoding.climb(model, "a creature", rounds=1)
 
 
 def test_a_slower_kernel_shows_in_the_numbers(model: BPEModel, pydocs: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,15 +50,15 @@ def test_a_slower_kernel_shows_in_the_numbers(model: BPEModel, pydocs: str, monk
         return encode(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(whole_texts.BulkEncoder, "encode", slow)
-    (size,) = tokenizer_benchmark.measure_sizes(model, [text], naive_up_to=0, rounds=2)
+    (size,) = encoding.measure_sizes(model, [text], naive_up_to=0, rounds=2)
     assert size.array_seconds >= 0.05
-    kernels = {step.name: step for step in tokenizer_benchmark.climb(model, text[:3000], rounds=2)}
+    kernels = {step.name: step for step in encoding.climb(model, text[:3000], rounds=2)}
     assert kernels["threads"].seconds >= 0.05
     assert kernels["local variables"].seconds < kernels["threads"].seconds
 
 
 def test_sizes_count_what_a_cache_does(model: BPEModel) -> None:
-    (size,) = tokenizer_benchmark.measure_sizes(model, ["the sea the sea the ice"], naive_up_to=10, rounds=1)
+    (size,) = encoding.measure_sizes(model, ["the sea the sea the ice"], naive_up_to=10, rounds=1)
     assert (size.words, size.pieces, size.distinct_words) == (6, 6, 3)
     assert size.first_pass_rate == pytest.approx(3 / 6)
     assert size.four_passes_rate == pytest.approx(21 / 24)
@@ -71,8 +73,8 @@ def test_exponents_of_time_are_fitted() -> None:
 
 @pytest.fixture
 def results(model: BPEModel, frankenstein: str) -> dict[str, object]:
-    steps = tokenizer_benchmark.climb(model, "a small text of some words", rounds=1)
-    sizes = tokenizer_benchmark.measure_sizes(model, [frankenstein[:2000], frankenstein[:9000]], naive_up_to=500, rounds=1)
+    steps = encoding.climb(model, "a small text of some words", rounds=1)
+    sizes = encoding.measure_sizes(model, [frankenstein[:2000], frankenstein[:9000]], naive_up_to=500, rounds=1)
     return {
         "machine": {"processor": "a processor", "cores": 2, "python": "3.11", "commit": "abc"},
         "text": {"name": "a text", "bytes": 10_000_000},
@@ -112,4 +114,4 @@ def test_scaling_is_measured_and_drawn(tmp_path: Path) -> None:
     assert len(saved["runs"]) == 12
     assert set(saved["exponents"]) == {"learning merges", "encoding", "training, an epoch"}
     assert (tmp_path / "visualizations/plots/01_tokenization/scaling.png").is_file()
-    plotting.save_figure(benchmark_plots.plot_scaling(saved["runs"], saved["exponents"]), tmp_path / "again.png", "")
+    canvas.save_figure(benchmarks.plot_scaling(saved["runs"], saved["exponents"]), tmp_path / "again.png", "")

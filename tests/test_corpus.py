@@ -13,7 +13,7 @@ from conftest import RAW, raw_file
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokembed import artifacts, files, load_corpus
+from tokembed import files, load_corpus, workspace
 from tokembed.corpora import sources as corpora
 from tokembed.corpora.sources import Corpus, CorpusError, CorpusNotFoundError, clean_frankenstein, clean_wikitext
 
@@ -189,7 +189,7 @@ def test_a_streamed_file_that_changes_while_it_is_read_is_told_and_not_kept(
     assert corpus.num_characters == 7500
     path.write_text("another text " * 500)
     with pytest.raises(CorpusError, match="has changed"):
-        artifacts.tokenizer_for(corpus, 10)
+        workspace.tokenizer_for(corpus, 10)
     assert not list(project.rglob("*.json"))
 
 
@@ -201,5 +201,5 @@ def test_a_name_that_no_file_can_have_is_no_such_file(name: str) -> None:
 
 def test_files_of_the_users_never_share_a_name_with_a_corpus(tmp_path: Path) -> None:
     for name, artifact in (("pydocs.txt", "pydocs.txt"), ("wikitext2.txt.gz", "wikitext2.txt.gz"), ("mine.txt.gz", "mine")):
-        assert artifacts.artifact_name(Corpus(str(tmp_path / name), tmp_path / name, lambda: iter(["text"]))) == artifact
-    assert artifacts.artifact_name(load_corpus("pydocs")) == "pydocs"
+        assert workspace.artifact_name(Corpus(str(tmp_path / name), tmp_path / name, lambda: iter(["text"]))) == artifact
+    assert workspace.artifact_name(load_corpus("pydocs")) == "pydocs"

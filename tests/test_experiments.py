@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tokembed import BPETokenizerLoader, TrainingConfig, experiments
+from tokembed import BPETokenizerLoader, TrainingConfig
+from tokembed.analysis import experiments
 from tokembed.bpe.reference import softmax_step
 
 CONFIG = TrainingConfig(epochs=2, embedding_dim=16, workers=1)

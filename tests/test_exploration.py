@@ -5,17 +5,18 @@ import itertools
 import numpy as np
 import pytest
 
-from tokembed import Embeddings, exploration, senses
+from tokembed import Embeddings
+from tokembed.analysis import geometry, senses
 from tokembed.vectors.embeddings import unit_rows
 
 
 def test_one_hot_vectors_are_orthogonal_without_a_table() -> None:
-    pairs = exploration.random_pairs(1_000_000, 1000)
-    assert not exploration.one_hot_cosines(pairs).any()
-    assert exploration.one_hot_cosines(np.array([[3, 3], [3, 4]])).tolist() == [1.0, 0.0]
+    pairs = geometry.random_pairs(1_000_000, 1000)
+    assert not geometry.one_hot_cosines(pairs).any()
+    assert geometry.one_hot_cosines(np.array([[3, 3], [3, 4]])).tolist() == [1.0, 0.0]
     eye = np.eye(7, dtype=np.float32)
-    pairs = exploration.random_pairs(7, 50)
-    assert np.array_equal(exploration.one_hot_cosines(pairs), exploration.pair_cosines(eye, pairs))
+    pairs = geometry.random_pairs(7, 50)
+    assert np.array_equal(geometry.one_hot_cosines(pairs), geometry.pair_cosines(eye, pairs))
     assert np.all(pairs[:, 0] != pairs[:, 1])
     assert pairs.max() < 7
 
@@ -30,20 +31,20 @@ def groups_of_vectors(spread: float) -> tuple[np.ndarray, list[str]]:
 
 def test_the_permutation_test_finds_groups_that_are_there_and_none_that_are_not() -> None:
     cosines, groups = groups_of_vectors(0.5)
-    found = exploration.separation(cosines, groups, 999)
+    found = geometry.separation(cosines, groups, 999)
     assert found.within > found.between
     assert found.p_value == pytest.approx(0.001)
     shuffled = np.random.default_rng(1).permutation(groups).tolist()
-    assert exploration.separation(cosines, shuffled, 999).p_value > 0.05
-    assert exploration.separation(cosines, groups, 999) == found, "one seed, one answer"
+    assert geometry.separation(cosines, shuffled, 999).p_value > 0.05
+    assert geometry.separation(cosines, groups, 999) == found, "one seed, one answer"
     with pytest.raises(ValueError, match="two or more"):
-        exploration.separation(cosines, ["a"] * 18)
+        geometry.separation(cosines, ["a"] * 18)
 
 
 def test_clustering_puts_groups_side_by_side() -> None:
     cosines, groups = groups_of_vectors(0.3)
     mixed = np.random.default_rng(2).permutation(18)
-    order = exploration.cluster_order(cosines[np.ix_(mixed, mixed)])
+    order = geometry.cluster_order(cosines[np.ix_(mixed, mixed)])
     seen = [groups[mixed[place]] for place in order]
     changes = sum(a != b for a, b in itertools.pairwise(seen))
     assert sorted(order) == list(range(18))
@@ -54,14 +55,14 @@ def test_clustering_puts_groups_side_by_side() -> None:
 def test_projections_keep_groups_and_repeat_themselves(method: str) -> None:
     random = np.random.default_rng(0)
     vectors = (np.repeat(np.eye(3, 20), 8, axis=0) + 0.05 * random.normal(size=(24, 20))).astype(np.float32)
-    points = exploration.project(vectors, method)
+    points = geometry.project(vectors, method)
     assert points.shape == (24, 2)
     distances = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(24)
     assert np.all(distances.argmin(axis=1) // 8 == np.arange(24) // 8)
-    assert np.array_equal(points, exploration.project(vectors, method))
-    assert exploration.project(vectors[:4], method).shape == (4, 2)
+    assert np.array_equal(points, geometry.project(vectors, method))
+    assert geometry.project(vectors[:4], method).shape == (4, 2)
     with pytest.raises(ValueError, match="tsne or pca"):
-        exploration.project(vectors, "umap")
+        geometry.project(vectors, "umap")
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca"])
@@ -70,7 +71,7 @@ def test_projections_keep_groups_and_repeat_themselves(method: str) -> None:
 def test_vectors_of_one_direction_lie_on_one_point(method: str, num_vectors: int, scale: float) -> None:
     lengths = np.arange(1, num_vectors + 1)
     vectors = (scale * lengths[:, None] * np.array([[0.1, -0.2, 0.3]])).astype(np.float32)  # equal but for rounding
-    assert np.array_equal(exploration.project(vectors, method), np.zeros((num_vectors, 2)))
+    assert np.array_equal(geometry.project(vectors, method), np.zeros((num_vectors, 2)))
 
 
 @pytest.mark.parametrize("num_vectors", [5, 6, 8, 30])
@@ -80,7 +81,7 @@ def test_few_vectors_and_equal_ones_are_laid_out_by_tsne_without_a_crash(num_vec
     opposites = np.where(np.arange(num_vectors)[:, None] % 2, [[1.0, 0.0]], [[-1.0, 0.0]]).astype(np.float32)
     for vectors in (one_differs, opposites):
         for perplexity in (0.5, 1000.0):
-            points = exploration.project(vectors, "tsne", perplexity)
+            points = geometry.project(vectors, "tsne", perplexity)
             assert points.shape == (num_vectors, 2)
             assert np.isfinite(points).all()
 
@@ -89,10 +90,10 @@ def test_what_no_map_can_be_made_of_is_refused() -> None:
     for shape in ((0, 5), (1, 5), (5, 1), (3, 1)):
         for method in ("tsne", "pca"):
             with pytest.raises(ValueError, match=rf"at least 2 vectors of at least 2 numbers, not {shape[0]} of {shape[1]}"):
-                exploration.project(np.ones(shape, dtype=np.float32), method)
+                geometry.project(np.ones(shape, dtype=np.float32), method)
     for perplexity in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="perplexity must be above 0"):
-            exploration.project(np.eye(9, dtype=np.float32), perplexity=perplexity)
+            geometry.project(np.eye(9, dtype=np.float32), perplexity=perplexity)
 
 
 def sense_embeddings() -> Embeddings:
@@ -136,7 +137,7 @@ def test_words_of_a_corpus_without_a_list_are_grouped_by_the_vectors_and_said_so
     random = np.random.default_rng(0)
     tokens = [f"word{chr(97 + n % 26)}{chr(97 + n // 26)}</w>" for n in range(200)]
     embeddings = Embeddings(tokens, random.normal(size=(200, 5)), counts=np.arange(200, 0, -1))
-    groups = exploration.word_groups(embeddings, "unknown")
+    groups = geometry.word_groups(embeddings, "unknown")
     assert not groups.chosen_before
     assert len(groups.words) == len(set(groups.words)) == len(groups.groups)
     assert all(name.startswith("like ") for name in groups.names)

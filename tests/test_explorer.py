@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from test_scripts import SCRIPT, run
 
-from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, explorer, train_bpe, train_skipgram
+from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
+from tokembed.pages import explorer
 
 EXPLORE = SCRIPT.with_name("explore.py")
 
@@ -571,7 +572,7 @@ def luminance(colour: str) -> float:
 
 
 def test_text_and_marks_stand_out_from_what_is_behind_them() -> None:
-    style = Path(explorer.__file__).with_name("explorer_page.css").read_text(encoding="utf-8")
+    style = Path(explorer.__file__).with_name("explorer.css").read_text(encoding="utf-8")
     schemes = [dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)]
     assert len(schemes) == 2
     for colours in schemes:

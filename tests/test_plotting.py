@@ -14,42 +14,42 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from tokembed import plotting, training_plots, vector_plots
+from tokembed.figures import canvas, geometry, training
 
 RANDOM = np.random.default_rng(0)
 FIGURES = {
-    "merge_progression": lambda: plotting.plot_merge_progression(np.linspace(5, 1.3, 200)),
-    "merge_progression of nothing": lambda: plotting.plot_merge_progression(np.array([2.0])),
-    "token_lengths": lambda: plotting.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40}),
-    "token_lengths of nothing": lambda: plotting.plot_token_lengths({"1": 0, "2": 0, "3": 0, "4+": 0}),
-    "top_subwords": lambda: plotting.plot_top_subwords([("the", 9, True), ("未", 5, False), ("\U0010fffe$", 3, True)]),
-    "domains": lambda: plotting.plot_domains({"prose": [20.0, 30.0], "numbers": [110.0]}),
-    "vocabulary": lambda: plotting.plot_vocabulary_efficiency([(500, 40.0), (1000, 30.0)]),
-    "vocabulary of one": lambda: plotting.plot_vocabulary_efficiency([(3, 4.0)]),
-    "a token of half a million characters": lambda: plotting.plot_top_subwords([("a" * 500_000, 2, True)]),
-    "a neighbour of as many": lambda: vector_plots.plot_neighbours([("$ü" * 250_000, [("a" * 500_000, 0.5)])]),
-    "heatmap": lambda: vector_plots.plot_heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"]),
-    "projection of one place": lambda: vector_plots.plot_projection(np.zeros((4, 2)), list("abcd"), ["x", "x", None, None]),
-    "dimensions": lambda: training_plots.plot_dimensions([(10, 0.8, 0.2), (10, 0.82, 0.2), (25, 0.83, 0.21)]),
-    "training progress": lambda: training_plots.plot_training_progress([2.0, 2.5], [{}, {"auc": 0.9}, {"auc": 0.8}]),
-    "objectives": lambda: training_plots.plot_objectives([("full softmax", [7.0], 2.0, 0.7), ("5 negatives", [3.0], 0.1, 0.7)]),
-    "senses": lambda: vector_plots.plot_senses([sense_panel("light", True), sense_panel("left", False)]),
-    "token_table": lambda: plotting.plot_token_table(
+    "merge_progression": lambda: canvas.plot_merge_progression(np.linspace(5, 1.3, 200)),
+    "merge_progression of nothing": lambda: canvas.plot_merge_progression(np.array([2.0])),
+    "token_lengths": lambda: canvas.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40}),
+    "token_lengths of nothing": lambda: canvas.plot_token_lengths({"1": 0, "2": 0, "3": 0, "4+": 0}),
+    "top_subwords": lambda: canvas.plot_top_subwords([("the", 9, True), ("未", 5, False), ("\U0010fffe$", 3, True)]),
+    "domains": lambda: canvas.plot_domains({"prose": [20.0, 30.0], "numbers": [110.0]}),
+    "vocabulary": lambda: canvas.plot_vocabulary_efficiency([(500, 40.0), (1000, 30.0)]),
+    "vocabulary of one": lambda: canvas.plot_vocabulary_efficiency([(3, 4.0)]),
+    "a token of half a million characters": lambda: canvas.plot_top_subwords([("a" * 500_000, 2, True)]),
+    "a neighbour of as many": lambda: geometry.plot_neighbours([("$ü" * 250_000, [("a" * 500_000, 0.5)])]),
+    "heatmap": lambda: geometry.plot_heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"]),
+    "projection of one place": lambda: geometry.plot_projection(np.zeros((4, 2)), list("abcd"), ["x", "x", None, None]),
+    "dimensions": lambda: training.plot_dimensions([(10, 0.8, 0.2), (10, 0.82, 0.2), (25, 0.83, 0.21)]),
+    "training progress": lambda: training.plot_training_progress([2.0, 2.5], [{}, {"auc": 0.9}, {"auc": 0.8}]),
+    "objectives": lambda: training.plot_objectives([("full softmax", [7.0], 2.0, 0.7), ("5 negatives", [3.0], 0.1, 0.7)]),
+    "senses": lambda: geometry.plot_senses([sense_panel("light", True), sense_panel("left", False)]),
+    "token_table": lambda: canvas.plot_token_table(
         [("Chinese", "未来", ["<0xE6>", "</w>"]), ("code $x$", "a_b" * 30, ["a"] * 90)]
     ),
 }
 
 
-def sense_panel(word: str, is_told_apart: bool) -> vector_plots.SensePanel:
+def sense_panel(word: str, is_told_apart: bool) -> geometry.SensePanel:
     uses = (RANDOM.uniform(0, 1, (9, 2)), RANDOM.uniform(0, 1, (5, 2)))
-    return vector_plots.SensePanel(word, ("one", "other"), uses, (0.1, 0.2), 0.7, 0.9, 0.01, is_told_apart)
+    return geometry.SensePanel(word, ("one", "other"), uses, (0.1, 0.2), 0.7, 0.9, 0.01, is_told_apart)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_without_a_warning_or_a_missing_glyph(name: str, tmp_path: Path) -> None:
     axes = FIGURES[name]()
     assert isinstance(axes, Axes)
-    plotting.save_figure(axes, tmp_path / "figure.png", "A caption that tells the corpus, the settings and the seed. " * 3)
+    canvas.save_figure(axes, tmp_path / "figure.png", "A caption that tells the corpus, the settings and the seed. " * 3)
     with Image.open(tmp_path / "figure.png") as image:
         assert image.width == 1200
         assert np.asarray(image.convert("L")).std() > 5
@@ -57,12 +57,12 @@ def test_every_figure_is_drawn_without_a_warning_or_a_missing_glyph(name: str, t
 
 def test_axes_given_are_drawn_into() -> None:
     axes = Figure().add_subplot()
-    assert plotting.plot_domains({"prose": [1.0]}, ax=axes) is axes
+    assert canvas.plot_domains({"prose": [1.0]}, ax=axes) is axes
 
 
 def test_a_character_that_no_font_has_is_named() -> None:
-    assert plotting.drawable("a\U0010fffe") == "a[U+10FFFE]"
-    assert plotting.drawable("naïve") == "naïve"
+    assert canvas.drawable("a\U0010fffe") == "a[U+10FFFE]"
+    assert canvas.drawable("naïve") == "naïve"
 
 
 def test_a_character_that_any_installed_font_has_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,27 +82,27 @@ def test_a_character_that_any_installed_font_has_is_drawn(tmp_path: Path, monkey
     font.save(tmp_path / "font.ttf")
     entry = font_manager.ttfFontProperty(font_manager.get_font(tmp_path / "font.ttf"))
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [*font_manager.fontManager.ttflist, entry])
-    caches = (plotting._families, plotting._face, plotting._family_with)
+    caches = (canvas._families, canvas._face, canvas._family_with)
     try:
         for cache in caches:
             cache.cache_clear()
-        assert plotting.drawable("a未\U0010fffe") == "a未[U+10FFFE]"
-        axes = plotting.plot_top_subwords([("未", 5, True)])
-        plotting.save_figure(axes, tmp_path / "figure.png", "")  # a missing glyph would be a warning, an error here
+        assert canvas.drawable("a未\U0010fffe") == "a未[U+10FFFE]"
+        axes = canvas.plot_top_subwords([("未", 5, True)])
+        canvas.save_figure(axes, tmp_path / "figure.png", "")  # a missing glyph would be a warning, an error here
     finally:
         for cache in caches:
             cache.cache_clear()
 
 
 def test_a_caption_may_hold_what_is_no_text_and_explains_the_characters_that_are_named(tmp_path: Path) -> None:
-    axes = plotting.plot_top_subwords([("\U0010fffe", 5, True)])
-    plotting.save_figure(axes, tmp_path / "figure.png", "caf\udce9.txt: a corpus.")
+    axes = canvas.plot_top_subwords([("\U0010fffe", 5, True)])
+    canvas.save_figure(axes, tmp_path / "figure.png", "caf\udce9.txt: a corpus.")
     caption = axes.figure.get_supxlabel()
     assert caption.startswith("caf\\udce9.txt: a corpus. [U+…]: the Unicode number")
 
 
 def test_kinds_of_text_come_in_ascending_order_and_the_title_names_the_ends() -> None:
-    axes = plotting.plot_domains({"prose": [50.0], "numbers": [110.0, 90.0], "URLs": [20.0]})
+    axes = canvas.plot_domains({"prose": [50.0], "numbers": [110.0, 90.0], "URLs": [20.0]})
     assert [patch.get_height() for patch in axes.patches] == [20.0, 50.0, 100.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["URLs", "prose", "numbers"]
     assert axes.get_title("left") == "Fewest tokens for URLs, most for numbers"
@@ -121,21 +121,21 @@ def contrast(first: object, second: object) -> float:
 
 
 def test_small_text_has_a_contrast_of_at_least_four_and_a_half() -> None:
-    axes = vector_plots.plot_neighbours([("a", [("b", 0.9), ("c", 0.5)])])
+    axes = geometry.plot_neighbours([("a", [("b", 0.9), ("c", 0.5)])])
     for cell in axes.patches:
         *colour, alpha = cell.get_facecolor()
         background = alpha * np.array(colour) + 1 - alpha
         inside = [text for text in axes.texts if cell.get_bbox().contains(*text.get_position())]
         assert len(inside) == 2
         assert all(contrast(text.get_color(), background) >= 4.5 for text in inside)
-    assert all(contrast(vector_plots._ink(colour), "white") >= 4.5 for colour in vector_plots.GROUP_COLOURS)
+    assert all(contrast(geometry._ink(colour), "white") >= 4.5 for colour in geometry.GROUP_COLOURS)
 
 
 def test_every_word_of_a_kind_has_a_label_and_no_labels_overlap() -> None:
     points = np.random.default_rng(1).normal(size=(90, 2))
     words = [f"word{place}" for place in range(90)]
     groups = [("first", "second", None)[place % 3] for place in range(90)]
-    axes = vector_plots.plot_projection(points, words, groups)
+    axes = geometry.plot_projection(points, words, groups)
     labels = [text for text in axes.texts if isinstance(text, Annotation)]
     assert {word for word, group in zip(words, groups, strict=True) if group} <= {label.get_text() for label in labels}
     axes.figure.draw_without_rendering()
@@ -144,7 +144,7 @@ def test_every_word_of_a_kind_has_a_label_and_no_labels_overlap() -> None:
 
 
 def test_senses_that_do_not_differ_are_said_not_to_and_all_panels_have_one_scale() -> None:
-    first = vector_plots.plot_senses([sense_panel("light", True), sense_panel("left", False)])
+    first = geometry.plot_senses([sense_panel("light", True), sense_panel("left", False)])
     panels = first.figure.axes
     assert [panel.get_title("left") for panel in panels] == ["“light”: told apart", "“left”: not told apart"]
     assert len({(panel.get_xlim(), panel.get_ylim()) for panel in panels}) == 1
@@ -152,12 +152,12 @@ def test_senses_that_do_not_differ_are_said_not_to_and_all_panels_have_one_scale
 
 
 def test_the_heatmaps_diagonal_is_blank_and_its_scale_marked_as_cut() -> None:
-    axes = vector_plots.plot_heatmap(np.full((3, 3), 0.2) + np.eye(3), list("abc"), list("xxy"))
+    axes = geometry.plot_heatmap(np.full((3, 3), 0.2) + np.eye(3), list("abc"), list("xxy"))
     (image,) = axes.images
     assert np.array_equal(np.ma.getmaskarray(np.ma.masked_invalid(image.get_array())), np.eye(3, dtype=bool))
     assert image.colorbar.extend == "both"
 
 
 def test_the_bars_are_the_numbers() -> None:
-    axes = plotting.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40})
+    axes = canvas.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40})
     assert [patch.get_height() for patch in axes.patches] == [5, 3, 2, 40]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, artifacts, train_bpe, train_skipgram
+from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram, workspace
 from tokembed.bpe.rare_tokens import RareTokenSplitter
 
 
@@ -59,13 +59,13 @@ def test_with_the_threshold_at_min_count_every_word_of_the_corpus_has_a_vector(f
 
 
 def test_split_ids_are_kept_beside_the_whole_ones_and_not_mistaken_for_them(frankenstein: str) -> None:
-    corpus = artifacts.choose_corpus("pydocs")
-    tokenizer, path, _ = artifacts.tokenizer_for(corpus, 1000)
-    whole, whole_path, _ = artifacts.token_ids_for(corpus, tokenizer, path)
-    split, split_path, was_kept = artifacts.token_ids_for(corpus, tokenizer, path, vocabulary_threshold=100)
+    corpus = workspace.choose_corpus("pydocs")
+    tokenizer, path, _ = workspace.tokenizer_for(corpus, 1000)
+    whole, whole_path, _ = workspace.token_ids_for(corpus, tokenizer, path)
+    split, split_path, was_kept = workspace.token_ids_for(corpus, tokenizer, path, vocabulary_threshold=100)
     assert not was_kept
     assert whole_path != split_path
     assert split.size > whole.size
-    again, _, was_kept = artifacts.token_ids_for(corpus, tokenizer, path, vocabulary_threshold=100)
+    again, _, was_kept = workspace.token_ids_for(corpus, tokenizer, path, vocabulary_threshold=100)
     assert was_kept
     assert np.array_equal(split, again)

@@ -9,7 +9,7 @@ import pytest
 from conftest import REPOSITORY
 from test_scripts import SCRIPT, run
 
-from tokembed import claims, results
+from tokembed.benchmarks import claims, results
 
 COLLECT = SCRIPT.with_name("collect_results.py")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import RAW, REPOSITORY, raw_file, unmeasured_environment
 
-from tokembed import BPETokenizerLoader, Embeddings, artifacts, load_corpus, train_bpe
+from tokembed import BPETokenizerLoader, Embeddings, load_corpus, train_bpe, workspace
 from tokembed.corpora import sources as corpus_module
 
 SCRIPT = REPOSITORY / "phase3_embeddings" / "train_embeddings.py"
@@ -406,16 +406,16 @@ def test_a_corpus_is_encoded_in_parts_as_in_one_piece(tmp_path: Path, monkeypatc
     text = load_corpus("pydocs").text[:50_000]
     (tmp_path / "mine.txt").write_text(text, encoding="utf-8")
     monkeypatch.setattr(corpus_module, "EAGER_CHARACTERS", 1000)
-    monkeypatch.setattr(artifacts, "PART_CHARACTERS", 700)
+    monkeypatch.setattr(workspace, "PART_CHARACTERS", 700)
     corpus = load_corpus(tmp_path / "mine.txt")
-    tokenizer, path, _ = artifacts.tokenizer_for(corpus, 300)
-    ids, ids_path, was_kept = artifacts.token_ids_for(corpus, tokenizer, path)
+    tokenizer, path, _ = workspace.tokenizer_for(corpus, 300)
+    ids, ids_path, was_kept = workspace.token_ids_for(corpus, tokenizer, path)
     assert "text" not in corpus.__dict__, "the whole text was read"
     assert not was_kept
     assert ids.tolist() == tokenizer.encode(text)
     assert np.load(ids_path).tolist() == ids.tolist()
     assert tokenizer.merges == train_bpe(text, 300).merges
-    assert artifacts.token_ids_for(corpus, tokenizer, path)[2]
+    assert workspace.token_ids_for(corpus, tokenizer, path)[2]
 
 
 def test_vectors_of_one_text_are_never_shown_as_those_of_another(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from test_scripts import SCRIPT, files_in, run
 
-from tokembed import report
+from tokembed.pages import report
 
 VISUALIZE = SCRIPT.with_name("visualize_embeddings.py")
 FIGURES = ("similarity_distribution", "similarity_heatmap", "nearest_neighbours", "projection_tsne", "training_progress")

@@ -18,12 +18,13 @@ import sys, tokembed
 from pathlib import Path
 assert Path(tokembed.__file__).is_relative_to(sys.argv[1]), tokembed.__file__
 from tokembed import *
-from tokembed import artifacts, report
+from tokembed.pages import report
+from tokembed import workspace
 from tokembed.vectors import evaluation
 from tokembed.skipgram import checkpoints
 from tokembed import files
-corpus = artifacts.choose_corpus("pydocs")
-tokenizer, ids = artifacts.prepare_tokens(corpus, 300)
+corpus = workspace.choose_corpus("pydocs")
+tokenizer, ids = workspace.prepare_tokens(corpus, 300)
 keep = checkpoints.Checkpointer(files.checkpoints_dir() / "pydocs.safetensors", tokenizer, ids)
 train_skipgram(ids, tokenizer.vocab_size, TrainingConfig(epochs=2, embedding_dim=20), on_checkpoint=keep)
 path, embeddings = checkpoints.trained_embeddings("pydocs")

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.artifacts import artifact_name
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET
 from tokembed.corpora.sources import NAMES, load_corpus
@@ -29,6 +28,7 @@ from tokembed.vectors.embeddings import (
     write_tensors,
 )
 from tokembed.vectors.evaluation import evaluate_synonyms, read_synonyms
+from tokembed.workspace import artifact_name
 
 HISTORY_FIELDS = ("auc", "synonym_cosine", "random_cosine")
 

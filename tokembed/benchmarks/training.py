@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.artifacts import default_num_merges, token_ids_for, tokenizer_for
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.sources import Corpus
 from tokembed.device import available_cores
@@ -20,6 +19,7 @@ from tokembed.skipgram.settings import PRESETS, TrainingConfig
 from tokembed.skipgram.training import train_skipgram
 from tokembed.vectors.embeddings import Embeddings, count_whole_words
 from tokembed.vectors.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms
+from tokembed.workspace import default_num_merges, token_ids_for, tokenizer_for
 
 SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "synonym_auc": "synonym AUC"}
 

@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from tokembed.plotting import (
+from tokembed.figures.canvas import (
     BLUE,
     FONT_SIZE,
     GREEN,

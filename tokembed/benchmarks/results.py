@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tokembed.claims import claim_rows
-from tokembed.training_benchmark import SCORES, TrainingRun, mean_and_margin, median_of, speed_ratios
+from tokembed.benchmarks.claims import claim_rows
+from tokembed.benchmarks.training import SCORES, TrainingRun, mean_and_margin, median_of, speed_ratios
 
 Results = Mapping[str, Any]
 

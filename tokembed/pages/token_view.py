@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tokembed.analysis import TextStatistics, text_statistics
+from tokembed.analysis.tokenization import TextStatistics, text_statistics
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 

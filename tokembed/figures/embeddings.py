@@ -12,16 +12,19 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from tokembed import experiments, exploration, files, plotting, senses, training_plots, vector_plots
-from tokembed.artifacts import write_table
+from tokembed import files
+from tokembed.analysis import experiments, geometry, senses
+from tokembed.analysis.neighbours import display_token, query_words
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.reporting import display_token, query_words
+from tokembed.figures import canvas, training
+from tokembed.figures import geometry as drawing
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 from tokembed.vectors.evaluation import frequent_words, read_synonyms
+from tokembed.workspace import write_table
 
 NUM_PAIRS = 50_000  # random pairs whose cosines make a histogram
 NUM_QUERIES, TOPN = 10, 5
@@ -52,7 +55,7 @@ class Subject:
 
     def save(self, axes: Axes, name: str, more: str = "") -> None:
         """Write a figure."""
-        plotting.save_figure(axes, self.folder / f"{name}.png", f"{self.caption} {more}".strip())
+        canvas.save_figure(axes, self.folder / f"{name}.png", f"{self.caption} {more}".strip())
 
 
 def similarity_distribution(subject: Subject) -> None:
@@ -60,18 +63,18 @@ def similarity_distribution(subject: Subject) -> None:
     trained = np.flatnonzero(subject.result.counts)
     config, vocab_size = subject.result.config, len(subject.result.counts)
     initial = sampling.initial_vectors(vocab_size, config.embedding_dim, config.seed)[trained]
-    pairs = exploration.random_pairs(len(trained), NUM_PAIRS)
+    pairs = geometry.random_pairs(len(trained), NUM_PAIRS)
     cosines = {
-        "one-hot": exploration.one_hot_cosines(pairs),
-        "random, before training": exploration.pair_cosines(initial, pairs),
-        "after training": exploration.pair_cosines(subject.embeddings.vectors, pairs),
+        "one-hot": geometry.one_hot_cosines(pairs),
+        "random, before training": geometry.pair_cosines(initial, pairs),
+        "after training": geometry.pair_cosines(subject.embeddings.vectors, pairs),
     }
     print(f"\ncosines of {NUM_PAIRS:,} random token pairs: mean ± standard deviation")
     for name, values in cosines.items():
         print(f"  {name:<26}{values.mean():>6.3f} ± {values.std():.3f}")
     print(f"  ({len(trained):,} one-hot vectors are all at right angles: no pair is more similar than any other)")
     subject.save(
-        vector_plots.plot_similarity_distribution(cosines),
+        drawing.plot_similarity_distribution(cosines),
         "similarity_distribution",
         f"{NUM_PAIRS:,} pairs. A mean above 0 comes from a direction that all vectors share, not from a relation between the "
         "tokens of a pair; only the spread around it tells pairs apart.",
@@ -84,22 +87,22 @@ def similarity_distribution(subject: Subject) -> None:
 
 def heatmap(subject: Subject) -> None:
     """Cosines of 30 to 40 words of a few kinds, and a test of whether words of a kind are more similar."""
-    groups = exploration.word_groups(subject.embeddings, subject.corpus_name)
-    cosines = exploration.cosine_matrix(subject.embeddings, groups.words)
+    groups = geometry.word_groups(subject.embeddings, subject.corpus_name)
+    cosines = geometry.cosine_matrix(subject.embeddings, groups.words)
     print(f"\n{len(groups.words)} words of {len(groups.names)} kinds ({', '.join(groups.names)})")
     more = "Ordered by average linkage. Colours span the middle 98 % of cosines (arrows: beyond); the diagonal, 1, is grey."
     if groups.chosen_before:
-        found = exploration.separation(cosines, groups.groups)
+        found = geometry.separation(cosines, groups.groups)
         line = f"mean cosine within kinds {found.within:.3f}, between them {found.between:.3f}, p = {found.p_value:.4f}"
         print(f"  {line} (permutation test)")
         more += f" {line.capitalize()} (permutation test)."
     else:
         print("  chosen by the vectors themselves, as there is no list for this corpus: an illustration, not evidence")
         more += " Words and kinds were chosen by the vectors themselves."
-    order = exploration.cluster_order(cosines)
+    order = geometry.cluster_order(cosines)
     words, kinds = [groups.words[place] for place in order], [groups.groups[place] for place in order]
     ordered = cosines[np.ix_(order, order)]
-    subject.save(vector_plots.plot_heatmap(ordered, words, kinds), "similarity_heatmap", more)
+    subject.save(drawing.plot_heatmap(ordered, words, kinds), "similarity_heatmap", more)
     rows = [(kind, word, *row) for kind, word, row in zip(kinds, words, ordered.round(4).tolist(), strict=True)]
     write_table(subject.folder / "similarity_heatmap.csv", ("kind", "word", *words), rows)
 
@@ -118,7 +121,7 @@ def neighbours(subject: Subject, queries: Sequence[str] = (), *, words_only: boo
         print(f"  {label:<{width}}" + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
     composed = [label for label, query in zip(labels, chosen, strict=True) if label != query]
     more = f"Not tokens, but means of the tokens that they are cut into: {', '.join(composed)}." if composed else ""
-    subject.save(vector_plots.plot_neighbours(rows), "nearest_neighbours", more)
+    subject.save(drawing.plot_neighbours(rows), "nearest_neighbours", more)
     flat = [(query, rank, word, round(score, 4)) for query, near in rows for rank, (word, score) in enumerate(near, 1)]
     write_table(subject.folder / "nearest_neighbours.csv", ("query", "rank", "neighbour", "cosine"), flat)
 
@@ -134,12 +137,12 @@ def with_fragments(embeddings: Embeddings, word: str) -> str:
 def projection(subject: Subject, method: str = "tsne", *, by_frequency: bool = False, perplexity: float = 12.0) -> None:
     """The kinds' words and the most frequent others of four letters or more, in two dimensions."""
     embeddings = subject.embeddings
-    groups = exploration.word_groups(embeddings, subject.corpus_name)
+    groups = geometry.word_groups(embeddings, subject.corpus_name)
     frequent = [embeddings.tokens[row].removesuffix("</w>") for row in frequent_words(embeddings, 400)]
     others = [word for word in frequent if len(word) > 3 and word not in groups.words][:NUM_FREQUENT]
     words, kinds = groups.words + others, [*groups.groups, *[None] * len(others)]
     vectors = np.stack([embeddings.vector(word) for word in words])
-    points = exploration.project(vectors, method, perplexity)
+    points = geometry.project(vectors, method, perplexity)
     counts = [word_count(embeddings, word) for word in words] if by_frequency else None
     if method == "pca" or len(words) < 5:  # too few for t-SNE: `project` takes PCA
         name, title, note = (
@@ -153,7 +156,7 @@ def projection(subject: Subject, method: str = "tsne", *, by_frequency: bool = F
         name = f"t-SNE, perplexity {min(perplexity, (len(words) - 1) / 3):.0f}, seed 0"
         title, axis_names = "Words placed so that similar ones are close (t-SNE)", ("", "")
         note = f"{name}. The axes have no units, and large distances no meaning."
-    axes = vector_plots.plot_projection(points, words, kinds, counts=counts, title=title, axis_names=axis_names)
+    axes = drawing.plot_projection(points, words, kinds, counts=counts, title=title, axis_names=axis_names)
     print(f"\n{len(words)} words in two dimensions by {name}")
     subject.save(axes, f"projection_{method}", note)
     rows = [(word, kind or "", *point) for word, kind, point in zip(words, kinds, points.round(4).tolist(), strict=True)]
@@ -176,7 +179,7 @@ def training_progress(subject: Subject, history: Sequence[dict[str, float]]) -> 
     print("\nby epoch: loss, mean cosine of frequent words and of synonyms, synonym AUC (0 is before training)")
     for row in rows:
         print("  {:>3}{:>9.4f}{:>8.3f}{:>8.3f}{:>8.3f}".format(*row))
-    axes = training_plots.plot_training_progress(subject.result.epoch_losses, history)
+    axes = training.plot_training_progress(subject.result.epoch_losses, history)
     subject.save(axes, "training_progress", f"{SYNONYM_AUC} Synonyms: the test list. Epoch 0: before training.")
     write_table(subject.folder / "training_progress.csv", ("epoch", "loss", *names), rows)
 
@@ -196,7 +199,7 @@ def one_vector_two_senses(subject: Subject, text: str) -> bool:
     drawn = [_sense_panel(lesson) for lesson in lessons if lesson.can_be_compared]
     if drawn:
         subject.save(
-            vector_plots.plot_senses(drawn),
+            drawing.plot_senses(drawn),
             "polysemy",
             "A dot is one use of the word: the mean vector of the words around it, compared with the mean of each sense's "
             "other uses. p: the share of random splits of the uses in two whose means differ as much. From "
@@ -205,7 +208,7 @@ def one_vector_two_senses(subject: Subject, text: str) -> bool:
     return bool(drawn)
 
 
-def _sense_panel(lesson: senses.Polysemy) -> vector_plots.SensePanel:
+def _sense_panel(lesson: senses.Polysemy) -> drawing.SensePanel:
     """Return what is drawn of a word: each use compared with the mean of the others, or it would be drawn to its own sense."""
     sums = [uses.vectors.sum(axis=0) for uses in lesson.uses]
 
@@ -215,7 +218,7 @@ def _sense_panel(lesson: senses.Polysemy) -> vector_plots.SensePanel:
 
     first, second = (cosines(uses.vectors, side) for side, uses in enumerate(lesson.uses))
     (own,) = cosines(lesson.own[None], None).tolist()
-    return vector_plots.SensePanel(
+    return drawing.SensePanel(
         lesson.word, (lesson.senses[0].name, lesson.senses[1].name), (first, second), (own[0], own[1]),
         lesson.context_cosine, lesson.random_cosine, lesson.p_value, lesson.p_value < SIGNIFICANT,
     )  # fmt: skip
@@ -257,7 +260,7 @@ def dimensions(
         f"{config.num_negative_samples} negatives. A dot is one training (seeds 1 to 3), the line their mean. {SYNONYM_AUC} "
         "The vertical axes show only the range of the data."
     )
-    plotting.save_figure(training_plots.plot_dimensions(rows), folder / "dimension_comparison.png", caption)
+    canvas.save_figure(training.plot_dimensions(rows), folder / "dimension_comparison.png", caption)
     write_table(folder / "dimension_comparison.csv", ("dimension", "synonym_auc", "cosine_gap"), rows)
 
 
@@ -292,7 +295,7 @@ def objectives(
         f"training each, on at most {len(read_synonyms('test'))} pairs of synonyms: differences below about 0.02 are noise."
     )
     rows = [(run.name, run.losses, run.seconds_per_epoch, run.auc) for run in runs]
-    plotting.save_figure(training_plots.plot_objectives(rows), folder / "softmax_comparison.png", caption)
+    canvas.save_figure(training.plot_objectives(rows), folder / "softmax_comparison.png", caption)
     files.write_atomic(folder / "softmax_comparison.json", json.dumps([asdict(run) for run in runs], indent=1) + "\n")
     table = [(r.name, r.num_outputs, r.seconds_per_epoch, r.auc, *r.losses) for r in runs]
     heading = (

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from tokembed.benchmarking import Timing, time_alternating
+from tokembed.benchmarks.ladder import Encode, steps
+from tokembed.benchmarks.timing import Timing, time_alternating
 from tokembed.bpe import reference
 from tokembed.bpe.learning import BPEModel
 from tokembed.bpe.splitting import pieces
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.ladder import Encode, steps
 
 SLOW = "naive"  # timed once
 

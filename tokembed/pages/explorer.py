@@ -1,6 +1,6 @@
 """One page to try a tokenizer and its vectors by hand: type text, look at the map, ask for neighbours, add words up.
 
-The page is one file that asks nothing of a network: its parts (`explorer_page.html`, `.css`, `.js`), plotly.js, the merges
+The page is one file that asks nothing of a network: its parts (`explorer.html`, `.css`, `.js`), plotly.js, the merges
 and the vectors are all inside. The browser encodes with the merges themselves and compares the vectors themselves, so what
 it shows is what `BPETokenizerLoader.encode` and `Embeddings.most_similar` give, but for code points that the browser's Unicode
 version and this Python's classify or lower differently. Those are what only the newer one knows as letters: 14,049 code points
@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import exploration
+from tokembed.analysis import geometry
+from tokembed.analysis.neighbours import query_words
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.files import encodable
-from tokembed.reporting import query_words
 from tokembed.vectors.embeddings import Embeddings
 
 MAX_TOKENS = 10_000  # the map stays smooth, and the page below 10 MB
@@ -67,7 +67,7 @@ def explorer_page(embeddings: Embeddings, name: str, *, projection: str = "tsne"
     name : str
         What the vectors were trained on, for the title.
     projection : str
-        "tsne" or "pca"; see `exploration.project`.
+        "tsne" or "pca"; see `geometry.project`.
     max_tokens : int
         How many tokens the page knows vectors of.
 
@@ -118,7 +118,7 @@ def frequent_rows(embeddings: Embeddings, max_tokens: int) -> npt.NDArray[np.int
 
 def map_points(vectors: npt.NDArray[np.float32], projection: str) -> npt.NDArray[np.float64]:
     """Return where to draw each vector, shape (n, 2): centred, the longer side of all `MAP_SIZE`, to two decimals."""
-    points = exploration.project(vectors, projection, PERPLEXITY)
+    points = geometry.project(vectors, projection, PERPLEXITY)
     low, high = points.min(axis=0), points.max(axis=0)
     extent = float((high - low).max()) or 1.0
     centred: npt.NDArray[np.float64] = np.round((points - (low + high) / 2) * (MAP_SIZE / extent), 2)
@@ -188,7 +188,7 @@ def _vector_data(embeddings: Embeddings, rows: npt.NDArray[np.intp]) -> dict[str
 
 
 def _part(suffix: str) -> str:
-    return Path(__file__).with_name(f"explorer_page.{suffix}").read_text(encoding="utf-8")
+    return Path(__file__).with_name(f"explorer.{suffix}").read_text(encoding="utf-8")
 
 
 def _inline_json(data: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tokembed.plotting import BLUE, GREEN, GREY, ORANGE, SMALL, label_axes
-from tokembed.vector_plots import group_styles, panels
+from tokembed.figures.canvas import BLUE, GREEN, GREY, ORANGE, SMALL, label_axes
+from tokembed.figures.geometry import group_styles, panels
 
 
 def plot_dimensions(rows: Sequence[tuple[int, float, float]]) -> Axes:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tokembed.artifacts import token_ids_for, tokenizer_for
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.sources import load_corpus
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
+from tokembed.workspace import token_ids_for, tokenizer_for
 
 
 def measure_facts(training_script: Path) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tokembed.benchmarks.encoding import first_words
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import train_skipgram
-from tokembed.tokenizer_benchmark import first_words
 
 PARTS = (1, 2, 4, 8)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tokembed.analysis.geometry import Matrix
 from tokembed.bpe.splitting import pieces
-from tokembed.exploration import Matrix
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 
 FEWEST_USES = 3  # of each sense, for their means to be compared

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from tokembed.plotting import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, SMALL, VERMILION, label_axes, new_axes, style_axes
+from tokembed.figures.canvas import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, SMALL, VERMILION, label_axes, new_axes, style_axes
 
 Row = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.reporting import query_words
+from tokembed.analysis.neighbours import query_words
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 from tokembed.vectors.evaluation import WORD_LISTS
 

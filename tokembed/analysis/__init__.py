@@ -1,0 +1,1 @@
+"""What can be said of tokens and vectors: computed, not drawn."""

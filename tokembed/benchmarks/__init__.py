@@ -1,0 +1,1 @@
+"""What is timed, beside which peers, and the tables made from it."""

@@ -1,0 +1,1 @@
+"""HTML pages: the explorer, the report, coloured tokens."""
