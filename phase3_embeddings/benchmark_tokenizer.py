@@ -19,7 +19,7 @@ from tokembed import cli
 
 if TYPE_CHECKING:
     from tokembed.benchmarks.timing import Timing
-    from tokembed.bpe.learning import BPEModel
+    from tokembed.bpe.model import BPEModel
 
 LADDER_WORDS = 10_000  # what the naive encoder does in half a minute
 

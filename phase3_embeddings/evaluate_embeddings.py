@@ -26,11 +26,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the scores."""
     args = parse_args(argv)
-    from tokembed import files
-    from tokembed.skipgram import checkpoints
+    from tokembed import files, workspace
     from tokembed.vectors import evaluation
 
-    path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
+    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint)
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
     synonyms = evaluation.evaluate_synonyms(embeddings, evaluation.read_synonyms(args.synonyms))
     cli.describe_row(

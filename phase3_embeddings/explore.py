@@ -28,13 +28,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the vectors, write the page."""
     args = parse_args(argv)
-    from tokembed import files
+    from tokembed import files, workspace
     from tokembed.pages import explorer
-    from tokembed.skipgram import checkpoints
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
+    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint)
     num_shown = min(len(embeddings), args.max_tokens)
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
     is_slow = args.projection == "tsne" and num_shown > 5000

@@ -33,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from tokembed import files, workspace
     from tokembed.pages import report
-    from tokembed.skipgram import checkpoints
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
@@ -57,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = subprocess.run([sys.executable, str(ROOT / script), *flags], capture_output=True, text=True, check=False)
         if done.returncode:
             raise OSError(f"{script} failed: {done.stderr.strip()[-300:]}")
-    path, embeddings = checkpoints.trained_embeddings(args.dataset)
+    path, embeddings = workspace.trained_embeddings(args.dataset)
     facts = [
         f"corpus: {corpus.name}, {corpus.num_characters:,} characters",
         f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {files.display_path(path)}",

@@ -57,10 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup | None) -> int:
     """Train, print, save."""
     from tokembed import files, workspace
-    from tokembed.analysis.neighbours import describe_epoch, describe_training, neighbour_table
-    from tokembed.skipgram import checkpoints
+    from tokembed.analysis.neighbours import neighbour_table
     from tokembed.skipgram.training import choose_engine, train_skipgram
+    from tokembed.vectors import storage
     from tokembed.vectors.embeddings import Embeddings
+    from tokembed.vectors.evaluation import synonym_measure
 
     engine, device = choose_engine(config)
     with group.first_of_machine_first() if group else contextlib.nullcontext():
@@ -71,22 +72,22 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     if args.max_tokens:
         ids = ids[: args.max_tokens]
         cli.describe_row("", f"training on the first {ids.size:,}")
-    describe_training(config, engine, device, group.size if group else 1)
+    cli.describe_training(config, engine, device, group.size if group else 1)
 
-    earlier = checkpoints.load_checkpoint(output, tokenizer, ids) if args.resume and output.is_file() else None
+    earlier = storage.load_checkpoint(output, tokenizer, ids) if args.resume and output.is_file() else None
     if earlier:
         cli.describe_row("resuming", f"after epoch {len(earlier.epoch_losses)} of {files.display_path(output)}")
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
     is_writer = group is None or group.rank == 0
-    keep = checkpoints.Checkpointer(output, tokenizer, ids, resumed=earlier is not None)
+    keep = storage.Checkpointer(output, tokenizer, ids, synonym_measure(tokenizer, ids), resumed=earlier is not None)
     try:
         result = train_skipgram(
             ids,
             tokenizer.vocab_size,
             config,
             progress=is_writer,
-            on_epoch=describe_epoch(config),
+            on_epoch=cli.describe_epoch(config),
             on_checkpoint=keep if is_writer else None,
             resume=earlier,
             group=group,

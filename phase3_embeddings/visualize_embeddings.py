@@ -54,22 +54,22 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     """Draw what one checkpoint shows; return the figures' names."""
     from tokembed import files, workspace
     from tokembed.figures import embeddings as vector_figures
-    from tokembed.skipgram import checkpoints
+    from tokembed.vectors import storage
 
-    path, embeddings = checkpoints.trained_embeddings(args.dataset, args.checkpoint)
+    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint)
     assert embeddings.tokenizer is not None
     if embeddings.embedding_dim < 2:
         raise ValueError(f"{files.display_path(path)} holds vectors of 1 dimension: figures need 2 or more (--embedding-dim)")
     for query in args.queries:
         embeddings.vector(query)  # refuses what has none, before anything is drawn
-    result = checkpoints.load_checkpoint(path, embeddings.tokenizer)
+    result = storage.load_checkpoint(path, embeddings.tokenizer)
     subject = vector_figures.Subject(embeddings, result, path.stem, folder)
     cli.describe_row("vectors", subject.caption, files.display_path(path))
     vector_figures.similarity_distribution(subject)
     vector_figures.heatmap(subject)
     vector_figures.neighbours(subject, args.queries, words_only=not args.with_fragments)
     vector_figures.projection(subject, args.projection, by_frequency=args.colour == "frequency", perplexity=args.perplexity)
-    vector_figures.training_progress(subject, checkpoints.read_history(path))
+    vector_figures.training_progress(subject, storage.read_history(path))
     names = ["similarity_distribution", "similarity_heatmap", "nearest_neighbours", f"projection_{args.projection}"]
     names.append("training_progress")
     corpus = workspace.choose_corpus(args.dataset or path.stem)

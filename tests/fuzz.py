@@ -41,11 +41,10 @@ from tokembed import (
     train_skipgram,
     workspace,
 )
-from tokembed.bpe.learning import ModelFileError
+from tokembed.bpe.model import ModelFileError
 from tokembed.corpora.sources import CorpusError
-from tokembed.skipgram.checkpoints import Checkpointer, load_checkpoint, read_history
 from tokembed.vectors import evaluation
-from tokembed.vectors.embeddings import VectorsFileError
+from tokembed.vectors.storage import Checkpointer, VectorsFileError, load_checkpoint, read_history
 
 TEXT = "the cat saw the dog, and the dog saw the cat: über 未来! " * 20
 SECONDS, MEMORY = 5, 1 << 30  # a file of a few kilobytes has no right to more

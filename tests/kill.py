@@ -32,7 +32,7 @@ from tokembed import BPEModel, BPETokenizerLoader, Corpus, Embeddings, TrainingC
 from tokembed.corpora.download import download
 from tokembed.figures import canvas
 from tokembed.pages.token_view import page
-from tokembed.skipgram.checkpoints import Checkpointer, load_checkpoint
+from tokembed.vectors.storage import Checkpointer, load_checkpoint
 
 FILE_EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.truncate", "os.chmod", "tempfile.mkstemp", "shutil.rmtree"}
 WORDS = ["the", "old", "man", "saw", "a", "young", "woman", "and", "her", "child", "walk", "home", "by", "sea", "at", "night"]

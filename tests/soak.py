@@ -39,7 +39,7 @@ from tokembed import (
     train_skipgram,
 )
 from tokembed.bpe.splitting import pieces
-from tokembed.skipgram.checkpoints import Checkpointer, load_checkpoint
+from tokembed.vectors.storage import Checkpointer, load_checkpoint
 
 MAX_SLOPE, MAX_SLOPE_OF_SHORT_RUN, SHORT_RUN = 1.0, 100.0, 10.0  # MB in ten minutes; minutes
 WARM_UP_SHARE, OPERATIONS_A_READING = 0.25, 50

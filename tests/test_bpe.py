@@ -17,7 +17,8 @@ from oracles import huggingface_merges
 
 from tokembed import BPEModel, load_corpus, train_bpe
 from tokembed.bpe import learning, reference
-from tokembed.bpe.learning import ModelFileError, count_words
+from tokembed.bpe.learning import count_words
+from tokembed.bpe.model import ModelFileError
 
 SMALL_TEXT = st.lists(st.text(alphabet="aabbcdé .İ", max_size=30), max_size=8).map(" ".join)
 
@@ -209,7 +210,7 @@ def test_a_damaged_model_file_is_refused(tmp_path: Path, flaw: str) -> None:
 
 
 def test_a_file_too_large_for_a_tokenizer_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tokembed.bpe.learning.MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr("tokembed.bpe.model.MAX_FILE_BYTES", 1 << 20)
     path = tmp_path / "model.json"
     with open(path, "wb") as file:
         file.truncate(1 << 40)  # a hole: it takes no room on the disk, and would take a terabyte of memory

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
-from tokembed.vectors.embeddings import UnknownWordError, VectorsFileError, count_whole_words, read_tensors
+from tokembed.vectors.embeddings import UnknownWordError
+from tokembed.vectors.storage import VectorsFileError, count_whole_words, read_tensors
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_a_cut_off_file_is_refused(tmp_path: Path, embeddings: Embeddings) -> No
 
 
 def test_training_gives_vectors_to_trained_tokens_only(tmp_path: Path) -> None:
-    from tokembed.skipgram.checkpoints import Checkpointer
+    from tokembed.vectors.storage import Checkpointer
 
     tokenizer = BPETokenizerLoader(train_bpe("the cat saw the dog and the dog saw the cat " * 30, 40))
     ids = tokenizer.encode_array("the cat saw the dog and the dog saw the cat " * 30)

@@ -7,7 +7,7 @@ import pytest
 
 from tokembed import BPETokenizerLoader, TrainingConfig
 from tokembed.analysis import experiments
-from tokembed.bpe.reference import softmax_step
+from tokembed.skipgram.reference import softmax_step
 
 CONFIG = TrainingConfig(epochs=2, embedding_dim=16, workers=1)
 

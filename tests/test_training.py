@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, TrainingResult, select_device, train_bpe, train_skipgram
 from tokembed import device as devices
 from tokembed.skipgram import settings, training
-from tokembed.skipgram.checkpoints import Checkpointer, load_checkpoint
 from tokembed.skipgram.training import TrainingDivergedError
+from tokembed.vectors.storage import Checkpointer, load_checkpoint
 
 SMALL = TrainingConfig(embedding_dim=24, epochs=2, workers=1, engine="hogwild")
 

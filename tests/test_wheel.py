@@ -18,16 +18,14 @@ import sys, tokembed
 from pathlib import Path
 assert Path(tokembed.__file__).is_relative_to(sys.argv[1]), tokembed.__file__
 from tokembed import *
+from tokembed import files, workspace
 from tokembed.pages import report
-from tokembed import workspace
-from tokembed.vectors import evaluation
-from tokembed.skipgram import checkpoints
-from tokembed import files
+from tokembed.vectors import evaluation, storage
 corpus = workspace.choose_corpus("pydocs")
 tokenizer, ids = workspace.prepare_tokens(corpus, 300)
-keep = checkpoints.Checkpointer(files.checkpoints_dir() / "pydocs.safetensors", tokenizer, ids)
+keep = storage.Checkpointer(files.checkpoints_dir() / "pydocs.safetensors", tokenizer, ids)
 train_skipgram(ids, tokenizer.vocab_size, TrainingConfig(epochs=2, embedding_dim=20), on_checkpoint=keep)
-path, embeddings = checkpoints.trained_embeddings("pydocs")
+path, embeddings = workspace.trained_embeddings("pydocs")
 assert path.is_relative_to(Path.cwd()), "files are made where one is, not where the package lies"
 assert embeddings.most_similar("list")
 assert report.entries()

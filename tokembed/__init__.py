@@ -17,7 +17,7 @@ _HOME = {
     "Corpus": "corpora.sources",
     "CorpusError": "corpora.sources",
     "train_bpe": "bpe.learning",
-    "BPEModel": "bpe.learning",
+    "BPEModel": "bpe.model",
     "BPETokenizerLoader": "bpe.tokenizer",
     "select_device": "device",
     "SkipGramModel": "skipgram.model",
@@ -29,8 +29,8 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from tokembed.bpe.learning import BPEModel as BPEModel
     from tokembed.bpe.learning import train_bpe as train_bpe
+    from tokembed.bpe.model import BPEModel as BPEModel
     from tokembed.bpe.tokenizer import BPETokenizerLoader as BPETokenizerLoader
     from tokembed.corpora.sources import Corpus as Corpus
     from tokembed.corpora.sources import CorpusError as CorpusError

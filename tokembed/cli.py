@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tokembed.skipgram.settings import PRESETS, TrainingDivergedError
+from tokembed.skipgram.settings import PRESETS, TrainingConfig, TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
@@ -153,3 +153,18 @@ def add_plots_flag(parser: argparse.ArgumentParser) -> None:
 def describe_row(label: str, *parts: str) -> None:
     """Print one calm line: a label, and what there is to say of it."""
     print(f"{label:<11}{' · '.join(part for part in parts if part)}", flush=True)
+
+
+def describe_training(config: TrainingConfig, engine: str, device: str, num_processes: int) -> None:
+    """Print what is about to train, and how."""
+    describe_row(
+        "training",
+        f"{engine} engine on {device}" + (f", {num_processes} processes" if num_processes > 1 else ""),
+        "--batch-size is ignored" if engine == "hogwild" else f"batches of {config.batch_size}",
+        f"{config.embedding_dim} dimensions, window {config.window_size}, {config.num_negative_samples} negatives",
+    )
+
+
+def describe_epoch(config: TrainingConfig) -> Callable[[int, float, float], None]:
+    """Return what prints a line after each epoch."""
+    return lambda epoch, loss, speed: describe_row(f"  {epoch}/{config.epochs}", f"loss {loss:.4f}", f"{speed:,.0f} tokens/s")

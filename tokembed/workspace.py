@@ -1,4 +1,4 @@
-"""What the scripts make of a corpus once and keep: tokenizer and token ids (and where its vectors are, see `checkpoints`).
+"""What the scripts make of a corpus once and keep: its tokenizer, its token ids, its trained vectors.
 
 Every kept file carries a fingerprint of what it was made from (text, settings, format), so a changed setting never meets a
 stale file; a file that does not match, or is damaged, is made anew.
@@ -21,12 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe.learning import FORMAT_VERSION, BPEModel, ModelFileError, train_bpe
+from tokembed.bpe.learning import train_bpe
+from tokembed.bpe.model import FORMAT_VERSION, BPEModel, ModelFileError
 from tokembed.bpe.rare_tokens import RareTokenSplitter
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpora.sources import NAMES, Corpus, CorpusError, load_corpus
 from tokembed.skipgram import sampling
+from tokembed.vectors.embeddings import Embeddings
+from tokembed.vectors.storage import VectorsFileError
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 PART_CHARACTERS = 16 << 20  # what is encoded at a time
@@ -206,6 +209,33 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
     except Exception as error:  # of a damaged header numpy raises whatever Python's tokenizer and parser do
         print(f"the kept token ids are damaged and made anew: {files.display_path(path)}: {error}", file=sys.stderr)
         return None
+
+
+def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> tuple[Path, Embeddings]:
+    """Return the file and the vectors that training left for a corpus, or those of a file.
+
+    Raises
+    ------
+    VectorsFileError
+        There is no such file (the message says which command makes it), a damaged one, or one of another text.
+    CorpusError
+        There is no such corpus.
+    """
+    command = "uv run python phase3_embeddings/train_embeddings.py" + (f" --dataset {dataset}" if dataset else "")
+    own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset)
+    name = artifact_name(own) if own else dataset or DEFAULT_DATASET
+    path = checkpoint or files.checkpoints_dir() / f"{name}.safetensors"
+    if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back
+        fallback = path.with_name(f"{FALLBACK_DATASET}.safetensors")
+        path = fallback if fallback.is_file() else path
+    if not path.is_file():
+        raise VectorsFileError(f"there are no trained vectors in {files.display_path(path)}: {command} makes them")
+    embeddings = Embeddings.load(path)
+    if own and embeddings.tokenizer and embeddings.tokenizer.model.source.get("corpus") != own.fingerprint:
+        raise VectorsFileError(
+            f"{files.display_path(path)} was trained on another text than {dataset} is now: {command} trains anew"
+        )
+    return path, embeddings
 
 
 def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe.reference import softmax_step
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
+from tokembed.skipgram.reference import softmax_step
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import train_skipgram
-from tokembed.vectors.embeddings import Embeddings, count_whole_words
+from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.evaluation import SynonymScore, evaluate_synonyms, read_synonyms
+from tokembed.vectors.storage import count_whole_words
 
 SOFTMAX_BATCH = 256  # pairs; more are faster, but the rows they start from are staler
 
@@ -112,9 +113,12 @@ def train_full_softmax(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.
             loss += softmax_step(targets, contexts, batch[:, 0], batch[:, 1], rate)
         losses.append(loss / max(len(pairs), 1))
         seconds.append(time.perf_counter() - start)
-    tokens = [tokenizer.id_to_token[row] for row in trained]
     words = Embeddings(
-        tokens, targets, tokenizer, counts[trained], count_whole_words(token_ids, tokenizer.id_to_token)[trained]
+        [tokenizer.id_to_token[row] for row in trained],
+        targets,
+        tokenizer,
+        counts[trained],
+        count_whole_words(token_ids, tokenizer.id_to_token)[trained],
     )
     auc = evaluate_synonyms(words, read_synonyms("test")).auc
     return ObjectiveRun("full softmax", len(trained), losses, float(np.mean(seconds)), auc)

@@ -1,33 +1,11 @@
-"""What the scripts print of trained vectors."""
+"""Which words to ask for neighbours, and the table of what they answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from tokembed import cli
 from tokembed.bpe.splitting import END_OF_WORD
-from tokembed.skipgram.settings import TrainingConfig
 from tokembed.vectors.embeddings import Embeddings
-
-
-def describe_training(config: TrainingConfig, engine: str, device: str, num_processes: int) -> None:
-    """Print what is about to train, and how."""
-    cli.describe_row(
-        "training",
-        f"{engine} engine on {device}" + (f", {num_processes} processes" if num_processes > 1 else ""),
-        "--batch-size is ignored" if engine == "hogwild" else f"batches of {config.batch_size}",
-        f"{config.embedding_dim} dimensions, window {config.window_size}, {config.num_negative_samples} negatives",
-    )
-
-
-def describe_epoch(config: TrainingConfig) -> Callable[[int, float, float], None]:
-    """Return what prints a line after each epoch."""
-    return lambda epoch, loss, speed: cli.describe_row(
-        f"  {epoch}/{config.epochs}", f"loss {loss:.4f}", f"{speed:,.0f} tokens/s"
-    )
-
 
 # Of different kinds (beings, feelings, actions, nature, time), asked first where the corpus has them.
 QUERY_WORDS = (

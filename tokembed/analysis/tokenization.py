@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe import reference
-from tokembed.bpe.learning import BPEModel, train_bpe
+from tokembed.bpe.learning import train_bpe
+from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD, pieces
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.sources import Corpus, CorpusError

@@ -14,7 +14,7 @@ from typing import Any
 from tokembed.benchmarks.ladder import Encode, steps
 from tokembed.benchmarks.timing import Timing, time_alternating
 from tokembed.bpe import reference
-from tokembed.bpe.learning import BPEModel
+from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import pieces
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from tokembed.bpe import reference
-from tokembed.bpe.learning import BPEModel
+from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD, PIECE_PATTERN, lower
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 

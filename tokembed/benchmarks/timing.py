@@ -23,7 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from tokembed.bpe.learning import BPEModel, train_bpe
+from tokembed.bpe.learning import train_bpe
+from tokembed.bpe.model import BPEModel
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.device import available_cores
 

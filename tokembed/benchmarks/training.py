@@ -17,8 +17,9 @@ from tokembed.corpora.sources import Corpus
 from tokembed.device import available_cores
 from tokembed.skipgram.settings import PRESETS, TrainingConfig
 from tokembed.skipgram.training import train_skipgram
-from tokembed.vectors.embeddings import Embeddings, count_whole_words
+from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms
+from tokembed.vectors.storage import count_whole_words
 from tokembed.workspace import default_num_merges, token_ids_for, tokenizer_for
 
 SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "synonym_auc": "synonym AUC"}

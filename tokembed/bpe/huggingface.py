@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tokembed.bpe.learning import UNKNOWN_TOKEN, BPEModel
+from tokembed.bpe.model import UNKNOWN_TOKEN, BPEModel
 from tokembed.bpe.splitting import END_OF_WORD
 
 MARKER = "\U0010fffd"  # a private-use code point, one from the last, which no font or text uses

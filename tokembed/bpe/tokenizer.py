@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe.learning import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
+from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.bpe.splitting import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
 from tokembed.bpe.word_encoder import WordEncoder
 

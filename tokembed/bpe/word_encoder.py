@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 
-from tokembed.bpe.learning import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
+from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.bpe.splitting import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
 
 SHORT_WORD = 32  # up to here, looking at every pair before each merge beats keeping a heap

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -73,6 +73,13 @@ class TrainingResult:
     def vectors(self) -> npt.NDArray[np.float32]:
         """The tokens' vectors, (V, D): those as targets or, with `config.add_context_vectors`, the sums of both."""
         return self.target_vectors + self.context_vectors if self.config.add_context_vectors else self.target_vectors
+
+    def before_training(self) -> TrainingResult:
+        """Return the state that this training began with: target vectors recomputed from the seed, no epoch."""
+        initial = sampling.initial_vectors(len(self.counts), self.config.embedding_dim, self.config.seed)
+        return replace(
+            self, target_vectors=initial, context_vectors=np.zeros_like(initial), epoch_losses=[], num_pairs=[], seconds=[]
+        )
 
     @property
     def tokens_per_second(self) -> float:

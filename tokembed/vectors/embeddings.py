@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe.learning import BPEModel
+from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.skipgram.sampling import parts
+from tokembed.vectors import storage
+from tokembed.vectors.storage import VectorsFileError
 
 if TYPE_CHECKING:
     from tokembed.skipgram.training import TrainingResult
-
-FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
-
-
-class VectorsFileError(ValueError):
-    """A file that holds no vectors of ours, or a damaged one; the message names the file and the flaw."""
 
 
 class UnknownWordError(KeyError, ValueError):
@@ -102,10 +96,27 @@ class Embeddings:
         """
         if len(result.counts) != tokenizer.vocab_size:
             raise ValueError(f"vectors for {len(result.counts)} tokens, but the tokenizer has {tokenizer.vocab_size}")
-        (trained,) = np.nonzero(result.counts)
-        tokens = [tokenizer.id_to_token[index] for index in trained]
-        word_counts = None if token_ids is None else count_whole_words(token_ids, tokenizer.id_to_token)[trained]
-        return cls(tokens, result.vectors[trained], tokenizer, result.counts[trained], word_counts)
+        word_counts = None if token_ids is None else storage.count_whole_words(token_ids, tokenizer.id_to_token)
+        return cls.of_trained_rows(tokenizer.id_to_token, result.vectors, result.counts, tokenizer, word_counts)
+
+    @classmethod
+    def of_trained_rows(
+        cls,
+        tokens: Sequence[str],
+        vectors: npt.NDArray[np.float32],
+        counts: npt.NDArray[np.int64],
+        tokenizer: BPETokenizerLoader | BPEModel | None = None,
+        word_counts: npt.NDArray[np.int64] | None = None,
+    ) -> Embeddings:
+        """Return the rows of a whole table, (V, D), whose tokens were trained: those with `counts` above 0."""
+        (trained,) = np.nonzero(counts)
+        return cls(
+            [tokens[row] for row in trained.tolist()],
+            vectors[trained],
+            tokenizer,
+            counts[trained],
+            None if word_counts is None else word_counts[trained],
+        )
 
     def _checked_counts(self, counts: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
         if counts is None:
@@ -218,7 +229,7 @@ class Embeddings:
         order = candidates[np.argsort(-scores[candidates], kind="stable")][:topn]
         return [(self.tokens[row], float(scores[row])) for row in order]
 
-    @property
+    @cached_property
     def is_word(self) -> npt.NDArray[np.bool_]:
         """Tell for each token whether it is a word rather than a fragment or a mark, shape (V,).
 
@@ -228,17 +239,18 @@ class Embeddings:
         answer = np.array([token.endswith(END_OF_WORD) and token[0].isalpha() for token in self.tokens], dtype=bool)
         if self.counts is not None and self.word_counts is not None:
             answer &= 2 * self.word_counts >= self.counts
+        answer.flags.writeable = False  # computed once, shared by all who ask
         return answer
 
     # ------------------------------------------------------------ files
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write vectors, tokens, counts and tokenizer to one safetensors file, in one step."""
-        tensors: dict[str, npt.NDArray[Any]] = {"vectors": self.vectors}
+        tensors: storage.Tensors = {"vectors": self.vectors}
         for name, counts in (("counts", self.counts), ("word_counts", self.word_counts)):
             if counts is not None:
                 tensors[name] = counts
-        write_tensors(path, tensors, file_metadata(self.tokens, self.tokenizer))
+        storage.write_tensors(path, tensors, storage.file_metadata(self.tokens, self.tokenizer))
 
     def save_word2vec_format(self, path: str | os.PathLike[str]) -> None:
         """Write the vectors as a word2vec text file, which gensim's `KeyedVectors.load_word2vec_format` reads back equal.
@@ -273,7 +285,7 @@ class Embeddings:
         VectorsFileError
             The file is none of ours, or inconsistent, or belongs to another tokenizer.
         """
-        tensors, metadata = read_tensors(path)
+        tensors, metadata = storage.read_tensors(path)
         try:
             return cls._from_tensors(tensors, metadata, tokenizer)
         except (ValueError, TypeError, IndexError) as error:
@@ -281,23 +293,17 @@ class Embeddings:
 
     @classmethod
     def _from_tensors(
-        cls, tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str], tokenizer: BPETokenizerLoader | BPEModel | None
+        cls, tensors: storage.Tensors, metadata: dict[str, str], tokenizer: BPETokenizerLoader | BPEModel | None
     ) -> Embeddings:
-        if metadata.get("version") != str(FORMAT_VERSION):
-            raise ValueError(f"version {metadata.get('version')}, but this program reads version {FORMAT_VERSION}")
+        tokens = storage.tokens_in(metadata)
         if "tokenizer" in metadata:
             stored = BPEModel.from_json(metadata["tokenizer"])
             if tokenizer is not None and tokenizer.fingerprint != stored.fingerprint:
                 raise ValueError("these vectors belong to another tokenizer than the one given")
             tokenizer = tokenizer or stored
-        tokens = parse_json(metadata.get("tokens", "null"))
-        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise ValueError("it holds no list of tokens")
-        if "target_vectors" in tensors:  # a checkpoint: every token's row, trained or not
-            training = parse_json(metadata.get("training", "{}"))
-            config = training.get("config") if isinstance(training, dict) else None
-            is_sum = isinstance(config, dict) and config.get("add_context_vectors") is True
-            tensors, tokens = trained_only(tensors, tokens, add_context_vectors=is_sum)
+        if storage.is_checkpoint(tensors):
+            result, word_counts = storage.decode_checkpoint(tensors, metadata)
+            return cls.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts)
         if "vectors" not in tensors:
             raise ValueError("it holds no vectors")
         vectors = tensors["vectors"]
@@ -315,78 +321,3 @@ def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     rows /= np.where(norms > 0, norms, 1.0)
     return rows
-
-
-def count_whole_words(token_ids: npt.NDArray[np.integer[Any]], id_to_token: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return how often each id is a whole word in a stream, shape (V,): it ends a word, and so did the one before it."""
-    ends = np.array([token.endswith(END_OF_WORD) for token in id_to_token], dtype=bool)
-    counts = np.zeros(len(id_to_token), dtype=np.int64)
-    has_ended = True
-    for part in parts(token_ids):
-        ends_here = ends[part]
-        alone = ends_here & np.concatenate([[has_ended], ends_here[:-1]])
-        counts += np.bincount(part[alone], minlength=len(id_to_token))
-        has_ended = bool(ends_here[-1])
-    return counts
-
-
-def file_metadata(tokens: Sequence[str], tokenizer: BPETokenizerLoader | None) -> dict[str, str]:
-    """Return the metadata of a file of vectors: format, tokens, and the tokenizer with its fingerprint."""
-    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "tokens": json.dumps(list(tokens))}
-    if tokenizer is not None:
-        metadata |= {"tokenizer": tokenizer.model.to_json(), "tokenizer_fingerprint": tokenizer.fingerprint}
-    return metadata
-
-
-def trained_only(
-    tensors: dict[str, npt.NDArray[Any]], tokens: list[str], *, add_context_vectors: bool
-) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
-    """Return what `Embeddings.save` would write of a checkpoint's arrays and tokens: the rows that were trained."""
-    names = ("target_vectors", "counts", "word_counts", "context_vectors")
-    missing = [name for name in names if name not in tensors or len(tensors[name]) != len(tokens)]
-    if missing:
-        raise ValueError(f"it has {len(tokens)} tokens, but no such number of {', '.join(missing)}")
-    if tensors["counts"].ndim != 1 or tensors["target_vectors"].shape != tensors["context_vectors"].shape:
-        raise ValueError("its counts are no row of numbers, or its two tables differ in shape")
-    (trained,) = np.nonzero(tensors["counts"])
-    vectors, counts, word_counts, contexts = (tensors[name][trained] for name in names)
-    if add_context_vectors:
-        vectors = vectors + contexts
-    return {"vectors": vectors, "counts": counts, "word_counts": word_counts}, [tokens[row] for row in trained]
-
-
-def write_tensors(path: str | os.PathLike[str], tensors: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> None:
-    """Write arrays and metadata as a safetensors file, in one step; raise `OSError` if it can't be."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
-    with files.atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:  # a full disk, say: its own kind of error, though the system's
-            raise OSError(f"could not write {files.display_path(path)}: {error}") from None
-
-
-def parse_json(text: str) -> Any:
-    """Return the value of JSON text from a file that may be hostile; raise `ValueError` if it is none."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """Return the arrays and the metadata of a safetensors file, or raise `VectorsFileError` (`OSError` if unreadable)."""
-    from safetensors import SafetensorError, safe_open
-
-    with open(path, "rb"):  # a missing or unreadable file is an OSError of the usual kind
-        pass
-    try:
-        with safe_open(Path(path), framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, ValueError, TypeError) as error:
-        raise VectorsFileError(f"{files.display_path(path)} is no safetensors file: {error}") from None
-    if metadata.get("format") != FORMAT:
-        raise VectorsFileError(f"{files.display_path(path)} holds no vectors of this program")
-    return tensors, metadata

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,13 @@ import numpy.typing as npt
 from tokembed.bpe.splitting import END_OF_WORD, lower
 from tokembed.corpora.sources import decode_text
 from tokembed.vectors.embeddings import Embeddings
+from tokembed.vectors.storage import count_whole_words
 
+if TYPE_CHECKING:
+    from tokembed.bpe.tokenizer import BPETokenizerLoader
+    from tokembed.skipgram.training import TrainingResult
+
+SYNONYM_FIGURES = ("auc", "synonym_cosine", "random_cosine")
 WORD_LISTS = Path(__file__).parent / "word_lists"
 MAX_LIST_BYTES = 64 << 20
 FREQUENT_WORDS = 1000  # synonyms are compared with all pairs of so many frequent words
@@ -164,6 +172,26 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
     ranks = (np.searchsorted(others, cosines, "left") + np.searchsorted(others, cosines, "right")) / 2
     auc = float(ranks.mean()) / others.size
     return SynonymScore(auc, float(cosines.mean()), float(others.mean()), len(covered), len(synonyms))
+
+
+def synonym_measure(
+    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]
+) -> Callable[[TrainingResult], dict[str, float]]:
+    """Return what a training's history is made of: `SYNONYM_FIGURES` of a result on these ids, by the test list.
+
+    A corpus that has none of the synonyms gives no figures.
+    """
+    synonyms = read_synonyms("test")
+    word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
+
+    def measure(result: TrainingResult) -> dict[str, float]:
+        score = evaluate_synonyms(
+            Embeddings.of_trained_rows(tokenizer.id_to_token, result.vectors, result.counts, tokenizer, word_counts), synonyms
+        )
+        figures = {name: float(getattr(score, name)) for name in SYNONYM_FIGURES}
+        return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+    return measure
 
 
 def frequent_words(embeddings: Embeddings, num_words: int) -> npt.NDArray[np.intp]:

@@ -1,0 +1,259 @@
+"""Vectors in files: the format, what is checked when a file is read, and the state of a training that can be resumed.
+
+One safetensors file holds either plain vectors ("vectors", what `Embeddings.save` writes) or a checkpoint: both tables of a
+training, its settings and its history. Neither can run code when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed import files
+from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.bpe.tokenizer import BPETokenizerLoader
+from tokembed.skipgram import sampling
+from tokembed.skipgram.settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from tokembed.skipgram.training import TrainingResult
+
+FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+class VectorsFileError(ValueError):
+    """A file that holds no vectors of ours, or a damaged one; the message names the file and the flaw."""
+
+
+class ResumeError(VectorsFileError):
+    """A checkpoint that belongs to another tokenizer or other tokens than the run that would continue it."""
+
+
+# ---------------------------------------------------------------- the file
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Tensors, metadata: dict[str, str]) -> None:
+    """Write arrays and metadata as a safetensors file, in one step; raise `OSError` if it can't be."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    with files.atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # a full disk, say: its own kind of error, though the system's
+            raise OSError(f"could not write {files.display_path(path)}: {error}") from None
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, str]]:
+    """Return the arrays and the metadata of a file of vectors, or raise `VectorsFileError` (`OSError` if unreadable)."""
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):  # a missing or unreadable file is an OSError of the usual kind
+        pass
+    try:
+        with safe_open(Path(path), framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise VectorsFileError(f"{files.display_path(path)} is not a safetensors file: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise VectorsFileError(f"{files.display_path(path)} holds no vectors of this program")
+    return tensors, metadata
+
+
+def file_metadata(tokens: Sequence[str], tokenizer: BPETokenizerLoader | None) -> dict[str, str]:
+    """Return the metadata of a file of vectors: format, tokens, and the tokenizer with its fingerprint."""
+    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "tokens": json.dumps(list(tokens))}
+    if tokenizer is not None:
+        metadata |= {"tokenizer": tokenizer.model.to_json(), "tokenizer_fingerprint": tokenizer.fingerprint}
+    return metadata
+
+
+def tokens_in(metadata: dict[str, str]) -> list[str]:
+    """Return the tokens that a file's rows belong to; raise `ValueError` if it is of another version or lists none."""
+    if metadata.get("version") != str(FORMAT_VERSION):
+        raise ValueError(f"version {metadata.get('version')}, but this program reads version {FORMAT_VERSION}")
+    tokens = _parse_json(metadata.get("tokens", "null"))
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise ValueError("it has no list of tokens")
+    return tokens
+
+
+def _parse_json(text: str) -> Any:
+    """Return the value of JSON text from a file that may be hostile; raise `ValueError` if it is not JSON."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+class Checkpointer:
+    """Keeps a run's state in one file, replaced in one step at each call; `Embeddings.load` reads it too.
+
+    It holds both tables, counts, tokens, tokenizer, settings and history.
+
+    Parameters
+    ----------
+    path : path
+    tokenizer : BPETokenizerLoader
+    token_ids : array (N,) of int32
+        The stream that is trained on.
+    measure : callable, optional
+        Takes a `TrainingResult`; returns named figures for the history, before the first epoch and after each.
+    resumed : bool
+        Continue the history of the file at `path`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        tokenizer: BPETokenizerLoader,
+        token_ids: npt.NDArray[np.int32],
+        measure: Callable[[TrainingResult], dict[str, float]] | None = None,
+        *,
+        resumed: bool = False,
+    ) -> None:
+        self.path = path
+        self.has_saved = False
+        self._measure = measure or (lambda _: {})
+        self._history = read_history(path) if resumed else []
+        self._word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
+        self._metadata = file_metadata(tokenizer.id_to_token, tokenizer)
+        self._tokens_sha256 = tokens_sha256(token_ids)
+
+    def __call__(self, result: TrainingResult) -> None:
+        """Write what training has reached."""
+        if not self._history:
+            self._history.append(self._measure(result.before_training()))
+        self._history.append(self._measure(result))
+        tensors: Tensors = {
+            "target_vectors": result.target_vectors,
+            "context_vectors": result.context_vectors,
+            "counts": result.counts,
+            "word_counts": self._word_counts,
+        }
+        training = {
+            "config": asdict(result.config),
+            "epoch": len(result.epoch_losses),
+            "epoch_losses": result.epoch_losses,
+            "num_pairs": result.num_pairs,
+            "seconds": result.seconds,
+            "num_tokens": result.num_tokens,
+            "engine": result.engine,
+            "tokens_sha256": self._tokens_sha256,
+            "history": self._history,
+        }
+        write_tensors(self.path, tensors, {**self._metadata, "training": json.dumps(training)})
+        self.has_saved = True
+
+
+def is_checkpoint(tensors: Tensors) -> bool:
+    """Tell a checkpoint's arrays from plain vectors."""
+    return "target_vectors" in tensors
+
+
+def decode_checkpoint(tensors: Tensors, metadata: dict[str, str]) -> tuple[TrainingResult, npt.NDArray[np.int64]]:
+    """Return the result that a checkpoint holds, and its tokens' whole-word counts, (V,), everything checked.
+
+    Raises
+    ------
+    ValueError
+        Something is missing, of the wrong shape or type, or not finite.
+    """
+    from tokembed.skipgram.training import TrainingResult
+
+    try:
+        training = _parse_json(metadata["training"])
+        result = TrainingResult(
+            tensors["target_vectors"],
+            tensors["context_vectors"],
+            tensors["counts"],
+            [float(loss) for loss in training["epoch_losses"]],
+            [int(count) for count in training["num_pairs"]],
+            [float(seconds) for seconds in training["seconds"]],
+            int(training["num_tokens"]),
+            TrainingConfig(**training["config"]),
+            str(training["engine"]),
+        )
+        word_counts = tensors["word_counts"]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"it is not a complete checkpoint: {error!r}") from None
+    num_tokens = len(tokens_in(metadata))
+    for counts in (result.counts, word_counts):
+        if counts.shape != (num_tokens,) or counts.dtype != np.int64 or (counts < 0).any():
+            raise ValueError(f"its counts are not {num_tokens} non-negative integers")
+    shape = (num_tokens, result.config.embedding_dim)
+    tables = result.target_vectors, result.context_vectors
+    if any(table.shape != shape or table.dtype != np.float32 or not np.isfinite(table).all() for table in tables):
+        raise ValueError(f"its tables are not {shape[0]} finite vectors of {shape[1]} numbers")
+    return result, word_counts
+
+
+def load_checkpoint(
+    path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32] | None = None
+) -> TrainingResult:
+    """Read a checkpoint to resume, of these `token_ids`, or to look at.
+
+    Raises
+    ------
+    ResumeError
+        It belongs to another tokenizer or other tokens; the message says which.
+    VectorsFileError
+        It is damaged, or not a checkpoint.
+    """
+    tensors, metadata = read_tensors(path)
+    name = files.display_path(path)
+    if metadata.get("tokenizer_fingerprint") != tokenizer.fingerprint:
+        raise ResumeError(f"cannot resume: {name} belongs to another tokenizer")
+    try:
+        result, _ = decode_checkpoint(tensors, metadata)
+        is_same = token_ids is None or _parse_json(metadata["training"]).get("tokens_sha256") == tokens_sha256(token_ids)
+    except ValueError as error:
+        raise VectorsFileError(f"{name} is damaged: {error}") from None
+    if not is_same:
+        raise ResumeError(f"cannot resume: {name} was trained on other tokens")
+    return result
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Return a checkpoint's history: named figures before the first epoch and after each."""
+    _, metadata = read_tensors(path)
+    try:
+        history = _parse_json(metadata["training"])["history"]
+        return [{str(name): float(value) for name, value in entry.items()} for entry in history]
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        raise VectorsFileError(f"{files.display_path(path)} holds no history of its training") from None
+
+
+def tokens_sha256(token_ids: npt.NDArray[np.int32]) -> str:
+    """Return a hash of a stream of ids."""
+    digest = hashlib.sha256()
+    for part in sampling.parts(token_ids):
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()
+
+
+def count_whole_words(token_ids: npt.NDArray[np.integer[Any]], id_to_token: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return how often each id is a whole word in a stream, shape (V,): it ends a word, and so did the one before it."""
+    ends = np.array([token.endswith(END_OF_WORD) for token in id_to_token], dtype=bool)
+    counts = np.zeros(len(id_to_token), dtype=np.int64)
+    has_ended = True
+    for part in sampling.parts(token_ids):
+        ends_here = ends[part]
+        alone = ends_here & np.concatenate([[has_ended], ends_here[:-1]])
+        counts += np.bincount(part[alone], minlength=len(id_to_token))
+        has_ended = bool(ends_here[-1])
+    return counts
