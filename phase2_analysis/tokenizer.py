@@ -73,23 +73,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def texts_to_show(args: argparse.Namespace) -> list[str]:
     """Return the texts asked for: arguments, standard input, a file, or the test sentences."""
     from tokembed import files
-    from tokembed.corpora import sources
+    from tokembed.corpora import load_corpus
+    from tokembed.corpora.corpus import decode_text
 
     if args.text and args.file:
         raise ValueError("give texts or --file, not both")
     if args.file:
-        source = sources.load_corpus(args.file).text
+        source = load_corpus(args.file).text
     elif args.text == ["-"]:
         if sys.stdin is None:
             raise ValueError("standard input is closed: give texts, or --file")
-        source = sources.decode_text(sys.stdin.buffer.read(), "standard input")
+        source = decode_text(sys.stdin.buffer.read(), "standard input")
     elif args.text:
         return list(args.text)
     else:
         kept = files.raw_dir() / "test_sentences.txt"
         if not kept.is_file():
             files.write_atomic(kept, "\n".join(TEST_SENTENCES) + "\n")
-        source = sources.load_corpus(kept).text
+        source = load_corpus(kept).text
     lines = [line for line in source.splitlines() if line.strip()]
     if not lines:
         raise ValueError("there is no text to tokenize: the input is empty")

@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed import files
     from tokembed.benchmarks import timing
     from tokembed.bpe.learning import train_bpe
-    from tokembed.corpora.sources import CorpusError, load_corpus
+    from tokembed.corpora.corpus import CorpusError
+    from tokembed.corpora.sources import load_corpus
 
     try:
         corpus = load_corpus(args.dataset or "wikitext2")

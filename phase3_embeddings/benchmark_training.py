@@ -18,8 +18,6 @@ from tokembed import cli
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    from tokembed.skipgram.settings import add_training_flags
-
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
     parser.set_defaults(dataset="wikitext2")
@@ -28,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--presets", action="store_true", help="compare the presets, and numbers of threads, instead of gensim")
     parser.add_argument("--sweep", action="store_true", help="compare negatives, windows, and the torch engine's batch sizes")
-    add_training_flags(parser)
+    cli.add_training_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -37,11 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from tokembed import files, workspace
     from tokembed.benchmarks import timing, training
-    from tokembed.skipgram import settings
 
     if "gensim" in timing.missing_peers():
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")
-    config = settings.config_from_flags(args)
+    config = cli.config_from_flags(args)
     corpus = workspace.choose_corpus(args.dataset)
     tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges)
     info = timing.machine()

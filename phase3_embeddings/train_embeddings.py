@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; every setting of training is a flag, its default in `TrainingConfig`."""
-    from tokembed.skipgram.settings import add_training_flags
-
     parser = cli.Parser(__doc__)
     data = parser.add_argument_group("data")
     cli.add_corpus_flags(data)
@@ -36,16 +34,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     data.add_argument("--max-tokens", type=cli.positive_int, help="train on the first so many tokens only")
     data.add_argument("--output-dir", type=Path, help="default: models/checkpoints/01_tokenization")
     data.add_argument("--resume", action="store_true", help="go on from the checkpoint of an earlier run that was stopped")
-    add_training_flags(parser.add_argument_group("training"))
+    cli.add_training_flags(parser.add_argument_group("training"))
     return cli.parse_with_preset(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the main job, alone or as one of the processes that `torchrun` started."""
     args = parse_args(argv)
-    from tokembed.skipgram import settings
-
-    config = settings.config_from_flags(args)
+    config = cli.config_from_flags(args)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return train(args, config, None)
     from tokembed.skipgram.distributed import ProcessGroup

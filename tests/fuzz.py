@@ -42,7 +42,7 @@ from tokembed import (
     workspace,
 )
 from tokembed.bpe.model import ModelFileError
-from tokembed.corpora.sources import CorpusError
+from tokembed.corpora.corpus import CorpusError
 from tokembed.vectors import evaluation
 from tokembed.vectors.storage import Checkpointer, VectorsFileError, load_checkpoint, read_history
 

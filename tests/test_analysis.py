@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
 from tokembed.analysis import tokenization
 from tokembed.bpe import reference
-from tokembed.corpora.sources import Corpus, CorpusError
+from tokembed.corpora.corpus import Corpus, CorpusError
 
 WORDY = st.text(alphabet="the creature's éİ未9.\n", max_size=120)
 

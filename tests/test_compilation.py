@@ -10,7 +10,7 @@ from tokembed import compilation
 
 @pytest.mark.parametrize(("misses", "is_said"), [({"signature": 1}, True), ({}, False)])
 def test_compiling_is_said_and_reading_compiled_kernels_is_not(
-    misses: dict[str, int], is_said: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    misses: dict[str, int], is_said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(compilation, "PATIENCE_SECONDS", 0.0)
     compilation._say_once.cache_clear()
@@ -19,4 +19,4 @@ def test_compiling_is_said_and_reading_compiled_kernels_is_not(
         for thread in threading.enumerate():
             if isinstance(thread, threading.Timer):
                 thread.join()
-    assert ("compiling kernels" in capsys.readouterr().err) == is_said
+    assert ("compiling kernels" in caplog.text) == is_said

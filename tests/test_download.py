@@ -12,7 +12,7 @@ from test_corpus import BOOK, EDITIONS
 from tokembed import files, load_corpus
 from tokembed.corpora import download as downloads
 from tokembed.corpora import sources as corpora
-from tokembed.corpora.sources import CorpusNotFoundError
+from tokembed.corpora.corpus import CorpusNotFoundError
 
 PAGE = EDITIONS["as it is today"].encode()
 OTHER_BOOK = PAGE.replace(b"Letter 1", b"Chapter 1").replace(b"FRANKENSTEIN", b"DRACULA")

@@ -72,20 +72,23 @@ def test_the_written_out_gradient_is_autograds() -> None:
     torch.nn.init.normal_(model.context_embeddings.weight)
     targets, positives = torch.tensor([1, 1, 2, 3]), torch.tensor([3, 4, 4, 1])
     negatives = torch.tensor([[5, 6], [4, 4], [8, 8], [1, 0]])  # some equal their positive, some come twice
-    u, v = model.target_embeddings.weight.detach().clone(), model.context_embeddings.weight.detach().clone()
+    before = [layer.weight.detach().clone() for layer in (model.target_embeddings, model.context_embeddings)]
     loss = negative_sampling_loss(*model(targets, positives, negatives), negatives != positives.unsqueeze(1))
     loss.backward()  # type: ignore[no-untyped-call]
-    returned = descend(u, v, targets, positives, negatives, learning_rate=0.1)
+    returned = descend(model, targets, positives, negatives, learning_rate=0.1)
     assert returned.item() == pytest.approx(loss.item(), rel=1e-6)
-    for table, layer in ((u, model.target_embeddings), (v, model.context_embeddings)):
+    for table, layer in zip(before, (model.target_embeddings, model.context_embeddings), strict=True):
         assert layer.weight.grad is not None
-        torch.testing.assert_close(table, layer.weight.detach() - 0.1 * layer.weight.grad)
+        torch.testing.assert_close(layer.weight.detach(), table - 0.1 * layer.weight.grad)
 
 
 def test_torch_takes_the_references_step() -> None:
     targets, contexts = random_tables(6, 4)
-    u, v = torch.from_numpy(targets.copy()), torch.from_numpy(contexts.copy())
-    loss = descend(u, v, torch.tensor([0, 1]), torch.tensor([2, 2]), torch.tensor([[3, 4, 2]] * 2), 0.1)
+    model = SkipGramModel(6, 4).double()
+    u, v = model.target_embeddings.weight.data, model.context_embeddings.weight.data
+    u.copy_(torch.from_numpy(targets))
+    v.copy_(torch.from_numpy(contexts))
+    loss = descend(model, torch.tensor([0, 1]), torch.tensor([2, 2]), torch.tensor([[3, 4, 2]] * 2), 0.1)
     assert loss.item() == pytest.approx(reference.skipgram_step(targets, contexts, [0, 1], 2, [3, 4, 2], 0.1))
     assert_allclose(u.numpy(), targets)
     assert_allclose(v.numpy(), contexts)

@@ -14,9 +14,18 @@ import torchgen
 import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, TrainingResult, select_device, train_bpe, train_skipgram
+from tokembed import (
+    BPETokenizerLoader,
+    Embeddings,
+    TrainingConfig,
+    TrainingResult,
+    cli,
+    select_device,
+    train_bpe,
+    train_skipgram,
+)
 from tokembed import device as devices
-from tokembed.skipgram import settings, training
+from tokembed.skipgram import training
 from tokembed.skipgram.training import TrainingDivergedError
 from tokembed.vectors.storage import Checkpointer, load_checkpoint
 
@@ -211,12 +220,12 @@ def test_every_setting_is_a_flag_with_the_same_default() -> None:
     import argparse
 
     parser = argparse.ArgumentParser()
-    settings.add_training_flags(parser)
-    assert settings.config_from_flags(parser.parse_args([])) == TrainingConfig()
+    cli.add_training_flags(parser)
+    assert cli.config_from_flags(parser.parse_args([])) == TrainingConfig()
     with pytest.raises(ValueError, match=r"^--window-size must be at least 1"):
-        settings.config_from_flags(parser.parse_args(["--window-size", "0"]))
-    with pytest.raises(ValueError, match=r"^--device: unknown device 'gpu'"):
-        settings.config_from_flags(parser.parse_args(["--device", "gpu"]))
+        cli.config_from_flags(parser.parse_args(["--window-size", "0"]))
+    with pytest.raises(ValueError, match=r"^--device is unusable: unknown device 'gpu'"):
+        cli.config_from_flags(parser.parse_args(["--device", "gpu"]))
 
 
 def test_devices_are_chosen_and_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

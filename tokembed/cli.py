@@ -1,4 +1,4 @@
-"""What the scripts share: exit statuses, one-line errors, calm output, the choice of corpus."""
+"""What the scripts share: flags, presets, exit statuses, one-line errors with what to do about them, calm output."""
 
 from __future__ import annotations
 
@@ -8,15 +8,65 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from tokembed.skipgram.settings import PRESETS, TrainingConfig, TrainingDivergedError
+from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
 BENCHMARK_PACKAGES = {"gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie"}
 PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
+
+# What to do about an error of the library, which knows no flags. By name: importing the classes would load numpy for --help.
+REMEDIES = {
+    "CorpusNotFoundError": ", or use --dataset pydocs, which needs no network",
+    "ResumeError": ". Give --resume the flags of the earlier run (--preset, --num-merges), or train again without it",
+    "LostProcessError": ". Start it again with --resume",
+    "MemoryError": ". See 'out of memory' in the README",
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings that go together: of training, and of the tokens that are trained on. Chosen by measurement, see the README."""
+
+    training: dict[str, Any] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All that differs from the defaults, by the names of the flags."""
+        return {**self.tokens, **self.training}
+
+    def __str__(self) -> str:
+        """Return the preset's flags as one would type them.
+
+        >>> str(PRESETS["fast"])
+        '--num-negative-samples 5 --window-size 3 --batch-size 2048'
+        """
+        flags = ((flag_of(name), value) for name, value in self.values.items())
+        return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags) or "the defaults"
+
+
+PRESETS = {
+    "fast": Preset({"num_negative_samples": 5, "window_size": 3, "batch_size": 2048}),
+    "balanced": Preset(),
+    "best": Preset(
+        {"num_negative_samples": 5, "epochs": 20, "add_context_vectors": True},
+        {"num_merges": 40_000, "vocabulary_threshold": 5},
+    ),
+}
+
+
+def flag_of(name: str) -> str:
+    """Return the flag that gives a setting.
+
+    >>> flag_of("num_merges")
+    '--num-merges'
+    """
+    return "--" + name.replace("_", "-")
 
 
 def run(main: Callable[[Sequence[str] | None], int]) -> int:
@@ -50,7 +100,7 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
         print(f"error: the package {package} is not installed: {_how_to_install(package)}", file=sys.stderr)
         return USER_ERROR
     except MemoryError as error:
-        print(f"error: too little memory: {_one_line(error)}. See 'out of memory' in the README", file=sys.stderr)
+        print(f"error: too little memory: {_one_line(error)}", file=sys.stderr)
         return WORLD_ERROR
     except (OSError, TrainingDivergedError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
@@ -59,7 +109,9 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return what went wrong, and what to do about it."""
+    remedies = [REMEDIES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in REMEDIES]
+    return (" ".join(str(error).split()) or type(error).__name__) + "".join(remedies[:1])
 
 
 def _how_to_install(package: str) -> str:
@@ -103,11 +155,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive_int(text: str) -> int:
-    """Parse a whole number, 1 or more, for argparse."""
+    """Parse an integer, 1 or more, for argparse."""
     try:
         number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be an integer, not {text!r}") from None
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
@@ -115,22 +167,32 @@ def positive_int(text: str) -> int:
 
 def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse flags with a `--preset` that changes the defaults of others; what is given explicitly wins."""
-    help_text = "; ".join(f"{name}: {describe_preset(name)}" for name in PRESETS)
-    parser.add_argument("--preset", choices=PRESETS, help=help_text)
+    parser.add_argument("--preset", choices=PRESETS, help="; ".join(f"{name}: {preset}" for name, preset in PRESETS.items()))
     preset = parser.parse_known_args(argv)[0].preset
     if preset:
-        parser.set_defaults(**PRESETS[preset])
+        parser.set_defaults(**PRESETS[preset].values)
     return parser.parse_args(argv)
 
 
-def describe_preset(name: str) -> str:
-    """Return a preset's flags as one would type them.
+def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add a kebab-case flag for each setting of `TrainingConfig`; `config_from_flags` reads them back."""
+    kinds: dict[str, dict[str, Any]] = {
+        "int": {"type": int},
+        "float": {"type": float},
+        "str": {"type": str},
+        "bool": {"action": argparse.BooleanOptionalAction},
+    }
+    for setting in fields(TrainingConfig):
+        help_text = f"{setting.metadata['help']} (default: {setting.default})"
+        parser.add_argument(flag_of(setting.name), default=setting.default, help=help_text, **kinds[str(setting.type)])
 
-    >>> describe_preset("fast")
-    '--num-negative-samples 5 --window-size 3 --batch-size 2048'
-    """
-    flags = (("--" + key.replace("_", "-"), value) for key, value in PRESETS[name].items())
-    return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags) or "the defaults"
+
+def config_from_flags(args: argparse.Namespace) -> TrainingConfig:
+    """Return the configuration of parsed flags; raise `ValueError` naming the flag that is out of range."""
+    try:
+        return TrainingConfig(**{setting.name: getattr(args, setting.name) for setting in fields(TrainingConfig)})
+    except SettingError as error:
+        raise ValueError(f"{flag_of(error.name)} {error.reason}") from None
 
 
 def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
+import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 PATIENCE_SECONDS = 1.0
 
+_log = logging.getLogger(__name__)  # without a handler, Python writes warnings to stderr as they are
+
 
 @functools.cache
 def can_keep_kernels() -> bool:
     """Tell whether numba finds a folder to keep kernels in: beside the package, else in the user's cache; say so if not.
 
-    Without one its `njit(cache=True)` is an error, and kernels are compiled anew in each process.
+    Without one its `njit(cache=True)` is an error, and kernels are recompiled in each process.
     """
     from numba import njit
 
     try:
         njit(cache=True)(can_keep_kernels.__wrapped__)  # looks for the folder, compiles nothing
     except RuntimeError:
-        print(
+        _log.warning(
             "compiled kernels can't be kept (no folder for them is writable), so every run compiles them for some seconds: "
-            "set NUMBA_CACHE_DIR to a folder that is",
-            file=sys.stderr,
+            "set NUMBA_CACHE_DIR to a folder that is"
         )
         return False
     return True
@@ -35,25 +36,17 @@ def can_keep_kernels() -> bool:
 @functools.cache
 def _say_once() -> None:
     kept = ": once, a few seconds, kept for the next run" if can_keep_kernels() else ""
-    print(f"compiling kernels{kept}", file=sys.stderr, flush=True)
+    _log.warning("compiling kernels%s", kept)
 
 
 @contextlib.contextmanager
-def say_when_compiling(*kernels: Any) -> Iterator[None]:
-    """Print one line to stderr (once in a process) if, inside the block, compiling has not ended after `PATIENCE_SECONDS`.
-
-    `kernels` are those that the block calls first; once they are there, compiled or read from disk, there is nothing to say.
-    """
-    if all(kernel.signatures for kernel in kernels):
+def say_when_compiling(kernel: Any) -> Iterator[None]:
+    """Log one line (once per process) if, inside the block, compiling `kernel` has not ended after `PATIENCE_SECONDS`."""
+    if kernel.signatures:  # compiled or read from disk already: no timer, whose thread costs more than a short call
         yield
         return
-
-    def speak() -> None:
-        # A miss is counted before compiling begins; without one they are only being read, which may take as long.
-        if any(sum(kernel.stats.cache_misses.values()) for kernel in kernels if not kernel.signatures):
-            _say_once()
-
-    timer = threading.Timer(PATIENCE_SECONDS, speak)
+    # A miss is counted before compiling begins; without one the kernel is only being read, which may take as long.
+    timer = threading.Timer(PATIENCE_SECONDS, lambda: kernel.stats.cache_misses and _say_once())
     timer.daemon = True
     timer.start()
     try:

@@ -65,7 +65,7 @@ def select_device(requested: str = "auto") -> torch.device:
         return torch.device(next(name for name, there in available.items() if there))
     if not available[kind]:
         there = ", ".join(name for name, is_there in available.items() if is_there)
-        raise ValueError(f"device {requested!r} is not available here (there is: {there}); use --device auto")
+        raise ValueError(f"device {requested!r} is not available here (there is: {there}); 'auto' takes the best")
     if kind == "cuda" and ":" in requested and int(requested[5:]) >= torch.cuda.device_count():
         raise ValueError(f"device {requested!r} is not available here: torch finds {torch.cuda.device_count()} GPU(s)")
     return torch.device(requested)

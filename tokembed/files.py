@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -97,14 +99,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     # Dot first, suffix kept: a listing hides it, and libraries that look at the suffix still know the format.
     prefix, suffix = f".{path.stem}.", f".tmp{path.suffix}"
     _remove_abandoned(path.parent, prefix, suffix)
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.parent / f"{prefix}{secrets.token_hex(4)}{suffix}"
+    # As `open` makes files, so that the process's umask decides who may read it (`tempfile` makes them private).
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    mode = stat.S_IMODE(temporary.stat().st_mode)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.chmod(mode)  # safetensors puts a private file in its place
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -123,9 +126,3 @@ def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
             with contextlib.suppress(OSError):  # another process was faster, or owns it
                 if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
                     file.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

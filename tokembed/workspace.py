@@ -26,7 +26,8 @@ from tokembed.bpe.model import FORMAT_VERSION, BPEModel, ModelFileError
 from tokembed.bpe.rare_tokens import RareTokenSplitter
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
-from tokembed.corpora.sources import NAMES, Corpus, CorpusError, load_corpus
+from tokembed.corpora.corpus import Corpus, CorpusError
+from tokembed.corpora.sources import NAMES, load_corpus
 from tokembed.skipgram import sampling
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.storage import VectorsFileError

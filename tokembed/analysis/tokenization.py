@@ -16,7 +16,7 @@ from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD, pieces
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.corpora.sources import Corpus, CorpusError
+from tokembed.corpora.corpus import Corpus, CorpusError
 
 # ---------------------------------------------------------------- merges
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.corpora.sources import Corpus
+from tokembed.cli import PRESETS
+from tokembed.corpora.corpus import Corpus
 from tokembed.device import available_cores
-from tokembed.skipgram.settings import PRESETS, TrainingConfig
+from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import train_skipgram
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms
@@ -107,7 +108,8 @@ def compare_trainers(
 
 def preset_jobs() -> dict[str, dict[str, Any]]:
     """Return the presets, and the balanced one on 1 and 4 threads, as names and changed settings."""
-    return {**PRESETS, "balanced, 1 thread": {"workers": 1}, "balanced, 4 threads": {"workers": 4}}
+    presets = {name: preset.values for name, preset in PRESETS.items()}
+    return {**presets, "balanced, 1 thread": {"workers": 1}, "balanced, 4 threads": {"workers": 4}}
 
 
 def sweep_jobs() -> dict[str, dict[str, Any]]:

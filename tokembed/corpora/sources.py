@@ -10,121 +10,25 @@
 
 from __future__ import annotations
 
-import codecs
 import difflib
-import gzip
-import hashlib
 import os
 import re
 import socket
 import urllib.parse
 import urllib.request
 import warnings
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tokembed import files
 from tokembed.corpora import download
+from tokembed.corpora.corpus import Corpus, CorpusError, CorpusNotFoundError, decode_text, state_of, stream_text
 
 NAMES = ("frankenstein", "wikitext2", "pydocs")
 SPLITS = ("train", "validation", "test")
 GUTENBERG_URL = "https://www.gutenberg.org/cache/epub/84/pg84.txt"
 WIKITEXT_REPOSITORY = ("Salesforce/wikitext", "wikitext-2-raw-v1")
 EAGER_CHARACTERS = 64 << 20  # texts up to this size are read, and so checked, by `load_corpus` itself
-READ_BYTES = 1 << 20
-MAX_PIECE_CHARACTERS = 1 << 28  # without white space: what is cut there must fit into memory
-
-
-class CorpusError(ValueError):
-    """A corpus that can't be had or is no text; the message says what to do."""
-
-
-class CorpusNotFoundError(CorpusError, FileNotFoundError):
-    """A corpus whose file is not there and could not be downloaded."""
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A text with its name and where it came from.
-
-    Attributes
-    ----------
-    name : str
-        The name or path that `load_corpus` was given.
-    path : Path or None
-        The file behind the text; None for `pydocs`.
-    text : str
-        The whole cleaned text, read at first use and kept.
-    """
-
-    name: str
-    path: Path | None
-    _read: Callable[[], Iterator[str]] = field(repr=False)
-    _state: tuple[int, int] | None = field(default=None, repr=False)  # of a file read anew each time: see `_state_of`
-
-    @cached_property
-    def text(self) -> str:
-        return "".join(self._read())
-
-    @cached_property
-    def _digest(self) -> tuple[str, int]:
-        digest, num_characters = hashlib.sha256(), 0
-        for part in self.chunks():
-            digest.update(part.encode("utf-8", "surrogatepass"))
-            num_characters += len(part)
-        return digest.hexdigest()[:32], num_characters
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the text, computed in one pass over its parts."""
-        return self._digest[0]
-
-    @property
-    def num_characters(self) -> int:
-        """The text's length, counted in the same pass."""
-        return self._digest[1]
-
-    def chunks(self, size: int = READ_BYTES) -> Iterator[str]:
-        """Yield the text in parts of about `size` characters, cut at white space, so that no piece is cut.
-
-        A file larger than memory is streamed: one part at a time is held.
-
-        Raises
-        ------
-        CorpusError
-            At the end, when the file has changed since `load_corpus`.
-        """
-        if size < 1:
-            raise ValueError(f"size must be at least 1 character, not {size}")
-        held: list[str] = []
-        num_held = 0
-        for part in self._read() if "text" not in self.__dict__ else iter([self.text]):
-            start = 0
-            while num_held + len(part) - start >= size:
-                # The cut lies at the first white space from `size` on, so a long word stays whole.
-                cut = _next_space(part, start + max(size - num_held, 0))
-                if cut < 0:
-                    break
-                yield "".join([*held, part[start:cut]])
-                held, num_held, start = [], 0, cut
-            held.append(part[start:])
-            num_held += len(part) - start
-            if num_held > size + MAX_PIECE_CHARACTERS:
-                raise CorpusError(f"{self.name}: {num_held:,} characters without white space are no text to learn from")
-        if num_held:
-            yield "".join(held)
-        if self.path and self._state not in (None, _state_of(self.path)):
-            raise CorpusError(f"{self.name} has changed while it was read: run this again")
-
-
-def _state_of(path: Path) -> tuple[int, int]:
-    """Return what changes when a file does: its size, and when it was last written (nanoseconds)."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str | os.PathLike[str] | None = None) -> Corpus:
@@ -219,7 +123,7 @@ def _load_frankenstein(folders: list[Path]) -> Corpus:
     except download.DownloadError as error:
         raise CorpusNotFoundError(
             f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {files.display_path(source)} "
-            "(or set TOKEMBED_RAW_DIR to the folder that has it), or use --dataset pydocs, which needs no network"
+            "(or set TOKEMBED_RAW_DIR to the folder that has it)"
         ) from error
     text = _cleaned(source)
     _keep(own / "frankenstein.txt", text)
@@ -273,7 +177,7 @@ def _download_wikitext2(folder: Path) -> None:
         raise CorpusNotFoundError(
             f"no WikiText-2: could not load {WIKITEXT_REPOSITORY[0]} ({reason[0] if reason else type(error).__name__}). "
             f"Put its splits at {files.display_path(folder)}/train.txt, validation.txt and test.txt "
-            "(or set TOKEMBED_RAW_DIR to the folder that has wikitext2/), or use --dataset pydocs, which needs no network"
+            "(or set TOKEMBED_RAW_DIR to the folder that has wikitext2/)"
         ) from error
     for split, text in texts.items():
         files.write_atomic(folder / f"{split}.txt", text)
@@ -324,58 +228,11 @@ def _load_file(name: str | os.PathLike[str]) -> Corpus:
             + (f"did you mean {close[0]}? " if close else "")
             + f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
         )
-    corpus = Corpus(str(name), path, lambda: _stream(path), _state_of(path))
+    corpus = Corpus(str(name), path, lambda: stream_text(path), state_of(path))
     num_read, parts = 0, []
-    for part in _stream(path):  # a packed file may be a thousand times larger than it looks: count what comes out
+    for part in stream_text(path):  # a packed file may be a thousand times larger than it looks: count what comes out
         parts.append(part)
         num_read += len(part)
         if num_read > EAGER_CHARACTERS:
             return corpus
     return _in_memory(str(name), path, "".join(parts))
-
-
-def _stream(path: Path) -> Iterator[str]:
-    """Yield a file's text in parts, without byte order mark; one part at a time is in memory."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    num_bytes = 0
-    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-        while True:
-            try:
-                data = file.read(READ_BYTES)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise CorpusError(f"{path} is no whole gzip file: {error}") from error
-            _refuse_nul(data, str(path), num_bytes)
-            pending = len(decoder.getstate()[0])
-            try:
-                text = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as error:
-                raise _not_utf8(str(path), num_bytes - pending + error.start) from None
-            yield text.removeprefix("\ufeff") if num_bytes == 0 else text
-            num_bytes += len(data)
-            if not data:
-                return
-
-
-def decode_text(data: bytes, source: str) -> str:
-    """Decode UTF-8, with or without a byte order mark; raise `CorpusError` naming `source` and the byte that is wrong."""
-    _refuse_nul(data, source, 0)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(source, error.start) from None
-
-
-def _refuse_nul(data: bytes, source: str, offset: int) -> None:
-    nul = data.find(0)
-    if nul >= 0:
-        raise CorpusError(f"{source} is no text: a NUL byte at byte {offset + nul} (a binary file, or UTF-16?)")
-
-
-def _not_utf8(source: str, offset: int) -> CorpusError:
-    return CorpusError(f"{source} is not UTF-8: invalid at byte {offset}. Convert it, e.g. `iconv -f latin1 -t UTF-8`")
-
-
-def _next_space(text: str, start: int) -> int:
-    """Return the first white space at or after `start`, or -1."""
-    match = re.compile(r"\s").search(text, start)
-    return match.start() if match else -1

@@ -1,1 +1,34 @@
-"""Token ids to vectors: skip-gram with negative sampling."""
+"""Token ids to vectors: skip-gram with negative sampling.
+
+Read in this order:
+
+1. `reference.py`: the loss of a pair and a step of descent, slow and readable. Every engine computes the same.
+2. `settings.py`, `sampling.py`: what can be set; which tokens, pairs and negatives are seen, and how often?
+3. `training.py`: the loop over epochs, and which engine runs it.
+4. `hogwild.py`, `_hogwild_kernels.py`: how do threads train on a CPU, without locks?
+5. `model.py`, `torch_engine.py`: the same in batches, on an accelerator.
+6. `distributed.py`: how do several processes train one model, and what does it cost?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokembed import lazy_names
+
+_HOMES = {
+    "SkipGramModel": "model",
+    "TrainingConfig": "settings",
+    "TrainingDivergedError": "settings",
+    "TrainingResult": "training",
+    "train_skipgram": "training",
+}
+__all__ = sorted(_HOMES)
+__getattr__ = lazy_names(__name__, _HOMES)
+
+if TYPE_CHECKING:
+    from tokembed.skipgram.model import SkipGramModel as SkipGramModel
+    from tokembed.skipgram.settings import TrainingConfig as TrainingConfig
+    from tokembed.skipgram.settings import TrainingDivergedError as TrainingDivergedError
+    from tokembed.skipgram.training import TrainingResult as TrainingResult
+    from tokembed.skipgram.training import train_skipgram as train_skipgram

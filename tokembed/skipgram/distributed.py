@@ -133,7 +133,7 @@ class ProcessGroup:
     def share(self, value: _T) -> _T:
         """Return rank 0's value on every rank."""
         box = [value]
-        with _losing_none():
+        with _translate_lost_process():
             dist.broadcast_object_list(box, src=0)
         return box[0]
 
@@ -160,31 +160,31 @@ class ProcessGroup:
             rate = self.config.rate_after((epoch + section / SECTIONS_PER_EPOCH) / self.config.epochs)
             for table, before, per_pair in zip(tables, combined, updates, strict=True):
                 moves = table[rows] - before[rows]  # (rows, D)
-                with _losing_none():
+                with _translate_lost_process():
                     dist.all_reduce(moves)
                 closed = GAP_CLOSED * rate * per_pair[rows] * pairs_since[rows]
                 before[rows] += moves * share_of_sum(closed, self.size).unsqueeze(1)
                 table[rows] = before[rows]
             pairs_since[rows] = 0
         totals = torch.tensor([num_pairs, loss], dtype=torch.float64, device=self._device)
-        with _losing_none():
+        with _translate_lost_process():
             dist.all_reduce(totals)
         return int(totals[0]), float(totals[1])
 
     def _wait(self) -> None:
-        with _losing_none():
+        with _translate_lost_process():
             dist.barrier()
 
 
 @contextlib.contextmanager
-def _losing_none() -> Iterator[None]:
+def _translate_lost_process() -> Iterator[None]:
     """Say in one line that a process is lost, where torch tells of closed sockets."""
     try:
         yield
     except (RuntimeError, dist.DistError) as error:
         raise LostProcessError(
-            "another process of this run has died or does not answer; the epochs that ended are kept: "
-            f"start it again with --resume ({str(error).splitlines()[0]:.80})"
+            "another process of this run has died or does not answer; the epochs that ended are kept "
+            f"({str(error).splitlines()[0]:.80})"
         ) from None
 
 

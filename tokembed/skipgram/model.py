@@ -1,4 +1,4 @@
-"""The skip-gram model and its loss in torch: the torch engine's mathematics, and the readable form of the Hogwild kernel's."""
+"""The skip-gram model, its loss and its step of descent, in torch: what the torch engine trains."""
 
 from __future__ import annotations
 
@@ -32,12 +32,20 @@ class SkipGramModel(nn.Module):
 
     def forward(self, target_ids: Tensor, positive_ids: Tensor, negative_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores u·v of (B,) positives and (B, K) negatives, in those shapes, for (B,) targets."""
-        targets = self.target_embeddings(target_ids)  # (B, D)
-        positives = self.context_embeddings(positive_ids)  # (B, D)
-        negatives = self.context_embeddings(negative_ids)  # (B, K, D)
-        positive_scores = (targets * positives).sum(dim=1)
-        negative_scores = torch.bmm(negatives, targets.unsqueeze(2)).squeeze(2)
-        return positive_scores, negative_scores
+        return scores_of(*self.rows(target_ids, positive_ids, negative_ids))
+
+    def rows(self, target_ids: Tensor, positive_ids: Tensor, negative_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the vectors of B targets, their positives and their negatives: (B, D), (B, D), (B, K, D)."""
+        return (
+            self.target_embeddings(target_ids),
+            self.context_embeddings(positive_ids),
+            self.context_embeddings(negative_ids),
+        )
+
+
+def scores_of(targets: Tensor, positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+    """Return u·v of each pair, (B,), and of each target with its negatives, (B, K)."""
+    return (targets * positives).sum(dim=1), torch.bmm(negatives, targets.unsqueeze(2)).squeeze(2)
 
 
 def negative_sampling_loss(positive_scores: Tensor, negative_scores: Tensor, is_negative: Tensor | None = None) -> Tensor:
@@ -57,8 +65,7 @@ def negative_sampling_loss(positive_scores: Tensor, negative_scores: Tensor, is_
 
 @torch.no_grad()
 def descend(
-    target_table: Tensor,
-    context_table: Tensor,
+    model: SkipGramModel,
     target_ids: Tensor,
     positive_ids: Tensor,
     negative_ids: Tensor,
@@ -75,11 +82,9 @@ def descend(
     A row met several times in a batch gets the sum, damped if `gap_closed` is not 0 (see `damping`). Only operators that
     MPS has are used: `index_add_`, no sparse tensors.
     """
-    targets = target_table[target_ids]  # (B, D)
-    positives = context_table[positive_ids]  # (B, D)
-    negatives = context_table[negative_ids]  # (B, K, D)
-    positive_scores = (targets * positives).sum(dim=1)  # (B,)
-    negative_scores = torch.bmm(negatives, targets.unsqueeze(2)).squeeze(2)  # (B, K)
+    target_table, context_table = model.target_embeddings.weight, model.context_embeddings.weight  # (V, D) each
+    targets, positives, negatives = model.rows(target_ids, positive_ids, negative_ids)
+    positive_scores, negative_scores = scores_of(targets, positives, negatives)
     is_negative = negative_ids != positive_ids.unsqueeze(1)
 
     positive_steps = learning_rate * torch.sigmoid(-positive_scores)  # (B,)

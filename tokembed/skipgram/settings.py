@@ -1,8 +1,7 @@
-"""The settings of training, and the flags made from them: each default stands here, once."""
+"""The settings of training, checked when made: each default stands here, once."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import numbers
 from dataclasses import dataclass, field, fields
@@ -10,18 +9,6 @@ from typing import Any
 
 from tokembed import device as devices
 
-# What `--preset` changes of the defaults; chosen by measurement, see the README.
-PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"num_negative_samples": 5, "window_size": 3, "batch_size": 2048},
-    "balanced": {},
-    "best": {
-        "num_merges": 40_000,
-        "vocabulary_threshold": 5,
-        "num_negative_samples": 5,
-        "epochs": 20,
-        "add_context_vectors": True,
-    },
-}
 MAX_LEARNING_RATE = 1e6  # far beyond any that learns, and far below what 32 bits hold
 MAX_EXPONENT = 100.0  # by then one token alone is drawn; far beyond, the powers of counts overflow
 MAX_INT = 2**31 - 1
@@ -29,7 +16,15 @@ ENGINES = ("auto", "hogwild", "torch")
 
 
 class TrainingDivergedError(Exception):
-    """The loss is no finite number any more."""
+    """The loss is not finite any more."""
+
+
+class SettingError(ValueError):
+    """A setting out of its range: which one (`name`), and what is wrong with it (`reason`)."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} {reason}")
+        self.name, self.reason = name, reason
 
 
 def _setting(default: Any, help_text: str) -> Any:
@@ -42,7 +37,7 @@ class TrainingConfig:
 
     Raises
     ------
-    ValueError
+    SettingError
         A setting out of its range; the message names it, its value and what is allowed.
     """
 
@@ -66,13 +61,13 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         def require(name: str, is_allowed: bool, allowed: str) -> None:
             if not is_allowed:
-                raise ValueError(f"{name} must be {allowed}, not {getattr(self, name)!r}")
+                raise SettingError(name, f"must be {allowed}, not {getattr(self, name)!r}")
 
         for setting in fields(self):
             value = getattr(self, setting.name)
             if setting.type == "int":
-                require(setting.name, isinstance(value, numbers.Integral) and not isinstance(value, bool), "a whole number")
-                object.__setattr__(self, setting.name, int(value))  # NumPy's numbers are no JSON, and overflow
+                require(setting.name, isinstance(value, numbers.Integral) and not isinstance(value, bool), "an integer")
+                object.__setattr__(self, setting.name, int(value))  # NumPy's numbers are not JSON, and overflow
             elif setting.type == "float":
                 is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
                 require(setting.name, is_number and math.isfinite(value), "a finite number")
@@ -92,33 +87,12 @@ class TrainingConfig:
         require("seed", self.seed >= 0, "at least 0")
         require("workers", self.workers >= 0, "at least 0 (0: one a core)")
         require("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
-        devices.check_device_name(self.device)
+        try:
+            devices.check_device_name(self.device)
+        except ValueError as error:
+            raise SettingError("device", f"is unusable: {error}") from None
 
     def rate_after(self, share: float) -> float:
         """Return the learning rate when `share` (0 to 1) of all tokens of all epochs has been seen."""
         floor = min(self.min_learning_rate, self.learning_rate)
         return self.learning_rate - (self.learning_rate - floor) * share
-
-
-def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add a kebab-case flag for each setting; `config_from_flags` reads them back."""
-    kinds: dict[str, dict[str, Any]] = {
-        "int": {"type": int},
-        "float": {"type": float},
-        "str": {"type": str},
-        "bool": {"action": argparse.BooleanOptionalAction},
-    }
-    for setting in fields(TrainingConfig):
-        flag = "--" + setting.name.replace("_", "-")
-        help_text = f"{setting.metadata['help']} (default: {setting.default})"
-        parser.add_argument(flag, default=setting.default, help=help_text, **kinds[str(setting.type)])
-
-
-def config_from_flags(args: argparse.Namespace) -> TrainingConfig:
-    """Return the configuration of parsed flags; raise `ValueError` naming the flag that is out of range."""
-    try:
-        return TrainingConfig(**{setting.name: getattr(args, setting.name) for setting in fields(TrainingConfig)})
-    except ValueError as error:
-        name, _, rest = str(error).partition(" ")
-        is_setting = name in {setting.name for setting in fields(TrainingConfig)}
-        raise ValueError(f"--{name.replace('_', '-')} {rest}" if is_setting else f"--device: {error}") from None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tokembed.skipgram import sampling
-from tokembed.skipgram.model import descend
+from tokembed.skipgram.model import SkipGramModel, descend
 
 if TYPE_CHECKING:
     from tokembed.skipgram.settings import TrainingConfig
@@ -47,8 +47,8 @@ class TorchEngine:
         self.device = device
         self._token_ids = token_ids
         initial = sampling.initial_vectors(counts.size, config.embedding_dim, config.seed)
-        self._targets = torch.from_numpy(initial).to(device)
-        self._contexts = torch.zeros_like(self._targets)
+        self.model = SkipGramModel(counts.size, config.embedding_dim).to(device)
+        self.restore(initial, np.zeros_like(initial))
         keep = sampling.keep_probability(counts, config.subsample)
         thresholds, aliases = sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent))
         self._keep = torch.from_numpy(keep.astype(np.float32)).to(device)
@@ -59,21 +59,21 @@ class TorchEngine:
     @property
     def target_vectors(self) -> npt.NDArray[np.float32]:
         """Return a copy of the vectors of tokens as targets, (V, D)."""
-        return self._targets.cpu().numpy().copy()
+        return self.tables()[0].cpu().numpy().copy()
 
     @property
     def context_vectors(self) -> npt.NDArray[np.float32]:
         """Return a copy of the vectors of tokens as contexts, (V, D)."""
-        return self._contexts.cpu().numpy().copy()
+        return self.tables()[1].cpu().numpy().copy()
 
     def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None:
         """Go on from tables, (V, D) each, that an earlier run ended with."""
-        self._targets.copy_(torch.from_numpy(target_vectors))
-        self._contexts.copy_(torch.from_numpy(context_vectors))
+        for table, vectors in zip(self.tables(), (target_vectors, context_vectors), strict=True):
+            table.copy_(torch.from_numpy(vectors))
 
     def tables(self) -> tuple[Tensor, Tensor]:
         """Return both tables, (V, D) each, on the device."""
-        return self._targets, self._contexts
+        return self.model.target_embeddings.weight.data, self.model.context_embeddings.weight.data
 
     def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]:
         """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss."""
@@ -81,7 +81,7 @@ class TorchEngine:
         # Seeded by epoch and place, so that it draws the same whatever came before it in this process.
         self._random.manual_seed((config.seed * 1_000_003 + epoch * num_tokens + first) % 2**63)
         num_pairs, total_loss, done = 0, 0.0, first
-        with _out_of_memory_is_told():
+        with _translate_oom():
             for block_tokens, targets, positives in self._pair_blocks(first, last):
                 rate = config.rate_after((epoch + done / num_tokens) / config.epochs)
                 loss = self._train_pairs(targets, positives, rate)
@@ -130,9 +130,7 @@ class TorchEngine:
         for start in range(0, len(targets), batch_size):
             batch = slice(start, start + batch_size)
             negatives = self._negatives(len(targets[batch]), num_negatives)
-            losses.append(
-                descend(self._targets, self._contexts, targets[batch], positives[batch], negatives, rate, GAP_CLOSED * rate)
-            )
+            losses.append(descend(self.model, targets[batch], positives[batch], negatives, rate, GAP_CLOSED * rate))
         # Summed in float64 on the host: MPS has no float64.
         return float(torch.stack(losses).cpu().double().sum()) if losses else 0.0
 
@@ -145,7 +143,7 @@ class TorchEngine:
 
 
 @contextlib.contextmanager
-def _out_of_memory_is_told() -> Iterator[None]:
+def _translate_oom() -> Iterator[None]:
     """Turn torch's own errors, of which the CPU's has no class of its own, into Python's `MemoryError` with advice."""
     try:
         yield
@@ -153,4 +151,4 @@ def _out_of_memory_is_told() -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         reason = str(error).splitlines()[0]
-        raise MemoryError(f"lower --batch-size, --window-size, --num-negative-samples or --embedding-dim: {reason}") from None
+        raise MemoryError(f"lower batch_size, window_size, num_negative_samples or embedding_dim: {reason}") from None

@@ -103,7 +103,7 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
     kind = devices.check_device_name(config.device)
     if kind not in ("auto", "cpu"):
         if config.engine == "hogwild":
-            raise ValueError(f"the hogwild engine runs on the CPU, not on {config.device!r}: use --engine torch")
+            raise ValueError(f"the hogwild engine runs on the CPU, not on {config.device!r}: choose the torch engine")
         accelerator = devices.find_accelerator()
         if kind != accelerator:
             raise ValueError(f"device {config.device!r} is not available here (there is: {accelerator or 'cpu'})")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe.splitting import END_OF_WORD, lower
-from tokembed.corpora.sources import decode_text
+from tokembed.corpora.corpus import decode_text
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.storage import count_whole_words
 
