@@ -76,14 +76,14 @@ def test_tables_stay_as_large_as_they_are(tokenizer: BPETokenizerLoader) -> None
     mine = BPETokenizerLoader(tokenizer.model)
     mine.encode_array("a" * 100)
     (table,) = mine._bulk._workplace.tables
-    size = sum(array.nbytes for array in (*table.arrays, *table.scratch))
+    size = sum(array.nbytes for array in (*table.words, *table.scratch))
     random = np.random.default_rng(1)
     for _ in range(3):
         letters = random.integers(ord("a"), ord("z") + 1, size=(100_000, 10), dtype=np.uint8)
         letters[:, -1] = ord(" ")
         mine.encode_array(letters.tobytes().decode(), num_threads=1)
     assert mine._bulk._workplace.tables == [table]
-    assert sum(array.nbytes for array in (*table.arrays, *table.scratch)) == size < 20 << 20
+    assert sum(array.nbytes for array in (*table.words, *table.scratch)) == size < 20 << 20
 
 
 def test_every_code_point_is_encoded_as_the_plain_encoder_does(tokenizer: BPETokenizerLoader) -> None:

@@ -12,9 +12,9 @@ from numpy.testing import assert_allclose
 from tokembed import SkipGramModel
 from tokembed.skipgram import _hogwild_kernels as kernels
 from tokembed.skipgram import reference
-from tokembed.skipgram.hogwild import HogwildEngine, _Scratch
+from tokembed.skipgram.hogwild import HogwildEngine, _scratch
 from tokembed.skipgram.model import descend, negative_sampling_loss
-from tokembed.skipgram.sampling import window_pairs
+from tokembed.skipgram.sampling import alias_table, window_pairs
 from tokembed.skipgram.settings import TrainingConfig
 
 
@@ -126,19 +126,16 @@ def test_the_kernel_takes_the_references_steps(dim: int, num_negatives: int, win
         embedding_dim=dim, num_negative_samples=num_negatives, window_size=window_size, min_count=1, subsample=0.02, epochs=3
     )
     engine = HogwildEngine(ids, counts, config, workers=1)
-    engine._contexts[:, :dim] = random.normal(size=(30, dim)) * 0.3
+    engine._tables.contexts[:, :dim] = random.normal(size=(30, dim)) * 0.3
     targets, contexts = engine.target_vectors.astype(np.float64), engine.context_vectors.astype(np.float64)
 
     tokens, windows = np.zeros(100, dtype=np.int32), np.zeros(100, dtype=np.int32)
     key, state = np.uint64(77), np.uint64(123456789)
-    first, last, kept = kernels.gather_kept(ids, 20, 50, engine._keep_below, window_size, key, tokens, windows)
+    first, last, kept = kernels.gather_kept(ids, 20, 50, engine._draws, key, tokens, windows)
     assert 0 < first < last < kept < len(ids)
-    scratch = _Scratch(config)
     num_pairs, loss = kernels.train_block(
-        ids, 20, 50, engine._targets, engine._contexts, engine._keep_below, engine._thresholds, engine._aliases,
-        window_size, num_negatives, np.float32(0.05), np.float32(0.01), key, state,
-        scratch.tokens, scratch.windows, scratch.inputs, scratch.outputs, scratch.scores, scratch.signs, scratch.output_ids,
-    )  # fmt: skip
+        ids, 20, 50, engine._tables, engine._draws, np.float32(0.05), np.float32(0.01), key, state, _scratch(config)
+    )
 
     expected_loss, expected_pairs = 0.0, 0
     outputs, signs = np.zeros(num_negatives + 4, dtype=np.int32), np.zeros(32, dtype=np.float32)
@@ -146,7 +143,7 @@ def test_the_kernel_takes_the_references_steps(dim: int, num_negatives: int, win
         neighbours = [tokens[j] for j in range(max(i - windows[i], 0), min(i + windows[i] + 1, kept)) if j != i]
         if not neighbours:
             continue
-        m, drawn = kernels._draw_outputs(tokens[i], num_negatives, engine._thresholds, engine._aliases, state, outputs, signs)
+        m, drawn = kernels._draw_outputs(tokens[i], engine._draws, state, outputs, signs)
         state = np.uint64(drawn)
         assert tokens[i] not in outputs[1:m]
         rate = 0.05 + (0.01 - 0.05) * (i - first) / (last - first)
@@ -163,13 +160,14 @@ def test_blocks_see_their_neighbours_across_borders() -> None:
     ids = np.random.default_rng(2).integers(0, 9, size=500).astype(np.int32)
     keep_below = np.full(9, np.uint64(2**32 * 0.6), dtype=np.uint64)
     keep_below[3] = 0
+    draws = kernels.Draws(keep_below, *alias_table(np.full(9, 1 / 9)), window_size=4, num_negatives=1)
     key = np.uint64(9)
 
     def pairs(bounds: list[int]) -> list[list[int]]:
         made = []
         for start, end in itertools.pairwise(bounds):
             tokens, windows = np.zeros(600, dtype=np.int32), np.zeros(600, dtype=np.int32)
-            first, last, kept = kernels.gather_kept(ids, start, end, keep_below, 4, key, tokens, windows)
+            first, last, kept = kernels.gather_kept(ids, start, end, draws, key, tokens, windows)
             reach = windows[:kept].copy()
             reach[:first] = reach[last:] = 0
             made += window_pairs(tokens[:kept], reach).tolist()

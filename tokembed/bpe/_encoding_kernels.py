@@ -9,6 +9,8 @@ change elsewhere.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -37,6 +39,44 @@ ROOM_OF_A_WINDOW = 64 * 2 + 64  # a token a unit and one a piece, and what is wr
 
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SECOND_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
+
+
+class Rules(NamedTuple):
+    """What turns a word into tokens."""
+
+    merges: Any  # (2^n, 2) int64: a hash table of pairs, and the ids that they make
+    first_merges: Any  # (256, 256) int32: the same for pairs of small ids, or NO_PAIR
+    character_ids: Any  # (0x110000,) int32: a character's id plus 1, 0 if it is unknown
+    lower_steps: Any  # (0x110000,) int32: by how much a code point moves when lowered; empty if nothing is
+    end_of_word: int
+    byte_base: int  # the id of byte 0's token, or -1
+    unknown: int
+
+
+class Table(NamedTuple):
+    """The words that one thread has seen, with their tokens: an open-addressed table for short ones, another for the rest."""
+
+    short: Any  # (2^n, 4) uint64: a word of up to 15 ASCII bytes and its tokens, in half a cache line
+    long_slots: Any  # (2^m,) int32: index of a word, or -1
+    long_words: Any  # (2^m / 2, 5) int64: hash, first character, length, first token, number of tokens
+    characters: Any  # uint32: those of the long words
+    token_pool: Any  # int32: tokens that have no room in an entry
+    sizes: Any  # (6,) int64: how much of all that is used
+
+
+class Numbering(NamedTuple):
+    """Where each numbered word first occurred; without room when words are encoded."""
+
+    starts: Any  # int64
+    lengths: Any  # int32
+
+
+class Scratch(NamedTuple):
+    """Room for one word."""
+
+    characters: Any  # int32
+    symbols: Any  # int32
+    made: Any  # int32: what each symbol makes with the next
 
 
 @intrinsic
@@ -270,7 +310,7 @@ def _tokens_of(characters, length, rules, symbols, made):
     Each character is lowered and looked up; an unknown character is kept as -1 - its code point, which no merge holds, and
     becomes bytes, or the unknown token, at the end.
     """
-    merges, first_merges, character_ids, lower_steps, end_of_word, byte_base, unknown = rules
+    character_ids, lower_steps, byte_base = rules.character_ids, rules.lower_steps, rules.byte_base
     size = 0
     num_unknown = 0
     for i in range(length):
@@ -287,18 +327,18 @@ def _tokens_of(characters, length, rules, symbols, made):
         symbols[size] = known - 1 if known > 0 else -1 - character
         num_unknown += known == 0
         size += 1
-    symbols[size] = end_of_word
+    symbols[size] = rules.end_of_word
     size += 1
     if size <= SIMPLE_MERGE_LENGTH:
-        size = _merge_simply(symbols, size, made, merges, first_merges)
+        size = _merge_simply(symbols, size, made, rules.merges, rules.first_merges)
     else:
-        size = _merge_by_heap(symbols, size, merges)
+        size = _merge_by_heap(symbols, size, rules.merges)
     if num_unknown == 0:
         return size
     if byte_base < 0:
         for i in range(size):
             if symbols[i] < 0:
-                symbols[i] = unknown
+                symbols[i] = rules.unknown
         return size
     # Spread from the right, so that nothing is overwritten before it is read.
     total = size
@@ -328,36 +368,33 @@ def _tokens_of(characters, length, rules, symbols, made):
 
 
 @_internal
-def _no_number_left(table):
+def _no_number_left(table, numbering):
     """Tell whether words are numbered and all numbers are given out."""
-    sizes, new_starts = table[5], table[6]
-    return new_starts.size > 0 and sizes[NUM_WORDS] == new_starts.size
+    return numbering.starts.size > 0 and table.sizes[NUM_WORDS] == numbering.starts.size
 
 
 @_internal
-def _resolve(units, start, length, rules, table, scratch):
-    """Give the tokens of a word that is new, in `scratch`; with no merges (counting), its number, and note where it stands."""
-    sizes, new_starts, new_lengths = table[5], table[6], table[7]
-    characters, symbols, made = scratch
-    if new_starts.size == 0:
-        for i in range(length):
-            characters[i] = units[start + i]
-        return _tokens_of(characters, length, rules, symbols, made)
-    symbols[0] = sizes[NUM_WORDS]
-    new_starts[sizes[NUM_WORDS]] = start
-    new_lengths[sizes[NUM_WORDS]] = length
-    sizes[NUM_WORDS] += 1
-    return 1
+def _resolve(units, start, length, rules, table, numbering, scratch):
+    """Put what a new word stands for into `scratch.symbols`, and return how many: its tokens or, numbered, its number."""
+    if numbering.starts.size > 0:
+        number = table.sizes[NUM_WORDS]
+        scratch.symbols[0] = number
+        numbering.starts[number], numbering.lengths[number] = start, length
+        table.sizes[NUM_WORDS] += 1
+        return 1
+    for i in range(length):
+        scratch.characters[i] = units[start + i]
+    return _tokens_of(scratch.characters, length, rules, scratch.symbols, scratch.made)
 
 
 @_internal
-def _enter_short(units, start, length, low, high, slot, rules, table, scratch):
+def _enter_short(units, start, length, low, high, slot, rules, table, numbering, scratch):
     """Enter a new short word at an empty slot of the table; return whether there was room."""
-    short, token_pool, sizes = table[0], table[4], table[5]
-    if 2 * sizes[NUM_SHORT] >= short.shape[0] or sizes[TOKENS_USED] + 17 > token_pool.size or _no_number_left(table):
+    short, token_pool, sizes, symbols = table.short, table.token_pool, table.sizes, scratch.symbols
+    is_full = 2 * sizes[NUM_SHORT] >= short.shape[0] or sizes[TOKENS_USED] + 17 > token_pool.size
+    if is_full or _no_number_left(table, numbering):
         return False
-    symbols = scratch[1]
-    count = _resolve(units, start, length, rules, table, scratch)
+    count = _resolve(units, start, length, rules, table, numbering, scratch)
     short[slot, 0], short[slot, 1] = low, high
     if count <= 3:
         second = np.uint64(np.uint32(symbols[1])) if count > 1 else np.uint64(0)
@@ -377,7 +414,7 @@ def _enter_short(units, start, length, low, high, slot, rules, table, scratch):
 @_internal
 def _find_long(units, start, length, table):
     """Look a word up by its units: (hash, slot, index or -1)."""
-    long_slots, long_words, characters = table[1], table[2], table[3]
+    long_slots, long_words, characters = table.long_slots, table.long_words, table.characters
     mixed = np.uint64(length)
     for i in range(start, start + length):
         mixed = (mixed ^ np.uint64(units[i])) * _MULTIPLIER
@@ -399,12 +436,13 @@ def _find_long(units, start, length, table):
 
 
 @_internal
-def _encode_other(units, start, classes, rules, table, scratch, output, used):
+def _encode_other(units, start, classes, rules, table, numbering, scratch, output, used):
     """Encode what the short table does not take, one piece or space: long words, and those with other than ASCII.
 
     Returns (units read, tokens written) and END_REACHED, or what stands in the way.
     """
-    long_slots, long_words, characters, token_pool, sizes = table[1], table[2], table[3], table[4], table[5]
+    long_slots, long_words, characters = table.long_slots, table.long_words, table.characters
+    token_pool, sizes, symbols = table.token_pool, table.sizes, scratch.symbols
     first = units[start]
     if 0xD800 <= first <= 0xDFFF:
         return 0, 0, SURROGATE
@@ -419,10 +457,11 @@ def _encode_other(units, start, classes, rules, table, scratch, output, used):
         sizes[TOKENS_NEEDED] = 5 * length + 1
         return 0, 0, OUTPUT_FULL
     if length > MAX_TABLE_LENGTH:
-        if _no_number_left(table):
+        if _no_number_left(table, numbering):
             return 0, 0, TABLE_FULL
         symbols = np.empty(5 * length + 1, dtype=np.int32)
-        count = _resolve(units, start, length, rules, table, (np.empty(length, dtype=np.int32), symbols, scratch[2]))
+        room = Scratch(np.empty(length, dtype=np.int32), symbols, scratch.made)
+        count = _resolve(units, start, length, rules, table, numbering, room)
         for i in range(count):  # a slice would compile the formatting of its error message
             output[used + i] = symbols[i]
         return length, count, END_REACHED
@@ -430,13 +469,12 @@ def _encode_other(units, start, classes, rules, table, scratch, output, used):
     if index < 0:
         if (
             2 * sizes[NUM_LONG] >= long_slots.size
-            or _no_number_left(table)
+            or _no_number_left(table, numbering)
             or sizes[CHARACTERS_USED] + length > characters.size
             or sizes[TOKENS_USED] + 5 * length + 1 > token_pool.size
         ):
             return 0, 0, TABLE_FULL
-        symbols = scratch[1]
-        count = _resolve(units, start, length, rules, table, scratch)
+        count = _resolve(units, start, length, rules, table, numbering, scratch)
         index = np.int32(sizes[NUM_LONG])
         long_words[index, 0], long_words[index, 1], long_words[index, 2] = np.int64(mixed), sizes[CHARACTERS_USED], length
         long_words[index, 3], long_words[index, 4] = sizes[TOKENS_USED], count
@@ -458,9 +496,7 @@ def _encode_other(units, start, classes, rules, table, scratch, output, used):
 def encode_units(
     units, start, end,  # the text's code points (N,) and the part to encode, which begins and ends between pieces
     classes,  # (0x110000,): SPACE, WORD or other
-    rules,  # what `_tokens_of` needs: merges, characters, lowering
-    table,  # the words seen: short ones, (slots, 4) uint64, a word and its tokens in half a cache line; others; pools
-    scratch,  # three int32 arrays for one word: its characters, its symbols, and what each makes with the next
+    rules, table, numbering, scratch,  # see the classes above
     output,  # int32, where the tokens go
 ):  # fmt: skip
     """Encode units from `start` on; return where it stopped, how many tokens were written, and why it stopped.
@@ -470,7 +506,7 @@ def encode_units(
     short table by its bytes, nearly always at one cache line. What the masks do not cover goes to `_encode_other`, a piece
     at a time: words with other characters or longer, and the text's last units.
     """
-    short, token_pool, sizes = table[0], table[4], table[5]
+    short, token_pool, sizes = table.short, table.token_pool, table.sizes
     slot_mask = np.uint64(short.shape[0] - 1)
     one = np.uint64(1)
     used = np.int64(0)
@@ -487,7 +523,7 @@ def encode_units(
             if reach > 0:
                 reach -= _leading_zeros(~(words << np.uint64(64 - reach)))  # a word that may go on waits for the next window
         if reach == 0:
-            num_read, count, reason = _encode_other(units, position, classes, rules, table, scratch, output, used)
+            num_read, count, reason = _encode_other(units, position, classes, rules, table, numbering, scratch, output, used)
             if reason != END_REACHED:
                 return position, used, reason
             position += num_read
@@ -503,7 +539,7 @@ def encode_units(
             length = max(_trailing_zeros(~(words >> np.uint64(offset))), 1)  # a mark is no word: one unit
             first = position + offset
             if length > 15:
-                _, count, reason = _encode_other(units, first, classes, rules, table, scratch, output, used)
+                _, count, reason = _encode_other(units, first, classes, rules, table, numbering, scratch, output, used)
                 if reason != END_REACHED:
                     return first, used, reason
                 used += count
@@ -515,7 +551,7 @@ def encode_units(
             slot = (mixed >> np.uint64(40)) & slot_mask
             while short[slot, 0] != low or short[slot, 1] != high:
                 if short[slot, 0] == 0:
-                    if not _enter_short(units, first, length, low, high, slot, rules, table, scratch):
+                    if not _enter_short(units, first, length, low, high, slot, rules, table, numbering, scratch):
                         return first, used, TABLE_FULL
                     break
                 slot = (slot + one) & slot_mask

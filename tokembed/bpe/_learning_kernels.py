@@ -15,12 +15,57 @@ References: Sennrich, Haddow, Birch (2016), Algorithm 1, for what is computed.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
 
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
+
+
+class Words(NamedTuple):
+    """The distinct words as one row of N symbols; a symbol that a merge took is -1."""
+
+    symbols: Any  # (N,) int32
+    previous: Any  # (N,) int32, -1 at a word's first symbol
+    following: Any  # (N,) int32, -1 at its last
+    weights: Any  # (N,) int64: the word's frequency
+
+
+class Pairs(NamedTuple):
+    """The pairs met so far, by index, with room for more, and the hash table that finds them."""
+
+    slots: Any  # (2^n,) int32: index of a pair, or -1
+    keys: Any  # int64: left id << 32 | right id
+    counts: Any  # int64: occurrences, weighted
+    starts: Any  # int64: where the pair's run of positions begins in the pool
+    sizes: Any  # int32: length of that run
+
+
+class Heap(NamedTuple):
+    """Which pair comes next: a heap whose counts are upper bounds."""
+
+    counts: Any  # int64
+    pairs: Any  # int32
+
+
+class Sides(NamedTuple):
+    """Scratch for one merge: its new pairs by partner, which stands before the new symbol (0) or after it (1)."""
+
+    counts: Any  # (2, V) int64
+    sizes: Any  # (2, V) int32
+    next: Any  # (2, V) int64: where the pair's next position goes in the pool, -1 for a pair too rare
+    partners: Any  # (2V,) int32
+
+
+class Learned(NamedTuple):
+    """What comes out."""
+
+    merges: Any  # (M, 2) int32
+    applications: Any  # (M,) int64
+
 
 # Slots of the `progress` array, the learner's scalars.
 NUM_PAIRS, POOL_USED, HEAP_SIZE, NUM_MERGED = range(4)
@@ -41,20 +86,22 @@ def _slot_of(key, slots):
 
 
 @_internal
-def find_pair(key, slots, pair_keys):
+def find_pair(key, pairs):
     """Return the index of a pair (left id << 32 | right id), or -1."""
+    slots = pairs.slots
     slot = _slot_of(key, slots)
     while slots[slot] >= 0:
-        if pair_keys[slots[slot]] == key:
+        if pairs.keys[slots[slot]] == key:
             return slots[slot]
         slot = (slot + 1) & (slots.size - 1)
     return np.int32(-1)
 
 
 @_internal
-def insert_pair(pair, slots, pair_keys):
+def insert_pair(pair, pairs):
     """Enter a pair that is not in the table."""
-    slot = _slot_of(pair_keys[pair], slots)
+    slots = pairs.slots
+    slot = _slot_of(pairs.keys[pair], slots)
     while slots[slot] >= 0:
         slot = (slot + 1) & (slots.size - 1)
     slots[slot] = pair
@@ -67,21 +114,21 @@ def _comes_first(count, key, other_count, other_key):
 
 
 @_internal
-def _push(heap_counts, heap_pairs, size, count, pair, pair_keys):
+def _push(heap, size, count, pair, pair_keys):
     hole = size
     while hole > 0:
         parent = (hole - 1) >> 1
-        if not _comes_first(count, pair_keys[pair], heap_counts[parent], pair_keys[heap_pairs[parent]]):
+        if not _comes_first(count, pair_keys[pair], heap.counts[parent], pair_keys[heap.pairs[parent]]):
             break
-        heap_counts[hole] = heap_counts[parent]
-        heap_pairs[hole] = heap_pairs[parent]
+        heap.counts[hole] = heap.counts[parent]
+        heap.pairs[hole] = heap.pairs[parent]
         hole = parent
-    heap_counts[hole] = count
-    heap_pairs[hole] = pair
+    heap.counts[hole] = count
+    heap.pairs[hole] = pair
 
 
 @_internal
-def _sift_down(heap_counts, heap_pairs, size, count, pair, pair_keys):
+def _sift_down(heap, size, count, pair, pair_keys):
     """Put (count, pair) in place of the heap's top."""
     hole = 0
     while True:
@@ -89,82 +136,85 @@ def _sift_down(heap_counts, heap_pairs, size, count, pair, pair_keys):
         if child >= size:
             break
         if child + 1 < size and _comes_first(
-            heap_counts[child + 1], pair_keys[heap_pairs[child + 1]], heap_counts[child], pair_keys[heap_pairs[child]]
+            heap.counts[child + 1], pair_keys[heap.pairs[child + 1]], heap.counts[child], pair_keys[heap.pairs[child]]
         ):
             child += 1
-        if not _comes_first(heap_counts[child], pair_keys[heap_pairs[child]], count, pair_keys[pair]):
+        if not _comes_first(heap.counts[child], pair_keys[heap.pairs[child]], count, pair_keys[pair]):
             break
-        heap_counts[hole] = heap_counts[child]
-        heap_pairs[hole] = heap_pairs[child]
+        heap.counts[hole] = heap.counts[child]
+        heap.pairs[hole] = heap.pairs[child]
         hole = child
-    heap_counts[hole] = count
-    heap_pairs[hole] = pair
+    heap.counts[hole] = count
+    heap.pairs[hole] = pair
 
 
 @njit(cache=KEPT, nogil=True)
-def link_words(word_starts, word_counts, weights, previous, following):
+def link_words(word_starts, word_counts, words):
     """Fill the per-position arrays from the words' bounds: weight (its word's frequency) and links, -1 at the ends."""
     for word in range(word_counts.size):
         first, end = word_starts[word], word_starts[word + 1]
         for position in range(first, end):
-            weights[position] = word_counts[word]
-            previous[position] = position - 1 if position > first else -1
-            following[position] = position + 1 if position + 1 < end else -1
+            words.weights[position] = word_counts[word]
+            words.previous[position] = position - 1 if position > first else -1
+            words.following[position] = position + 1 if position + 1 < end else -1
 
 
 @njit(cache=KEPT, nogil=True)
-def count_first_pairs(symbols, following, weights, slots, pair_keys, pair_counts, pair_sizes):
+def count_first_pairs(words, pairs):
     """Count the alphabet's adjacent pairs; return how many are distinct."""
+    symbols, following = words.symbols, words.following
     num_pairs = 0
     for position in range(symbols.size):
         if following[position] < 0:
             continue
         key = np.int64(symbols[position]) << 32 | np.int64(symbols[following[position]])
-        pair = find_pair(key, slots, pair_keys)
+        pair = find_pair(key, pairs)
         if pair < 0:
             pair = np.int32(num_pairs)
-            pair_keys[pair] = key
-            insert_pair(pair, slots, pair_keys)
+            pairs.keys[pair] = key
+            insert_pair(pair, pairs)
             num_pairs += 1
-        pair_counts[pair] += weights[position]
-        pair_sizes[pair] += 1
+        pairs.counts[pair] += words.weights[position]
+        pairs.sizes[pair] += 1
     return num_pairs
 
 
 @njit(cache=KEPT, nogil=True)
-def place_first_pairs(symbols, following, slots, pair_keys, pair_starts, pair_sizes, pool):
+def place_first_pairs(words, pairs, pool):
     """Write each first pair's positions into its run of the pool, in ascending order (sizes are counted up again)."""
+    symbols, following = words.symbols, words.following
     for position in range(symbols.size):
         if following[position] >= 0:
             key = np.int64(symbols[position]) << 32 | np.int64(symbols[following[position]])
-            pair = find_pair(key, slots, pair_keys)
-            pool[pair_starts[pair] + pair_sizes[pair]] = position
-            pair_sizes[pair] += 1
+            pair = find_pair(key, pairs)
+            pool[pairs.starts[pair] + pairs.sizes[pair]] = position
+            pairs.sizes[pair] += 1
 
 
 @njit(cache=KEPT, nogil=True)
-def push_pairs(first, last, min_frequency, pair_keys, pair_counts, heap_counts, heap_pairs, progress):
+def push_pairs(first, last, min_frequency, pairs, heap, progress):
     """Put pairs first..last-1 on the heap, but for those too rare ever to be merged."""
     for pair in range(first, last):
-        if pair_counts[pair] >= min_frequency:
-            _push(heap_counts, heap_pairs, progress[HEAP_SIZE], pair_counts[pair], np.int32(pair), pair_keys)
+        if pairs.counts[pair] >= min_frequency:
+            _push(heap, progress[HEAP_SIZE], pairs.counts[pair], np.int32(pair), pairs.keys)
             progress[HEAP_SIZE] += 1
 
 
 @_internal
-def _lose(left, right, weight, slots, pair_keys, pair_counts):
+def _lose(left, right, weight, pairs):
     """Take `weight` off a pair's count; a pair too rare to be stored has none."""
-    pair = find_pair(np.int64(left) << 32 | np.int64(right), slots, pair_keys)
+    pair = find_pair(np.int64(left) << 32 | np.int64(right), pairs)
     if pair >= 0:
-        pair_counts[pair] -= weight
+        pairs.counts[pair] -= weight
 
 
 @_internal
-def _replace(run, left, right, symbol, symbols, previous, following, weights, slots, pair_keys, pair_counts):
+def _replace(run, left, right, symbol, words, pairs):
     """Replace (left, right) by `symbol` at the positions of `run`, from the left, and lower its old neighbours' counts.
 
     The positions where it happened move to the front of `run`. Returns their number and their summed weight.
     """
+    symbols, previous, following = words.symbols, words.previous, words.following
     num_replaced, applied = 0, np.int64(0)
     for index in range(run.size):
         position = run[index]
@@ -173,12 +223,12 @@ def _replace(run, left, right, symbol, symbols, previous, following, weights, sl
         partner = following[position]
         if partner < 0 or symbols[partner] != right:
             continue
-        weight = weights[position]
+        weight = words.weights[position]
         before, after = previous[position], following[partner]
         if before >= 0 and symbols[before] != symbol:  # pairs that hold `symbol` are counted afterwards, all at once
-            _lose(symbols[before], left, weight, slots, pair_keys, pair_counts)
+            _lose(symbols[before], left, weight, pairs)
         if after >= 0:
-            _lose(right, symbols[after], weight, slots, pair_keys, pair_counts)
+            _lose(right, symbols[after], weight, pairs)
             previous[after] = position
         following[position] = after
         symbols[position] = symbol
@@ -190,106 +240,102 @@ def _replace(run, left, right, symbol, symbols, previous, following, weights, sl
 
 
 @_internal
-def _count_sides(replaced, symbol, symbols, previous, following, weights, side_counts, side_sizes, partners):
+def _count_sides(replaced, symbol, words, sides):
     """Count the new pairs by partner: side 0 (partner, symbol), side 1 (symbol, partner). Return how many are distinct.
 
     (symbol, symbol) is counted on side 0 alone. A partner of side 1 is listed as its id, of side 0 as -1 - id.
     """
+    symbols, partners = words.symbols, sides.partners
     num_partners = 0
     for index in range(replaced.size):
         position = replaced[index]
-        before, after = previous[position], following[position]
+        before, after = words.previous[position], words.following[position]
         if before >= 0:
             partner = symbols[before]
-            if side_sizes[0, partner] == 0:
+            if sides.sizes[0, partner] == 0:
                 partners[num_partners] = -1 - partner
                 num_partners += 1
-            side_counts[0, partner] += weights[position]
-            side_sizes[0, partner] += 1
+            sides.counts[0, partner] += words.weights[position]
+            sides.sizes[0, partner] += 1
         if after >= 0 and symbols[after] != symbol:
             partner = symbols[after]
-            if side_sizes[1, partner] == 0:
+            if sides.sizes[1, partner] == 0:
                 partners[num_partners] = partner
                 num_partners += 1
-            side_counts[1, partner] += weights[position]
-            side_sizes[1, partner] += 1
+            sides.counts[1, partner] += words.weights[position]
+            sides.sizes[1, partner] += 1
     return num_partners
 
 
 @njit(cache=KEPT, nogil=True)
-def merge_some(
-    symbols, previous, following, weights,  # (N,) each: the words
-    slots, pair_keys, pair_counts, pair_starts, pair_sizes,  # the pairs, by index, and their hash table
-    pool, heap_counts, heap_pairs,  # the pairs' positions; the lazy heap
-    side_counts, side_sizes, side_next, partners,  # (2, V) scratch by partner, and (2V,)
-    merges, applications, progress,  # what is learned: (M, 2) ids and (M,)
-    alphabet_size, min_frequency, until,
-):  # fmt: skip
-    """Learn merges until there are `until` of them, none is left (DONE), or the pair arrays must grow (FULL)."""
+def merge_some(words, pairs, pool, heap, sides, learned, progress, alphabet_size, min_frequency, until):
+    """Learn merges until there are `until` of them, none is left (DONE), or the pair arrays must grow (FULL).
+
+    `pool` holds the pairs' runs of positions, int32; `progress` the learner's scalars, (4,) int64.
+    """
+    symbols, previous, following = words.symbols, words.previous, words.following
     while progress[NUM_MERGED] < until:
         if progress[HEAP_SIZE] == 0:
             return DONE
-        pair, count = heap_pairs[0], heap_counts[0]
-        if pair_counts[pair] != count and pair_counts[pair] >= min_frequency:
-            _sift_down(heap_counts, heap_pairs, progress[HEAP_SIZE], pair_counts[pair], pair, pair_keys)
+        pair, count = heap.pairs[0], heap.counts[0]
+        if pairs.counts[pair] != count and pairs.counts[pair] >= min_frequency:
+            _sift_down(heap, progress[HEAP_SIZE], pairs.counts[pair], pair, pairs.keys)
             continue
-        stale = pair_counts[pair] != count
-        size = pair_sizes[pair]
-        if not stale and progress[NUM_PAIRS] + 2 * size > pair_keys.size:
+        stale = pairs.counts[pair] != count
+        size = pairs.sizes[pair]
+        if not stale and progress[NUM_PAIRS] + 2 * size > pairs.keys.size:
             return FULL
         progress[HEAP_SIZE] -= 1
         last = progress[HEAP_SIZE]
         if last > 0:
-            _sift_down(heap_counts, heap_pairs, last, heap_counts[last], heap_pairs[last], pair_keys)
+            _sift_down(heap, last, heap.counts[last], heap.pairs[last], pairs.keys)
         if stale:
             continue
 
-        left, right = np.int32(pair_keys[pair] >> 32), np.int32(pair_keys[pair] & 0xFFFFFFFF)
+        left, right = np.int32(pairs.keys[pair] >> 32), np.int32(pairs.keys[pair] & 0xFFFFFFFF)
         merge = progress[NUM_MERGED]
         symbol = np.int32(alphabet_size + merge)
-        run = pool[pair_starts[pair] : pair_starts[pair] + size]
-        num_replaced, applied = _replace(
-            run, left, right, symbol, symbols, previous, following, weights, slots, pair_keys, pair_counts
-        )
-        pair_counts[pair] = 0
-        merges[merge, 0], merges[merge, 1] = left, right
-        applications[merge] = applied
+        run = pool[pairs.starts[pair] : pairs.starts[pair] + size]
+        num_replaced, applied = _replace(run, left, right, symbol, words, pairs)
+        pairs.counts[pair] = 0
+        learned.merges[merge, 0], learned.merges[merge, 1] = left, right
+        learned.applications[merge] = applied
         progress[NUM_MERGED] += 1
 
         replaced = run[:num_replaced]
-        num_partners = _count_sides(replaced, symbol, symbols, previous, following, weights, side_counts, side_sizes, partners)
+        num_partners = _count_sides(replaced, symbol, words, sides)
         first_new = progress[NUM_PAIRS]
         for index in range(num_partners):
-            side = 1 if partners[index] >= 0 else 0
-            partner = partners[index] if side else -1 - partners[index]
-            side_next[side, partner] = -1
-            if side_counts[side, partner] >= min_frequency:
+            side = 1 if sides.partners[index] >= 0 else 0
+            partner = sides.partners[index] if side else -1 - sides.partners[index]
+            sides.next[side, partner] = -1
+            if sides.counts[side, partner] >= min_frequency:
                 new = np.int32(progress[NUM_PAIRS])
                 key = np.int64(symbol) << 32 | np.int64(partner) if side else np.int64(partner) << 32 | np.int64(symbol)
-                pair_keys[new] = key
-                pair_counts[new] = side_counts[side, partner]
-                pair_starts[new] = side_next[side, partner] = progress[POOL_USED]
-                pair_sizes[new] = side_sizes[side, partner]
-                insert_pair(new, slots, pair_keys)
+                pairs.keys[new] = key
+                pairs.counts[new] = sides.counts[side, partner]
+                pairs.starts[new] = sides.next[side, partner] = progress[POOL_USED]
+                pairs.sizes[new] = sides.sizes[side, partner]
+                insert_pair(new, pairs)
                 progress[NUM_PAIRS] += 1
-                progress[POOL_USED] += pair_sizes[new]
-            side_counts[side, partner] = 0
-            side_sizes[side, partner] = 0
+                progress[POOL_USED] += pairs.sizes[new]
+            sides.counts[side, partner] = 0
+            sides.sizes[side, partner] = 0
         for index in range(num_replaced):
             position = replaced[index]
             before, after = previous[position], following[position]
-            if before >= 0 and side_next[0, symbols[before]] >= 0:
-                pool[side_next[0, symbols[before]]] = before
-                side_next[0, symbols[before]] += 1
-            if after >= 0 and symbols[after] != symbol and side_next[1, symbols[after]] >= 0:
-                pool[side_next[1, symbols[after]]] = position
-                side_next[1, symbols[after]] += 1
-        push_pairs(first_new, progress[NUM_PAIRS], min_frequency, pair_keys, pair_counts, heap_counts, heap_pairs, progress)
+            if before >= 0 and sides.next[0, symbols[before]] >= 0:
+                pool[sides.next[0, symbols[before]]] = before
+                sides.next[0, symbols[before]] += 1
+            if after >= 0 and symbols[after] != symbol and sides.next[1, symbols[after]] >= 0:
+                pool[sides.next[1, symbols[after]]] = position
+                sides.next[1, symbols[after]] += 1
+        push_pairs(first_new, progress[NUM_PAIRS], min_frequency, pairs, heap, progress)
     return MORE
 
 
 @njit(cache=KEPT, nogil=True)
-def rehash(num_pairs, slots, pair_keys):
+def rehash(num_pairs, pairs):
     """Enter all pairs into an empty, larger table."""
     for pair in range(num_pairs):
-        insert_pair(np.int32(pair), slots, pair_keys)
+        insert_pair(np.int32(pair), pairs)

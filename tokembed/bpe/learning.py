@@ -147,7 +147,7 @@ def _learn(
     alphabet_size: int,
     num_merges: int,
     min_frequency: int,
-    progress: bool,
+    show_progress: bool,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Run the merge kernel in slices; return the merges as ids, (M, 2), and their applications, (M,)."""
     from tqdm import tqdm
@@ -159,52 +159,48 @@ def _learn(
     if num_positions >= 2**31:
         raise ValueError(f"the distinct words hold {num_positions:,} characters; the most is {2**31 - 1:,}")
     num_merges = min(num_merges, num_positions)  # each merge uses up one position at least
-    weights = np.empty(num_positions, dtype=np.int64)
-    previous = np.empty(num_positions, dtype=np.int32)
-    following = np.empty(num_positions, dtype=np.int32)
-    pool = np.empty(3 * num_positions, dtype=np.int32)  # a position's pair, and at most two new ones a merge
-    # The alphabet's pairs are at most its square, or one a position; the table then grows as merges make more.
+    previous, following = np.empty((2, num_positions), dtype=np.int32)
+    words = kernels.Words(symbols, previous, following, weights=np.empty(num_positions, dtype=np.int64))
+    pool = np.empty(3 * num_positions, dtype=np.int32)  # a position's pair, and at most two new ones per merge
+    # The alphabet's pairs are at most its square, or one per position; the table then grows as merges make more.
     capacity = max(1 << 16, 1 << min(alphabet_size**2, num_positions).bit_length())
     slots = np.full(2 * capacity, -1, dtype=np.int32)
-    pair_keys, pair_counts, pair_starts, heap_counts = np.zeros((4, capacity), dtype=np.int64)
-    pair_sizes, heap_pairs = np.zeros((2, capacity), dtype=np.int32)
+    keys, counts, starts, heap_counts = np.zeros((4, capacity), dtype=np.int64)
+    sizes, heap_pairs = np.zeros((2, capacity), dtype=np.int32)
+    pairs, heap = kernels.Pairs(slots, keys, counts, starts, sizes), kernels.Heap(heap_counts, heap_pairs)
 
     with say_when_compiling(kernels.merge_some):
-        kernels.link_words(word_starts, word_counts, weights, previous, following)
-        num_pairs = kernels.count_first_pairs(symbols, following, weights, slots, pair_keys, pair_counts, pair_sizes)
-        pair_starts[:num_pairs] = np.cumsum(pair_sizes[:num_pairs]) - pair_sizes[:num_pairs]
-        state = np.array([num_pairs, pair_sizes.sum(), 0, 0], dtype=np.int64)
-        pair_sizes[:] = 0
-        kernels.place_first_pairs(symbols, following, slots, pair_keys, pair_starts, pair_sizes, pool)
-        kernels.push_pairs(0, num_pairs, min_frequency, pair_keys, pair_counts, heap_counts, heap_pairs, state)
+        kernels.link_words(word_starts, word_counts, words)
+        num_pairs = kernels.count_first_pairs(words, pairs)
+        starts[:num_pairs] = np.cumsum(sizes[:num_pairs]) - sizes[:num_pairs]
+        progress = np.array([num_pairs, sizes.sum(), 0, 0], dtype=np.int64)
+        sizes[:] = 0
+        kernels.place_first_pairs(words, pairs, pool)
+        kernels.push_pairs(0, num_pairs, min_frequency, pairs, heap, progress)
 
-        vocabulary_size = alphabet_size + num_merges
-        side_counts = np.zeros((2, vocabulary_size), dtype=np.int64)
-        side_sizes = np.zeros((2, vocabulary_size), dtype=np.int32)
-        side_next = np.zeros((2, vocabulary_size), dtype=np.int64)
-        partners = np.zeros(2 * vocabulary_size, dtype=np.int32)
-        merges = np.zeros((num_merges, 2), dtype=np.int32)
-        applications = np.zeros(num_merges, dtype=np.int64)
+        by_partner = (2, alphabet_size + num_merges)
+        sides = kernels.Sides(
+            np.zeros(by_partner, dtype=np.int64),
+            np.zeros(by_partner, dtype=np.int32),
+            np.zeros(by_partner, dtype=np.int64),
+            np.zeros(2 * by_partner[1], dtype=np.int32),
+        )
+        learned = kernels.Learned(np.zeros((num_merges, 2), dtype=np.int32), np.zeros(num_merges, dtype=np.int64))
         outcome = kernels.MORE
-        with tqdm(total=num_merges, desc="merges", unit=" merges", disable=None if progress else True, leave=False) as bar:
-            while outcome != kernels.DONE and state[kernels.NUM_MERGED] < num_merges:
+        with tqdm(total=num_merges, desc="merges", unit=" merges", disable=None if show_progress else True, leave=False) as bar:
+            while outcome != kernels.DONE and progress[kernels.NUM_MERGED] < num_merges:
+                until = min(progress[kernels.NUM_MERGED] + MERGES_PER_CALL, num_merges)
                 outcome = kernels.merge_some(
-                    symbols, previous, following, weights,
-                    slots, pair_keys, pair_counts, pair_starts, pair_sizes,
-                    pool, heap_counts, heap_pairs,
-                    side_counts, side_sizes, side_next, partners,
-                    merges, applications, state,
-                    alphabet_size, min_frequency, min(state[kernels.NUM_MERGED] + MERGES_PER_CALL, num_merges),
-                )  # fmt: skip
+                    words, pairs, pool, heap, sides, learned, progress, alphabet_size, min_frequency, until
+                )
                 if outcome == kernels.FULL:
-                    grown = [_doubled(array) for array in (pair_keys, pair_counts, pair_starts, heap_counts)]
-                    pair_keys, pair_counts, pair_starts, heap_counts = grown
-                    pair_sizes, heap_pairs = _doubled(pair_sizes), _doubled(heap_pairs)
-                    slots = np.full(2 * slots.size, -1, dtype=np.int32)
-                    kernels.rehash(state[kernels.NUM_PAIRS], slots, pair_keys)
-                bar.update(int(state[kernels.NUM_MERGED]) - bar.n)
-    num_learned = int(state[kernels.NUM_MERGED])
-    return merges[:num_learned], applications[:num_learned]
+                    heap = kernels.Heap(*map(_doubled, heap))
+                    slots = np.full(2 * pairs.slots.size, -1, dtype=np.int32)
+                    pairs = kernels.Pairs(slots, *map(_doubled, pairs[1:]))
+                    kernels.rehash(progress[kernels.NUM_PAIRS], pairs)
+                bar.update(int(progress[kernels.NUM_MERGED]) - bar.n)
+    num_learned = int(progress[kernels.NUM_MERGED])
+    return learned.merges[:num_learned], learned.applications[:num_learned]
 
 
 def _doubled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -32,10 +32,15 @@ SHORT_SLOTS, LONG_SLOTS, POOL_SIZE = 1 << 17, 1 << 17, 1 << 20
 BUFFER_SIZE, MAX_IDLE_BUFFERS = PART_UNITS // 2, 8  # most parts fit in one: a token has more than two characters
 SYMBOLS_OF_A_WORD = 5 * kernels.MAX_TABLE_LENGTH + 2
 # Counting encodes nothing: the kernel asks for no rule while words are numbered.
-NO_RULES = (
-    *(np.empty((0, 2), dtype=dtype) for dtype in (np.int64, np.int32)),
-    *(np.empty(0, dtype=np.int32) for _ in range(2)), 0, 0, 0,
-)  # fmt: skip
+NO_RULES = kernels.Rules(
+    merges=np.empty((0, 2), dtype=np.int64),
+    first_merges=np.empty((0, 2), dtype=np.int32),
+    character_ids=np.empty(0, dtype=np.int32),
+    lower_steps=np.empty(0, dtype=np.int32),
+    end_of_word=0,
+    byte_base=0,
+    unknown=0,
+)
 
 _UNIT_TYPES = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32}
 
@@ -64,41 +69,35 @@ class WordTable:
     """
 
     def __init__(self, max_numbers: int = 0) -> None:
-        self._short = np.zeros((SHORT_SLOTS, 4), dtype=np.uint64)
-        self._long_slots = np.full(LONG_SLOTS, -1, dtype=np.int32)
-        self._sizes = np.zeros(6, dtype=np.int64)
-        self._starts = np.empty(max_numbers, dtype=np.int64)
-        self._lengths = np.empty(max_numbers, dtype=np.int32)
-        self.arrays = (
-            self._short,
-            self._long_slots,
-            np.empty((LONG_SLOTS // 2, 5), dtype=np.int64),
-            np.empty(POOL_SIZE, dtype=np.uint32),
-            np.empty(POOL_SIZE, dtype=np.int32),
-            self._sizes,
-            self._starts,
-            self._lengths,
+        self.words = kernels.Table(
+            short=np.zeros((SHORT_SLOTS, 4), dtype=np.uint64),
+            long_slots=np.full(LONG_SLOTS, -1, dtype=np.int32),
+            long_words=np.empty((LONG_SLOTS // 2, 5), dtype=np.int64),
+            characters=np.empty(POOL_SIZE, dtype=np.uint32),
+            token_pool=np.empty(POOL_SIZE, dtype=np.int32),
+            sizes=np.zeros(6, dtype=np.int64),
         )
-        self.scratch = tuple(np.empty(SYMBOLS_OF_A_WORD, dtype=np.int32) for _ in range(3))
+        self.numbering = kernels.Numbering(np.empty(max_numbers, dtype=np.int64), np.empty(max_numbers, dtype=np.int32))
+        self.scratch = kernels.Scratch(*np.empty((3, SYMBOLS_OF_A_WORD), dtype=np.int32))
         self.tallies = np.zeros(max_numbers, dtype=np.int64)
 
     @property
     def tokens_needed(self) -> int:
         """Room that the output lacked when it was full."""
-        return int(self._sizes[kernels.TOKENS_NEEDED])
+        return int(self.words.sizes[kernels.TOKENS_NEEDED])
 
     def clear(self) -> None:
         """Forget all words."""
-        self._short[:] = 0
-        self._long_slots[:] = -1
-        self._sizes[:] = 0
+        self.words.short[:] = 0
+        self.words.long_slots[:] = -1
+        self.words.sizes[:] = 0
         self.tallies[:] = 0
 
     def add_counts(self, text: str, counts: dict[str, int]) -> None:
         """Add how often each numbered word occurred."""
-        num_words = int(self._sizes[kernels.NUM_WORDS])
-        arrays = self._starts[:num_words], self._lengths[:num_words], self.tallies[:num_words]
-        for start, length, tally in zip(*(array.tolist() for array in arrays), strict=True):
+        num_words = int(self.words.sizes[kernels.NUM_WORDS])
+        arrays = (*self.numbering, self.tallies)
+        for start, length, tally in zip(*(array[:num_words].tolist() for array in arrays), strict=True):
             word = text[start : start + length]
             counts[word] = counts.get(word, 0) + tally
 
@@ -163,7 +162,7 @@ class BulkEncoder:
         for index, character in enumerate(alphabet[:-1]):
             character_ids[ord(character)] = index + 1
         steps = lower_steps() if lowercase else np.empty(0, dtype=np.int32)
-        self._rules = (merge_table, first_merges, character_ids, steps, len(alphabet) - 1, byte_base, unknown)
+        self._rules = kernels.Rules(merge_table, first_merges, character_ids, steps, len(alphabet) - 1, byte_base, unknown)
         self._classes = character_classes()
         self._workplace = _Workplace()
 
@@ -281,7 +280,7 @@ def _run(
     start: int,
     end: int,
     classes: npt.NDArray[np.uint8],
-    rules: tuple[Any, ...],
+    rules: kernels.Rules,
     table: WordTable,
     on_full: Callable[[], None],
     workplace: _Workplace,
@@ -290,7 +289,9 @@ def _run(
     needed = 0
     while True:
         buffer = workplace.buffer(needed)
-        start, used, reason = kernels.encode_units(units, start, end, classes, rules, table.arrays, table.scratch, buffer)
+        start, used, reason = kernels.encode_units(
+            units, start, end, classes, rules, table.words, table.numbering, table.scratch, buffer
+        )
         yield buffer, used
         if reason == kernels.END_REACHED:
             return

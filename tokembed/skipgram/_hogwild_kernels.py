@@ -20,6 +20,8 @@ Distributed Memory (shared negatives as matrix products). The readable twin is `
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
@@ -37,6 +39,35 @@ _32 = np.uint64(32)
 _LOG2_E = np.float32(1.4426950408889634)
 
 
+class Tables(NamedTuple):
+    """What is trained, shared by all threads."""
+
+    targets: Any  # (V, D) float32
+    contexts: Any  # (V, D) float32
+
+
+class Draws(NamedTuple):
+    """What is drawn, and how likely."""
+
+    keep_below: Any  # (V,) uint64: an occurrence is kept if 32 random bits are below
+    thresholds: Any  # (V,) uint32, with `aliases` the negatives' alias table
+    aliases: Any  # (V,) int32
+    window_size: int
+    num_negatives: int
+
+
+class Scratch(NamedTuple):
+    """One thread's room: a block's kept tokens with their windows, and one position's rows, scores and outputs, zeroed."""
+
+    tokens: Any  # int32
+    windows: Any  # int32
+    inputs: Any  # (n, D) float32: U
+    outputs: Any  # (m, D) float32: V
+    scores: Any  # (n, m) float32: S, then E
+    signs: Any  # (m,) float32
+    output_ids: Any  # (m,) int32
+
+
 @njit(cache=KEPT, nogil=True, inline="always")
 def _mix(state):
     """Return 64 well-mixed bits of a 64-bit counter (the output function of splitmix64)."""
@@ -52,11 +83,12 @@ def _draw(position, key):
 
 
 @njit(cache=KEPT, nogil=True)
-def gather_kept(token_ids, start, end, keep_below, window_size, key, tokens, windows):
+def gather_kept(token_ids, start, end, draws, key, tokens, windows):
     """Collect the kept tokens of [start, end) and up to W kept ones on either side, with their windows.
 
     Returns where the block's own tokens begin and end in `tokens`, and where its right margin ends.
     """
+    keep_below, window_size = draws.keep_below, draws.window_size
     left = start
     margin = 0
     while left > 0 and margin < window_size:
@@ -276,12 +308,13 @@ def _errors(scores, signs, num_inputs, learning_rate):
 
 
 @njit(cache=KEPT, nogil=True)
-def _draw_outputs(positive, num_negatives, thresholds, aliases, state, outputs, signs):
+def _draw_outputs(positive, draws, state, outputs, signs):
     """List the positive and K negatives, skipping those equal to it; return how many, and the generator's new state."""
+    thresholds, aliases = draws.thresholds, draws.aliases
     outputs[0] = positive
     signs[0] = np.float32(1.0)
     count = 1
-    for _ in range(num_negatives):
+    for _ in range(draws.num_negatives):
         state += _GOLDEN
         bits = _mix(state)
         column = np.int32(((bits >> _32) * np.uint64(thresholds.size)) >> _32)
@@ -296,17 +329,15 @@ def _draw_outputs(positive, num_negatives, thresholds, aliases, state, outputs, 
 
 
 @njit(cache=KEPT, nogil=True, error_model="numpy")
-def train_block(
-    token_ids, start, end,  # the stream (N,), and this block's part of it
-    target_table, context_table,  # (V, D) float32 each, shared by all threads
-    keep_below, thresholds, aliases,  # (V,) each: subsampling, and the negatives' alias table
-    window_size, num_negatives, rate_at_start, rate_at_end,
-    draw_key, state,  # uint64: this epoch's key of `_draw`, this block's generator
-    tokens, windows,  # scratch for the block's kept tokens and their windows
-    inputs, outputs, scores, signs, output_ids,  # scratch for one position, zeroed: U, V, S, and (m,) each
-):  # fmt: skip
-    """Train on every position of a block; return the pairs' number and their summed loss."""
-    first, last, num_kept = gather_kept(token_ids, start, end, keep_below, window_size, draw_key, tokens, windows)
+def train_block(token_ids, start, end, tables, draws, rate_at_start, rate_at_end, draw_key, state, scratch):
+    """Train on positions start..end-1 of a stream, (N,); return the pairs' number and their summed loss.
+
+    `draw_key` is the epoch's key of `_draw`, `state` the block's own generator, uint64 each.
+    """
+    target_table, context_table = tables.targets, tables.contexts
+    tokens, windows, inputs, outputs = scratch.tokens, scratch.windows, scratch.inputs, scratch.outputs
+    scores, signs, output_ids = scratch.scores, scratch.signs, scratch.output_ids
+    first, last, num_kept = gather_kept(token_ids, start, end, draws, draw_key, tokens, windows)
     stride = scores.shape[1]
     num_pairs, loss = 0, 0.0
     for i in range(first, last):
@@ -314,7 +345,7 @@ def train_block(
         n = right - left - 1
         if n <= 0:
             continue
-        m, state = _draw_outputs(tokens[i], num_negatives, thresholds, aliases, state, output_ids, signs)
+        m, state = _draw_outputs(tokens[i], draws, state, output_ids, signs)
         for j in range(m):
             _copy_row(context_table, output_ids[j], outputs, j)
         row = 0

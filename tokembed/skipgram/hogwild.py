@@ -48,33 +48,36 @@ class HogwildEngine:
         self.workers = workers
         self._token_ids = token_ids
         vocab_size, dim = counts.size, config.embedding_dim
-        self._targets = _aligned_zeros(vocab_size, dim)
-        self._contexts = _aligned_zeros(vocab_size, dim)
-        self._targets[:, :dim] = sampling.initial_vectors(vocab_size, dim, config.seed)
+        self._tables = kernels.Tables(_aligned_zeros(vocab_size, dim), _aligned_zeros(vocab_size, dim))
+        self._tables.targets[:, :dim] = sampling.initial_vectors(vocab_size, dim, config.seed)
         keep = sampling.keep_probability(counts, config.subsample)
-        self._keep_below = np.floor(keep * 2.0**32).astype(np.uint64)
-        self._thresholds, self._aliases = sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent))
+        self._draws = kernels.Draws(
+            np.floor(keep * 2.0**32).astype(np.uint64),
+            *sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent)),
+            window_size=config.window_size,
+            num_negatives=config.num_negative_samples,
+        )
 
     @property
     def target_vectors(self) -> npt.NDArray[np.float32]:
         """Return a copy of the vectors of tokens as targets, (V, D)."""
-        return self._targets[:, : self.config.embedding_dim].copy()
+        return self._tables.targets[:, : self.config.embedding_dim].copy()  # type: ignore[no-any-return]
 
     @property
     def context_vectors(self) -> npt.NDArray[np.float32]:
         """Return a copy of the vectors of tokens as contexts, (V, D)."""
-        return self._contexts[:, : self.config.embedding_dim].copy()
+        return self._tables.contexts[:, : self.config.embedding_dim].copy()  # type: ignore[no-any-return]
 
     def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None:
         """Go on from tables, (V, D) each, that an earlier run ended with."""
-        self._targets[:, : self.config.embedding_dim] = target_vectors
-        self._contexts[:, : self.config.embedding_dim] = context_vectors
+        self._tables.targets[:, : self.config.embedding_dim] = target_vectors
+        self._tables.contexts[:, : self.config.embedding_dim] = context_vectors
 
     def tables(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return both tables as tensors that share their memory, (V, D padded to full cache lines)."""
         import torch
 
-        return torch.from_numpy(self._targets), torch.from_numpy(self._contexts)
+        return torch.from_numpy(self._tables.targets), torch.from_numpy(self._tables.contexts)
 
     def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]:
         """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss.
@@ -87,7 +90,7 @@ class HogwildEngine:
         totals: dict[int, tuple[int, float]] = {}
 
         def work() -> None:
-            scratch = _Scratch(self.config)
+            scratch = _scratch(self.config)
             while not stop.is_set():
                 with lock:
                     start = next(starts, None)
@@ -109,34 +112,30 @@ class HogwildEngine:
         ordered = [totals[start] for start in sorted(totals)]
         return sum(pairs for pairs, _ in ordered), sum(loss for _, loss in ordered)
 
-    def _train_block(self, epoch: int, start: int, end: int, scratch: _Scratch) -> tuple[int, float]:
+    def _train_block(self, epoch: int, start: int, end: int, scratch: kernels.Scratch) -> tuple[int, float]:
         config, total = self.config, self.config.epochs * self._token_ids.size
         done = epoch * self._token_ids.size
+        first_rate, last_rate = (np.float32(config.rate_after((done + place) / total)) for place in (start, end))
+        draw_key, state = np.uint64(_mix(config.seed, epoch)), np.uint64(_mix(config.seed, epoch, start))
         return kernels.train_block(  # type: ignore[no-any-return]
-            self._token_ids, start, end,
-            self._targets, self._contexts,
-            self._keep_below, self._thresholds, self._aliases,
-            config.window_size, config.num_negative_samples,
-            np.float32(config.rate_after((done + start) / total)), np.float32(config.rate_after((done + end) / total)),
-            np.uint64(_mix(config.seed, epoch)), np.uint64(_mix(config.seed, epoch, start)),
-            scratch.tokens, scratch.windows,
-            scratch.inputs, scratch.outputs, scratch.scores, scratch.signs, scratch.output_ids,
-        )  # fmt: skip
+            self._token_ids, start, end, self._tables, self._draws, first_rate, last_rate, draw_key, state, scratch
+        )
 
 
-class _Scratch:
-    """One thread's buffers."""
-
-    def __init__(self, config: TrainingConfig) -> None:
-        # Rows are handled four at a time: the buffers hold full fours.
-        num_inputs, num_outputs = 2 * config.window_size + 4, config.num_negative_samples + 4
-        self.tokens = np.zeros(BLOCK_TOKENS + 2 * config.window_size + 1, dtype=np.int32)
-        self.windows = np.zeros(self.tokens.size, dtype=np.int32)
-        self.inputs = _aligned_zeros(num_inputs, config.embedding_dim)
-        self.outputs = _aligned_zeros(num_outputs, config.embedding_dim)
-        self.scores = _aligned_zeros(num_inputs, num_outputs)
-        self.signs = np.zeros(self.scores.shape[1], dtype=np.float32)
-        self.output_ids = np.zeros(num_outputs, dtype=np.int32)
+def _scratch(config: TrainingConfig) -> kernels.Scratch:
+    """Return one thread's buffers. Rows are handled four at a time, so they hold full fours."""
+    num_inputs, num_outputs = 2 * config.window_size + 4, config.num_negative_samples + 4
+    block = BLOCK_TOKENS + 2 * config.window_size + 1
+    scores = _aligned_zeros(num_inputs, num_outputs)
+    return kernels.Scratch(
+        tokens=np.zeros(block, dtype=np.int32),
+        windows=np.zeros(block, dtype=np.int32),
+        inputs=_aligned_zeros(num_inputs, config.embedding_dim),
+        outputs=_aligned_zeros(num_outputs, config.embedding_dim),
+        scores=scores,
+        signs=np.zeros(scores.shape[1], dtype=np.float32),
+        output_ids=np.zeros(num_outputs, dtype=np.int32),
+    )
 
 
 def _aligned_zeros(rows: int, columns: int) -> npt.NDArray[np.float32]:
