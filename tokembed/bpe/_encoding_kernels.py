@@ -54,7 +54,10 @@ class Rules(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The words that one thread has seen, with their tokens: an open-addressed table for short ones, another for the rest."""
+    """The words that one thread has seen, with their tokens: an open-addressed table for short ones, another for the rest.
+
+    Counting numbers the words instead, by the same scan: a kernel of its own would take two seconds more to compile.
+    """
 
     short: Any  # (2^n, 4) uint64: a word of up to 15 ASCII bytes and its tokens, in half a cache line
     long_slots: Any  # (2^m,) int32: index of a word, or -1
@@ -62,13 +65,8 @@ class Table(NamedTuple):
     characters: Any  # uint32: those of the long words
     token_pool: Any  # int32: tokens that have no room in an entry
     sizes: Any  # (6,) int64: how much of all that is used
-
-
-class Numbering(NamedTuple):
-    """Where each numbered word first occurred; without room when words are encoded."""
-
-    starts: Any  # int64
-    lengths: Any  # int32
+    new_starts: Any  # int64: where each numbered word first occurred; no room for any when words are encoded
+    new_lengths: Any  # int32
 
 
 class Scratch(NamedTuple):
@@ -310,7 +308,7 @@ def _tokens_of(characters, length, rules, symbols, made):
     Each character is lowered and looked up; an unknown character is kept as -1 - its code point, which no merge holds, and
     becomes bytes, or the unknown token, at the end.
     """
-    character_ids, lower_steps, byte_base = rules.character_ids, rules.lower_steps, rules.byte_base
+    merges, first_merges, character_ids, lower_steps, end_of_word, byte_base, unknown = rules
     size = 0
     num_unknown = 0
     for i in range(length):
@@ -327,18 +325,18 @@ def _tokens_of(characters, length, rules, symbols, made):
         symbols[size] = known - 1 if known > 0 else -1 - character
         num_unknown += known == 0
         size += 1
-    symbols[size] = rules.end_of_word
+    symbols[size] = end_of_word
     size += 1
     if size <= SIMPLE_MERGE_LENGTH:
-        size = _merge_simply(symbols, size, made, rules.merges, rules.first_merges)
+        size = _merge_simply(symbols, size, made, merges, first_merges)
     else:
-        size = _merge_by_heap(symbols, size, rules.merges)
+        size = _merge_by_heap(symbols, size, merges)
     if num_unknown == 0:
         return size
     if byte_base < 0:
         for i in range(size):
             if symbols[i] < 0:
-                symbols[i] = rules.unknown
+                symbols[i] = unknown
         return size
     # Spread from the right, so that nothing is overwritten before it is read.
     total = size
@@ -368,33 +366,35 @@ def _tokens_of(characters, length, rules, symbols, made):
 
 
 @_internal
-def _no_number_left(table, numbering):
+def _no_number_left(table):
     """Tell whether words are numbered and all numbers are given out."""
-    return numbering.starts.size > 0 and table.sizes[NUM_WORDS] == numbering.starts.size
+    sizes, new_starts = table.sizes, table.new_starts
+    return new_starts.size > 0 and sizes[NUM_WORDS] == new_starts.size
 
 
 @_internal
-def _resolve(units, start, length, rules, table, numbering, scratch):
+def _resolve(units, start, length, rules, table, scratch):
     """Put what a new word stands for into `scratch.symbols`, and return how many: its tokens or, numbered, its number."""
-    if numbering.starts.size > 0:
-        number = table.sizes[NUM_WORDS]
-        scratch.symbols[0] = number
-        numbering.starts[number], numbering.lengths[number] = start, length
-        table.sizes[NUM_WORDS] += 1
-        return 1
-    for i in range(length):
-        scratch.characters[i] = units[start + i]
-    return _tokens_of(scratch.characters, length, rules, scratch.symbols, scratch.made)
+    starts, symbols = table.new_starts, scratch.symbols
+    if starts.size == 0:
+        characters = scratch.characters  # a local name: taking an array out of a tuple counts a reference, each time
+        for i in range(length):
+            characters[i] = units[start + i]
+        return _tokens_of(characters, length, rules, symbols, scratch.made)
+    number = table.sizes[NUM_WORDS]
+    symbols[0] = number
+    starts[number], table.new_lengths[number] = start, length
+    table.sizes[NUM_WORDS] += 1
+    return 1
 
 
 @_internal
-def _enter_short(units, start, length, low, high, slot, rules, table, numbering, scratch):
+def _enter_short(units, start, length, low, high, slot, rules, table, scratch):
     """Enter a new short word at an empty slot of the table; return whether there was room."""
     short, token_pool, sizes, symbols = table.short, table.token_pool, table.sizes, scratch.symbols
-    is_full = 2 * sizes[NUM_SHORT] >= short.shape[0] or sizes[TOKENS_USED] + 17 > token_pool.size
-    if is_full or _no_number_left(table, numbering):
+    if 2 * sizes[NUM_SHORT] >= short.shape[0] or sizes[TOKENS_USED] + 17 > token_pool.size or _no_number_left(table):
         return False
-    count = _resolve(units, start, length, rules, table, numbering, scratch)
+    count = _resolve(units, start, length, rules, table, scratch)
     short[slot, 0], short[slot, 1] = low, high
     if count <= 3:
         second = np.uint64(np.uint32(symbols[1])) if count > 1 else np.uint64(0)
@@ -436,7 +436,7 @@ def _find_long(units, start, length, table):
 
 
 @_internal
-def _encode_other(units, start, classes, rules, table, numbering, scratch, output, used):
+def _encode_other(units, start, classes, rules, table, scratch, output, used):
     """Encode what the short table does not take, one piece or space: long words, and those with other than ASCII.
 
     Returns (units read, tokens written) and END_REACHED, or what stands in the way.
@@ -457,11 +457,11 @@ def _encode_other(units, start, classes, rules, table, numbering, scratch, outpu
         sizes[TOKENS_NEEDED] = 5 * length + 1
         return 0, 0, OUTPUT_FULL
     if length > MAX_TABLE_LENGTH:
-        if _no_number_left(table, numbering):
+        if _no_number_left(table):
             return 0, 0, TABLE_FULL
         symbols = np.empty(5 * length + 1, dtype=np.int32)
         room = Scratch(np.empty(length, dtype=np.int32), symbols, scratch.made)
-        count = _resolve(units, start, length, rules, table, numbering, room)
+        count = _resolve(units, start, length, rules, table, room)
         for i in range(count):  # a slice would compile the formatting of its error message
             output[used + i] = symbols[i]
         return length, count, END_REACHED
@@ -469,12 +469,12 @@ def _encode_other(units, start, classes, rules, table, numbering, scratch, outpu
     if index < 0:
         if (
             2 * sizes[NUM_LONG] >= long_slots.size
-            or _no_number_left(table, numbering)
+            or _no_number_left(table)
             or sizes[CHARACTERS_USED] + length > characters.size
             or sizes[TOKENS_USED] + 5 * length + 1 > token_pool.size
         ):
             return 0, 0, TABLE_FULL
-        count = _resolve(units, start, length, rules, table, numbering, scratch)
+        count = _resolve(units, start, length, rules, table, scratch)
         index = np.int32(sizes[NUM_LONG])
         long_words[index, 0], long_words[index, 1], long_words[index, 2] = np.int64(mixed), sizes[CHARACTERS_USED], length
         long_words[index, 3], long_words[index, 4] = sizes[TOKENS_USED], count
@@ -496,7 +496,7 @@ def _encode_other(units, start, classes, rules, table, numbering, scratch, outpu
 def encode_units(
     units, start, end,  # the text's code points (N,) and the part to encode, which begins and ends between pieces
     classes,  # (0x110000,): SPACE, WORD or other
-    rules, table, numbering, scratch,  # see the classes above
+    rules, table, scratch,  # see the classes above
     output,  # int32, where the tokens go
 ):  # fmt: skip
     """Encode units from `start` on; return where it stopped, how many tokens were written, and why it stopped.
@@ -523,7 +523,7 @@ def encode_units(
             if reach > 0:
                 reach -= _leading_zeros(~(words << np.uint64(64 - reach)))  # a word that may go on waits for the next window
         if reach == 0:
-            num_read, count, reason = _encode_other(units, position, classes, rules, table, numbering, scratch, output, used)
+            num_read, count, reason = _encode_other(units, position, classes, rules, table, scratch, output, used)
             if reason != END_REACHED:
                 return position, used, reason
             position += num_read
@@ -539,7 +539,7 @@ def encode_units(
             length = max(_trailing_zeros(~(words >> np.uint64(offset))), 1)  # a mark is no word: one unit
             first = position + offset
             if length > 15:
-                _, count, reason = _encode_other(units, first, classes, rules, table, numbering, scratch, output, used)
+                _, count, reason = _encode_other(units, first, classes, rules, table, scratch, output, used)
                 if reason != END_REACHED:
                     return first, used, reason
                 used += count
@@ -551,7 +551,7 @@ def encode_units(
             slot = (mixed >> np.uint64(40)) & slot_mask
             while short[slot, 0] != low or short[slot, 1] != high:
                 if short[slot, 0] == 0:
-                    if not _enter_short(units, first, length, low, high, slot, rules, table, numbering, scratch):
+                    if not _enter_short(units, first, length, low, high, slot, rules, table, scratch):
                         return first, used, TABLE_FULL
                     break
                 slot = (slot + one) & slot_mask

@@ -86,22 +86,20 @@ def _slot_of(key, slots):
 
 
 @_internal
-def find_pair(key, pairs):
+def find_pair(key, slots, pair_keys):
     """Return the index of a pair (left id << 32 | right id), or -1."""
-    slots = pairs.slots
     slot = _slot_of(key, slots)
     while slots[slot] >= 0:
-        if pairs.keys[slots[slot]] == key:
+        if pair_keys[slots[slot]] == key:
             return slots[slot]
         slot = (slot + 1) & (slots.size - 1)
     return np.int32(-1)
 
 
 @_internal
-def insert_pair(pair, pairs):
+def insert_pair(pair, slots, pair_keys):
     """Enter a pair that is not in the table."""
-    slots = pairs.slots
-    slot = _slot_of(pairs.keys[pair], slots)
+    slot = _slot_of(pair_keys[pair], slots)
     while slots[slot] >= 0:
         slot = (slot + 1) & (slots.size - 1)
     slots[slot] = pair
@@ -114,21 +112,21 @@ def _comes_first(count, key, other_count, other_key):
 
 
 @_internal
-def _push(heap, size, count, pair, pair_keys):
+def _push(heap_counts, heap_pairs, size, count, pair, pair_keys):
     hole = size
     while hole > 0:
         parent = (hole - 1) >> 1
-        if not _comes_first(count, pair_keys[pair], heap.counts[parent], pair_keys[heap.pairs[parent]]):
+        if not _comes_first(count, pair_keys[pair], heap_counts[parent], pair_keys[heap_pairs[parent]]):
             break
-        heap.counts[hole] = heap.counts[parent]
-        heap.pairs[hole] = heap.pairs[parent]
+        heap_counts[hole] = heap_counts[parent]
+        heap_pairs[hole] = heap_pairs[parent]
         hole = parent
-    heap.counts[hole] = count
-    heap.pairs[hole] = pair
+    heap_counts[hole] = count
+    heap_pairs[hole] = pair
 
 
 @_internal
-def _sift_down(heap, size, count, pair, pair_keys):
+def _sift_down(heap_counts, heap_pairs, size, count, pair, pair_keys):
     """Put (count, pair) in place of the heap's top."""
     hole = 0
     while True:
@@ -136,46 +134,48 @@ def _sift_down(heap, size, count, pair, pair_keys):
         if child >= size:
             break
         if child + 1 < size and _comes_first(
-            heap.counts[child + 1], pair_keys[heap.pairs[child + 1]], heap.counts[child], pair_keys[heap.pairs[child]]
+            heap_counts[child + 1], pair_keys[heap_pairs[child + 1]], heap_counts[child], pair_keys[heap_pairs[child]]
         ):
             child += 1
-        if not _comes_first(heap.counts[child], pair_keys[heap.pairs[child]], count, pair_keys[pair]):
+        if not _comes_first(heap_counts[child], pair_keys[heap_pairs[child]], count, pair_keys[pair]):
             break
-        heap.counts[hole] = heap.counts[child]
-        heap.pairs[hole] = heap.pairs[child]
+        heap_counts[hole] = heap_counts[child]
+        heap_pairs[hole] = heap_pairs[child]
         hole = child
-    heap.counts[hole] = count
-    heap.pairs[hole] = pair
+    heap_counts[hole] = count
+    heap_pairs[hole] = pair
 
 
 @njit(cache=KEPT, nogil=True)
 def link_words(word_starts, word_counts, words):
     """Fill the per-position arrays from the words' bounds: weight (its word's frequency) and links, -1 at the ends."""
+    previous, following, weights = words.previous, words.following, words.weights
     for word in range(word_counts.size):
         first, end = word_starts[word], word_starts[word + 1]
         for position in range(first, end):
-            words.weights[position] = word_counts[word]
-            words.previous[position] = position - 1 if position > first else -1
-            words.following[position] = position + 1 if position + 1 < end else -1
+            weights[position] = word_counts[word]
+            previous[position] = position - 1 if position > first else -1
+            following[position] = position + 1 if position + 1 < end else -1
 
 
 @njit(cache=KEPT, nogil=True)
 def count_first_pairs(words, pairs):
     """Count the alphabet's adjacent pairs; return how many are distinct."""
-    symbols, following = words.symbols, words.following
+    symbols, following, weights = words.symbols, words.following, words.weights
+    slots, keys, counts, sizes = pairs.slots, pairs.keys, pairs.counts, pairs.sizes
     num_pairs = 0
     for position in range(symbols.size):
         if following[position] < 0:
             continue
         key = np.int64(symbols[position]) << 32 | np.int64(symbols[following[position]])
-        pair = find_pair(key, pairs)
+        pair = find_pair(key, slots, keys)
         if pair < 0:
             pair = np.int32(num_pairs)
-            pairs.keys[pair] = key
-            insert_pair(pair, pairs)
+            keys[pair] = key
+            insert_pair(pair, slots, keys)
             num_pairs += 1
-        pairs.counts[pair] += words.weights[position]
-        pairs.sizes[pair] += 1
+        counts[pair] += weights[position]
+        sizes[pair] += 1
     return num_pairs
 
 
@@ -183,29 +183,31 @@ def count_first_pairs(words, pairs):
 def place_first_pairs(words, pairs, pool):
     """Write each first pair's positions into its run of the pool, in ascending order (sizes are counted up again)."""
     symbols, following = words.symbols, words.following
+    slots, keys, starts, sizes = pairs.slots, pairs.keys, pairs.starts, pairs.sizes
     for position in range(symbols.size):
         if following[position] >= 0:
             key = np.int64(symbols[position]) << 32 | np.int64(symbols[following[position]])
-            pair = find_pair(key, pairs)
-            pool[pairs.starts[pair] + pairs.sizes[pair]] = position
-            pairs.sizes[pair] += 1
+            pair = find_pair(key, slots, keys)
+            pool[starts[pair] + sizes[pair]] = position
+            sizes[pair] += 1
 
 
 @njit(cache=KEPT, nogil=True)
 def push_pairs(first, last, min_frequency, pairs, heap, progress):
     """Put pairs first..last-1 on the heap, but for those too rare ever to be merged."""
+    keys, counts, heap_counts, heap_pairs = pairs.keys, pairs.counts, heap.counts, heap.pairs
     for pair in range(first, last):
-        if pairs.counts[pair] >= min_frequency:
-            _push(heap, progress[HEAP_SIZE], pairs.counts[pair], np.int32(pair), pairs.keys)
+        if counts[pair] >= min_frequency:
+            _push(heap_counts, heap_pairs, progress[HEAP_SIZE], counts[pair], np.int32(pair), keys)
             progress[HEAP_SIZE] += 1
 
 
 @_internal
-def _lose(left, right, weight, pairs):
+def _lose(left, right, weight, slots, pair_keys, pair_counts):
     """Take `weight` off a pair's count; a pair too rare to be stored has none."""
-    pair = find_pair(np.int64(left) << 32 | np.int64(right), pairs)
+    pair = find_pair(np.int64(left) << 32 | np.int64(right), slots, pair_keys)
     if pair >= 0:
-        pairs.counts[pair] -= weight
+        pair_counts[pair] -= weight
 
 
 @_internal
@@ -214,7 +216,8 @@ def _replace(run, left, right, symbol, words, pairs):
 
     The positions where it happened move to the front of `run`. Returns their number and their summed weight.
     """
-    symbols, previous, following = words.symbols, words.previous, words.following
+    symbols, previous, following, weights = words.symbols, words.previous, words.following, words.weights
+    slots, keys, counts = pairs.slots, pairs.keys, pairs.counts
     num_replaced, applied = 0, np.int64(0)
     for index in range(run.size):
         position = run[index]
@@ -223,12 +226,12 @@ def _replace(run, left, right, symbol, words, pairs):
         partner = following[position]
         if partner < 0 or symbols[partner] != right:
             continue
-        weight = words.weights[position]
+        weight = weights[position]
         before, after = previous[position], following[partner]
         if before >= 0 and symbols[before] != symbol:  # pairs that hold `symbol` are counted afterwards, all at once
-            _lose(symbols[before], left, weight, pairs)
+            _lose(symbols[before], left, weight, slots, keys, counts)
         if after >= 0:
-            _lose(right, symbols[after], weight, pairs)
+            _lose(right, symbols[after], weight, slots, keys, counts)
             previous[after] = position
         following[position] = after
         symbols[position] = symbol
@@ -245,25 +248,26 @@ def _count_sides(replaced, symbol, words, sides):
 
     (symbol, symbol) is counted on side 0 alone. A partner of side 1 is listed as its id, of side 0 as -1 - id.
     """
-    symbols, partners = words.symbols, sides.partners
+    symbols, previous, following, weights = words.symbols, words.previous, words.following, words.weights
+    side_counts, side_sizes, partners = sides.counts, sides.sizes, sides.partners
     num_partners = 0
     for index in range(replaced.size):
         position = replaced[index]
-        before, after = words.previous[position], words.following[position]
+        before, after = previous[position], following[position]
         if before >= 0:
             partner = symbols[before]
-            if sides.sizes[0, partner] == 0:
+            if side_sizes[0, partner] == 0:
                 partners[num_partners] = -1 - partner
                 num_partners += 1
-            sides.counts[0, partner] += words.weights[position]
-            sides.sizes[0, partner] += 1
+            side_counts[0, partner] += weights[position]
+            side_sizes[0, partner] += 1
         if after >= 0 and symbols[after] != symbol:
             partner = symbols[after]
-            if sides.sizes[1, partner] == 0:
+            if side_sizes[1, partner] == 0:
                 partners[num_partners] = partner
                 num_partners += 1
-            sides.counts[1, partner] += words.weights[position]
-            sides.sizes[1, partner] += 1
+            side_counts[1, partner] += weights[position]
+            side_sizes[1, partner] += 1
     return num_partners
 
 
@@ -273,63 +277,68 @@ def merge_some(words, pairs, pool, heap, sides, learned, progress, alphabet_size
 
     `pool` holds the pairs' runs of positions, int32; `progress` the learner's scalars, (4,) int64.
     """
+    # Local names: taking an array out of a tuple counts a reference, each time.
     symbols, previous, following = words.symbols, words.previous, words.following
+    slots, keys, counts, starts, sizes = pairs.slots, pairs.keys, pairs.counts, pairs.starts, pairs.sizes
+    heap_counts, heap_pairs = heap.counts, heap.pairs
+    side_counts, side_sizes, side_next, partners = sides.counts, sides.sizes, sides.next, sides.partners
+    merges, applications = learned.merges, learned.applications
     while progress[NUM_MERGED] < until:
         if progress[HEAP_SIZE] == 0:
             return DONE
-        pair, count = heap.pairs[0], heap.counts[0]
-        if pairs.counts[pair] != count and pairs.counts[pair] >= min_frequency:
-            _sift_down(heap, progress[HEAP_SIZE], pairs.counts[pair], pair, pairs.keys)
+        pair, count = heap_pairs[0], heap_counts[0]
+        if counts[pair] != count and counts[pair] >= min_frequency:
+            _sift_down(heap_counts, heap_pairs, progress[HEAP_SIZE], counts[pair], pair, keys)
             continue
-        stale = pairs.counts[pair] != count
-        size = pairs.sizes[pair]
-        if not stale and progress[NUM_PAIRS] + 2 * size > pairs.keys.size:
+        stale = counts[pair] != count
+        size = sizes[pair]
+        if not stale and progress[NUM_PAIRS] + 2 * size > keys.size:
             return FULL
         progress[HEAP_SIZE] -= 1
         last = progress[HEAP_SIZE]
         if last > 0:
-            _sift_down(heap, last, heap.counts[last], heap.pairs[last], pairs.keys)
+            _sift_down(heap_counts, heap_pairs, last, heap_counts[last], heap_pairs[last], keys)
         if stale:
             continue
 
-        left, right = np.int32(pairs.keys[pair] >> 32), np.int32(pairs.keys[pair] & 0xFFFFFFFF)
+        left, right = np.int32(keys[pair] >> 32), np.int32(keys[pair] & 0xFFFFFFFF)
         merge = progress[NUM_MERGED]
         symbol = np.int32(alphabet_size + merge)
-        run = pool[pairs.starts[pair] : pairs.starts[pair] + size]
+        run = pool[starts[pair] : starts[pair] + size]
         num_replaced, applied = _replace(run, left, right, symbol, words, pairs)
-        pairs.counts[pair] = 0
-        learned.merges[merge, 0], learned.merges[merge, 1] = left, right
-        learned.applications[merge] = applied
+        counts[pair] = 0
+        merges[merge, 0], merges[merge, 1] = left, right
+        applications[merge] = applied
         progress[NUM_MERGED] += 1
 
         replaced = run[:num_replaced]
         num_partners = _count_sides(replaced, symbol, words, sides)
         first_new = progress[NUM_PAIRS]
         for index in range(num_partners):
-            side = 1 if sides.partners[index] >= 0 else 0
-            partner = sides.partners[index] if side else -1 - sides.partners[index]
-            sides.next[side, partner] = -1
-            if sides.counts[side, partner] >= min_frequency:
+            side = 1 if partners[index] >= 0 else 0
+            partner = partners[index] if side else -1 - partners[index]
+            side_next[side, partner] = -1
+            if side_counts[side, partner] >= min_frequency:
                 new = np.int32(progress[NUM_PAIRS])
                 key = np.int64(symbol) << 32 | np.int64(partner) if side else np.int64(partner) << 32 | np.int64(symbol)
-                pairs.keys[new] = key
-                pairs.counts[new] = sides.counts[side, partner]
-                pairs.starts[new] = sides.next[side, partner] = progress[POOL_USED]
-                pairs.sizes[new] = sides.sizes[side, partner]
-                insert_pair(new, pairs)
+                keys[new] = key
+                counts[new] = side_counts[side, partner]
+                starts[new] = side_next[side, partner] = progress[POOL_USED]
+                sizes[new] = side_sizes[side, partner]
+                insert_pair(new, slots, keys)
                 progress[NUM_PAIRS] += 1
-                progress[POOL_USED] += pairs.sizes[new]
-            sides.counts[side, partner] = 0
-            sides.sizes[side, partner] = 0
+                progress[POOL_USED] += sizes[new]
+            side_counts[side, partner] = 0
+            side_sizes[side, partner] = 0
         for index in range(num_replaced):
             position = replaced[index]
             before, after = previous[position], following[position]
-            if before >= 0 and sides.next[0, symbols[before]] >= 0:
-                pool[sides.next[0, symbols[before]]] = before
-                sides.next[0, symbols[before]] += 1
-            if after >= 0 and symbols[after] != symbol and sides.next[1, symbols[after]] >= 0:
-                pool[sides.next[1, symbols[after]]] = position
-                sides.next[1, symbols[after]] += 1
+            if before >= 0 and side_next[0, symbols[before]] >= 0:
+                pool[side_next[0, symbols[before]]] = before
+                side_next[0, symbols[before]] += 1
+            if after >= 0 and symbols[after] != symbol and side_next[1, symbols[after]] >= 0:
+                pool[side_next[1, symbols[after]]] = position
+                side_next[1, symbols[after]] += 1
         push_pairs(first_new, progress[NUM_PAIRS], min_frequency, pairs, heap, progress)
     return MORE
 
@@ -338,4 +347,4 @@ def merge_some(words, pairs, pool, heap, sides, learned, progress, alphabet_size
 def rehash(num_pairs, pairs):
     """Enter all pairs into an empty, larger table."""
     for pair in range(num_pairs):
-        insert_pair(np.int32(pair), pairs)
+        insert_pair(np.int32(pair), pairs.slots, pairs.keys)

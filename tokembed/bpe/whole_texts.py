@@ -76,9 +76,10 @@ class WordTable:
             characters=np.empty(POOL_SIZE, dtype=np.uint32),
             token_pool=np.empty(POOL_SIZE, dtype=np.int32),
             sizes=np.zeros(6, dtype=np.int64),
+            new_starts=np.empty(max_numbers, dtype=np.int64),
+            new_lengths=np.empty(max_numbers, dtype=np.int32),
         )
-        self.numbering = kernels.Numbering(np.empty(max_numbers, dtype=np.int64), np.empty(max_numbers, dtype=np.int32))
-        self.scratch = kernels.Scratch(*np.empty((3, SYMBOLS_OF_A_WORD), dtype=np.int32))
+        self.scratch = kernels.Scratch(*(np.empty(SYMBOLS_OF_A_WORD, dtype=np.int32) for _ in range(3)))
         self.tallies = np.zeros(max_numbers, dtype=np.int64)
 
     @property
@@ -96,7 +97,7 @@ class WordTable:
     def add_counts(self, text: str, counts: dict[str, int]) -> None:
         """Add how often each numbered word occurred."""
         num_words = int(self.words.sizes[kernels.NUM_WORDS])
-        arrays = (*self.numbering, self.tallies)
+        arrays = (self.words.new_starts, self.words.new_lengths, self.tallies)
         for start, length, tally in zip(*(array[:num_words].tolist() for array in arrays), strict=True):
             word = text[start : start + length]
             counts[word] = counts.get(word, 0) + tally
@@ -289,9 +290,7 @@ def _run(
     needed = 0
     while True:
         buffer = workplace.buffer(needed)
-        start, used, reason = kernels.encode_units(
-            units, start, end, classes, rules, table.words, table.numbering, table.scratch, buffer
-        )
+        start, used, reason = kernels.encode_units(units, start, end, classes, rules, table.words, table.scratch, buffer)
         yield buffer, used
         if reason == kernels.END_REACHED:
             return
