@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 PATIENCE_SECONDS = 1.0
@@ -31,6 +31,21 @@ def can_keep_kernels() -> bool:
         )
         return False
     return True
+
+
+def stand_in_for_old_names(module: str) -> Callable[[str], Any]:
+    """Return a kernel module's `__getattr__`, with which numba survives what it kept of an older version.
+
+    Its index names the classes of the arguments, and is unpickled before numba looks whether the source has changed since: a
+    class that was renamed would be an error, not a recompilation.
+    """
+
+    def get(name: str) -> Any:
+        if name[:1].isupper():
+            return tuple
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return get
 
 
 @functools.cache

@@ -16,9 +16,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from tokembed.compilation import can_keep_kernels
+from tokembed.compilation import can_keep_kernels, stand_in_for_old_names
 
 KEPT = can_keep_kernels()
+__getattr__ = stand_in_for_old_names(__name__)
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 

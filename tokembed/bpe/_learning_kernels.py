@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from tokembed.compilation import can_keep_kernels
+from tokembed.compilation import can_keep_kernels, stand_in_for_old_names
 
 KEPT = can_keep_kernels()
+__getattr__ = stand_in_for_old_names(__name__)
 
 
 class Words(NamedTuple):
