@@ -1,8 +1,6 @@
 """Train with several processes, on one machine or many: each trains on its share of the text, and their tables are combined.
 
-    torchrun --nproc-per-node 2 phase3_embeddings/train_embeddings.py --dataset wikitext2
-
-An epoch is cut into sections, and a section into one part for each process, so that all of them stand at nearly the same
+`torchrun` starts them. An epoch is cut into sections, and a section into one part for each process, so that all of them stand at nearly the same
 place of the text, with the same learning rate. After a section the rows of the most frequent tokens are combined, after every
 fourth section all rows: frequent rows are written by every process all the time, rare ones seldom by two.
 
