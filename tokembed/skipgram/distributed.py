@@ -1,8 +1,9 @@
 """Train with several processes, on one machine or many: each trains on its share of the text, and their tables are combined.
 
-`torchrun` starts them. An epoch is cut into sections, and a section into one part for each process, so that all of them stand at nearly the same
-place of the text, with the same learning rate. After a section the rows of the most frequent tokens are combined, after every
-fourth section all rows: frequent rows are written by every process all the time, rare ones seldom by two.
+`torchrun` starts them. An epoch is cut into sections, and a section into one part for each process, so that all of them stand
+at nearly the same place of the text, with the same learning rate. After a section the rows of the most frequent tokens are
+combined, after every fourth section all rows: frequent rows are written by every process all the time, rare ones seldom by
+two.
 
 How rows are combined. Let a row move by Δ_r in each of R processes. Their mean is right if each process alone would have taken
 the row to where it settles, but throws R - 1 of R updates away if not: with two processes, ten epochs then learn as much as

@@ -1,0 +1,60 @@
+"""Draw the pictures of the README again: learn, train and draw in a temporary folder, then replace those in docs/images.
+
+uv run python docs/refresh_images.py
+
+Frankenstein's figures take half a minute. The picture of the explorer needs Chromium, and fonts for Chinese and emoji (Debian's
+chromium, fonts-wqy-microhei, fonts-noto-color-emoji); without Chromium it is left as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+FIGURES = ("merge_progression", "cross_domain", "projection_tsne", "training_progress")
+NOVEL = ("--num-merges", "5000", "--epochs", "20", "--window-size", "10")  # what the README recommends
+EXPLORER_WIDTH, EXPLORER_HEIGHT, EXPLORER_COLOURS = 1280, 1740, 200
+
+
+def run(script: str, *flags: str | Path) -> None:
+    """Run a script of a phase as a user does; stop if it fails."""
+    subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=ROOT, check=True)
+
+
+def take_explorer(folder: Path, chromium: str) -> None:
+    """Photograph the explorer of WikiText-2, opened at "river"."""
+    run("phase3_embeddings/train_embeddings.py", "--dataset", "wikitext2", "--output-dir", folder)
+    run("phase3_embeddings/explore.py", "--checkpoint", folder / "wikitext2.safetensors", "--output-dir", folder)
+    shot = folder / "explorer.png"
+    browser = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={EXPLORER_WIDTH},{EXPLORER_HEIGHT}"]
+    page = (folder / "explorer.html").as_uri() + "#river"
+    subprocess.run([chromium, *browser, "--virtual-time-budget=20000", f"--screenshot={shot}", page], check=True)
+    Image.open(shot).convert("RGB").quantize(EXPLORER_COLOURS).save(IMAGES / "explorer.png", optimize=True)
+
+
+def main() -> int:
+    """Replace the pictures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run("phase1_bpe/visualize_merges.py", "--dataset", "frankenstein", "--output-dir", folder)
+        run("phase2_analysis/cross_domain_test.py", "--dataset", "frankenstein", "--output-dir", folder)
+        run("phase3_embeddings/train_embeddings.py", "--dataset", "frankenstein", *NOVEL, "--output-dir", folder)
+        checkpoint = ("--checkpoint", folder / "frankenstein.safetensors")
+        run("phase3_embeddings/visualize_embeddings.py", *checkpoint, "--output-dir", folder)
+        for figure in FIGURES:
+            shutil.copy(folder / f"{figure}.png", IMAGES)
+        if chromium := shutil.which("chromium"):
+            take_explorer(folder, chromium)
+    print(f"replaced the pictures in {IMAGES.relative_to(ROOT)}: look at them before you commit")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
