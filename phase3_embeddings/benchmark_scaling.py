@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from tokembed import cli
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     exponents = {task: scaling.exponent([run for run in runs if run.task == task]) for task in tasks}
     for task, exponent in exponents.items():
         print(f"  {task}: time grows as words to the power {exponent:.2f}")
-    rows = [run.as_dict() for run in runs]
+    rows = [asdict(run) for run in runs]
     caption = f"{corpus.name}, {num_merges:,} merges. {info['processor']}, {info['cores']} cores; best of {args.rounds}."
     canvas.save_figure(benchmarks.plot_scaling(rows, exponents), folder / "scaling.png", caption)
     results = {"machine": info, "runs": rows, "exponents": exponents}

@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tokembed import cli
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     results: dict[str, Any] = {"machine": info, "text": {"name": corpus.name, "bytes": num_bytes, "words": num_words}}
     timings = timing.compare_learners(text, args.num_merges, args.rounds)
-    results["learning"] = [timing.as_dict() for timing in timings]
+    results["learning"] = [{**asdict(timing), **timing.summary} for timing in timings]
     _print_table(f"learning {args.num_merges:,} merges", timings, num_bytes, num_words)
     model = train_bpe(text, args.num_merges)
     plain = results["plain"] = timing.measure_plain_encoder(model, text)
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{plain['seconds_to_first_ids_encode_array']:.2f} s by encode_array\n"
     )
     for case, timings in timing.compare_encoders(model, text, args.rounds):
-        results[case] = [timing.as_dict() for timing in timings]
+        results[case] = [{**asdict(timing), **timing.summary} for timing in timings]
         _print_table(f"encoding, {case}", timings, num_bytes, num_words)
 
     results |= _measure_ourselves(text, model, args.naive_all)
@@ -98,7 +99,7 @@ def _measure_ourselves(large_text: str, large_model: BPEModel, naive_all: bool) 
     print(
         "\n".join([f"by size: {corpus.name}, then the text above; from an empty cache", *own.size_lines(runs), ""]), flush=True
     )
-    return {"ladder": [step.as_dict() for step in steps], "sizes": [run.as_dict() for run in runs]}
+    return {"ladder": [asdict(step) for step in steps], "sizes": [asdict(run) for run in runs]}
 
 
 def _print_table(title: str, timings: Sequence[Timing], num_bytes: int, num_words: int) -> None:

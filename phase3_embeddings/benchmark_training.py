@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from tokembed import cli
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in training.summary(runs):
         print(f"  {line}")
     path = files.plots_dir() / f"benchmark_{kind}_{workspace.artifact_name(corpus)}.json"
-    files.write_atomic(path, json.dumps({"machine": info, "runs": [run.as_dict() for run in runs]}, indent=1) + "\n")
+    files.write_atomic(path, json.dumps({"machine": info, "runs": [asdict(run) for run in runs]}, indent=1) + "\n")
     cli.describe_row("saved", files.display_path(path))
     return 0
 

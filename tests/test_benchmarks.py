@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,8 @@ def results(model: BPEModel, frankenstein: str) -> dict[str, object]:
     return {
         "machine": {"processor": "a processor", "cores": 2, "python": "3.11", "commit": "abc"},
         "text": {"name": "a text", "bytes": 10_000_000},
-        "ladder": [step.as_dict() for step in steps],
-        "sizes": [size.as_dict() for size in sizes],
+        "ladder": [asdict(step) for step in steps],
+        "sizes": [asdict(size) for size in sizes],
         "cold": [{"name": "tokembed", "median": 0.03}, {"name": "a peer", "median": 0.3}],
     }
 

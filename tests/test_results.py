@@ -39,14 +39,14 @@ def test_a_figure_that_drifted_is_found(tmp_path: Path, committed: dict[str, obj
 
 
 def test_verdicts_change_with_the_figures(committed: dict[str, object]) -> None:
-    before = {row.claim: row for row in claims.claim_rows(committed)}
+    before = {row[0]: row[-1] for row in claims.claim_rows(committed)}
     changed = json.loads(json.dumps(committed))
     changed["facts"]["peak_bytes"] = 600_000_000
     for run_ in changed["softmax"]:
         run_["seconds_per_epoch"] = 1.0
-    after = {row.claim: row for row in claims.claim_rows(changed)}
-    assert (before["memory"].verdict, after["memory"].verdict) == ("met", "not met")
-    assert after["time saved by 10 negatives"].verdict == "not met"
+    after = {row[0]: row[-1] for row in claims.claim_rows(changed)}
+    assert (before["memory"], after["memory"]) == ("met", "not met")
+    assert after["time saved by 10 negatives"] == "not met"
     assert len(before) == len(after) >= 20
 
 

@@ -7,9 +7,8 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from tokembed.benchmarks.ladder import Encode, steps
 from tokembed.benchmarks.timing import Timing, time_alternating
@@ -29,10 +28,6 @@ class Step:
     seconds: float
     over_naive: float
     over_previous: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def climb(model: BPEModel, text: str, rounds: int = 5) -> list[Step]:
@@ -97,10 +92,6 @@ class SizeRun:
     four_passes_rate: float
     distinct_words: int
     cache_bytes: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: int = 3) -> Iterator[SizeRun]:

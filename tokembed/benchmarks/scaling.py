@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,6 @@ class ScalingRun:
     task: str
     words: int
     seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def measure_scaling(text: str, num_merges: int, config: TrainingConfig, rounds: int = 3) -> Iterator[ScalingRun]:

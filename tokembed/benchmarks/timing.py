@@ -54,9 +54,10 @@ class Timing:
         quarter = len(ordered) // 4
         return (ordered[-1 - quarter] - ordered[quarter]) / 2 / self.median
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {"name": self.name, "median": self.median, "best": self.best, "spread": self.spread, "seconds": self.seconds}
+    @property
+    def summary(self) -> dict[str, float]:
+        """What is quoted of the seconds."""
+        return {"median": self.median, "best": self.best, "spread": self.spread}
 
 
 def time_alternating(

@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class TrainingRun:
     """One training by one trainer: how fast, how much, and how good its vectors are. `loss` is the last epoch's; gensim's lies.
 
     `pairs_per_token` is counted by ours; for gensim it is its own count of the tokens that subsampling left, times the W + 1
-    pairs that a window of 1 to W on either side makes in the mean.
+    pairs that a window of 1 to W on either side makes on average.
     """
 
     name: str
@@ -43,10 +43,6 @@ class TrainingRun:
     wordsim353: float
     simlex999: float
     synonym_auc: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
 
 
 def score(embeddings: Embeddings) -> dict[str, float]:
