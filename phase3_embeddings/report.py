@@ -1,4 +1,4 @@
-"""Make all figures and tables of the three phases anew, and write one page of them; vectors are trained if there are none.
+"""Rebuild all figures and tables of the three phases, and write one page of them; vectors are trained if there are none.
 
 uv run python phase3_embeddings/report.py
 uv run python phase3_embeddings/report.py --dataset wikitext2 --full

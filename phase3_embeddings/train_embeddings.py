@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     data.add_argument("--max-tokens", type=cli.positive_int, help="train on the first so many tokens only")
     data.add_argument("--output-dir", type=Path, help="default: models/checkpoints/01_tokenization")
-    data.add_argument("--resume", action="store_true", help="go on from the checkpoint of an earlier run that was stopped")
+    data.add_argument("--resume", action="store_true", help="continue from the checkpoint of an earlier run that was stopped")
     cli.add_training_flags(parser.add_argument_group("training"))
     return cli.parse_with_preset(parser, argv)
 
@@ -90,7 +90,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         )
     except KeyboardInterrupt:
         if keep.has_saved:
-            print(f"\nthe epochs that ended are kept in {files.display_path(output)}: --resume goes on", file=sys.stderr)
+            print(f"\nthe epochs that ended are kept in {files.display_path(output)}: --resume continues", file=sys.stderr)
         raise
     if len(result.epoch_losses) < config.epochs:
         cli.describe_row("stopped", f"the loss has not fallen for {config.early_stopping} epochs")

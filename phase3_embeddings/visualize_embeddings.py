@@ -23,7 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_checkpoint_flags(parser)
     cli.add_plots_flag(parser)
     parser.add_argument("--queries", nargs="+", default=[], metavar="WORD", help="ask these words for their neighbours")
-    parser.add_argument("--with-fragments", action="store_true", help="let tokens that are no whole words be neighbours")
+    parser.add_argument("--with-fragments", action="store_true", help="let tokens that are not whole words be neighbours")
     parser.add_argument("--projection", choices=("tsne", "pca"), default="tsne", help="default: tsne")
     parser.add_argument("--perplexity", type=float, default=12.0, help="of t-SNE (default: 12)")
     parser.add_argument("--colour", choices=("kind", "frequency"), default="kind", help="of the projection (default: kind)")

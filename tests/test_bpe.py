@@ -205,7 +205,7 @@ def test_a_damaged_model_file_is_refused(tmp_path: Path, flaw: str) -> None:
     path.write_text(
         content if isinstance(content, str) else json.dumps({**good, **content} if isinstance(content, dict) else content)
     )
-    with pytest.raises(ModelFileError, match=r"model\.json is no tokenizer file: "):
+    with pytest.raises(ModelFileError, match=r"model\.json is not a tokenizer file: "):
         BPEModel.load(path)
 
 

@@ -142,7 +142,7 @@ def test_a_packed_file_far_larger_than_it_looks_takes_no_memory(tmp_path: Path) 
     assert path.stat().st_size < 4 << 20
     corpus = load_corpus(path)
     assert "text" not in corpus.__dict__, "it is streamed"
-    with pytest.raises(CorpusError, match="characters without white space are no text"):
+    with pytest.raises(CorpusError, match="characters without white space are not text"):
         list(corpus.chunks())
 
 

@@ -96,7 +96,7 @@ def test_the_book_is_downloaded_cleaned_and_kept(server: str, page: str, monkeyp
         ("/boast", "ended before", 3),
         ("/half", "not with the file", 1),
         ("/other", "not with the file", 1),
-        ("/drip", "not all there after 1 s", 1),
+        ("/drip", "not complete after 1 s", 1),
         ("/loop", "infinite loop", 1),
         ("/stall", "timed out", 3),
         ("/page", "not with the file", 1),

@@ -165,7 +165,7 @@ def test_damaged_and_stale_caches_are_made_anew(tmp_path: Path) -> None:
     tokenizer.write_text(good[:200])
     done = run(tmp_path, *arguments)
     assert (done.returncode, tokenizer.read_text()) == (0, good)
-    assert "damaged and made anew" in done.stderr
+    assert "damaged and rebuilt" in done.stderr
 
     whole = ids.read_bytes()
     ids.write_bytes(whole[: len(whole) // 2])
@@ -192,7 +192,7 @@ def test_an_interrupted_run_keeps_its_epochs_and_resumes(tmp_path: Path) -> None
             break
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "--resume goes on" in errors
+    assert "--resume continues" in errors
     done = run(tmp_path, *arguments, "--resume")
     assert done.returncode == 0, done.stderr
     assert "resuming   after epoch" in done.stdout

@@ -55,7 +55,7 @@ def select_device(requested: str = "auto") -> torch.device:
     Raises
     ------
     ValueError
-        An unknown name, or a device that this machine or this build of torch has not.
+        An unknown name, or a device that this machine or this build of torch does not have.
     """
     import torch
 

@@ -58,7 +58,7 @@ def display_path(path: str | os.PathLike[str]) -> str:
 
 
 def encodable(text: str) -> str:
-    r"""Return text with lone surrogates as `\udce9`, as JSON writes them: names of files that are no UTF-8 hold some.
+    r"""Return text with lone surrogates as `\udce9`, as JSON writes them: names of files that are not UTF-8 hold some.
 
     >>> print(encodable("caf\udce9"))
     caf\udce9
@@ -94,7 +94,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        raise ValueError(f"{display_path(path)} is {'a folder' if path.is_dir() else 'no ordinary file'}: name a file to write")
+        raise ValueError(
+            f"{display_path(path)} is {'a folder' if path.is_dir() else 'not an ordinary file'}: name a file to write"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     # Dot first, suffix kept: a listing hides it, and libraries that look at the suffix still know the format.
     prefix, suffix = f".{path.stem}.", f".tmp{path.suffix}"

@@ -1,7 +1,7 @@
 """What the scripts make of a corpus once and keep: its tokenizer, its token ids, its trained vectors.
 
 Every kept file carries a fingerprint of what it was made from (text, settings, format), so a changed setting never meets a
-stale file; a file that does not match, or is damaged, is made anew.
+stale file; a file that does not match, or is damaged, is rebuilt.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def tokenizer_for(
             if model.source == source:
                 return BPETokenizerLoader(model), path, True
         except ModelFileError as error:
-            print(f"the kept tokenizer is damaged and made anew: {error}", file=sys.stderr)
+            print(f"the kept tokenizer is damaged and rebuilt: {error}", file=sys.stderr)
     model = train_bpe(
         corpus.chunks(PART_CHARACTERS), num_merges, lowercase=lowercase, min_frequency=min_frequency, progress=progress
     )
@@ -208,7 +208,7 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
             raise ValueError("their checksum differs")
         return ids
     except Exception as error:  # of a damaged header numpy raises whatever Python's tokenizer and parser do
-        print(f"the kept token ids are damaged and made anew: {files.display_path(path)}: {error}", file=sys.stderr)
+        print(f"the kept token ids are damaged and rebuilt: {files.display_path(path)}: {error}", file=sys.stderr)
         return None
 
 
@@ -234,7 +234,7 @@ def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> t
     embeddings = Embeddings.load(path)
     if own and embeddings.tokenizer and embeddings.tokenizer.model.source.get("corpus") != own.fingerprint:
         raise VectorsFileError(
-            f"{files.display_path(path)} was trained on another text than {dataset} is now: {command} trains anew"
+            f"{files.display_path(path)} was trained on another text than {dataset} is now: {command} trains again"
         )
     return path, embeddings
 

@@ -56,7 +56,7 @@ class ObjectiveRun:
     num_outputs : int
         Output rows a pair is scored against: V for the softmax, 1 + K with K negatives.
     losses : list of float
-        Mean loss of a pair, in nats, one an epoch, each objective's own: they start at ln V and at (1 + K) ln 2.
+        Mean loss per pair, in nats, one per epoch, each objective's own: they start at ln V and at (1 + K) ln 2.
     seconds_per_epoch : float
     auc : float
         Synonym AUC, test list.

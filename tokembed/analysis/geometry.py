@@ -115,7 +115,7 @@ class Separation:
 def separation(cosines: Matrix, groups: Sequence[str], permutations: int = 9999, seed: int = 0) -> Separation:
     """Compare cosines within groups and between them by a permutation test.
 
-    The groups' names are dealt anew `permutations` times; the p-value is the share of deals, the true one included, whose
+    The groups' names are shuffled `permutations` times; the p-value is the share of deals, the true one included, whose
     difference is at least the true one.
     """
     names, labels = np.unique(np.asarray(groups), return_inverse=True)

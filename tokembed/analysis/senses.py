@@ -69,7 +69,7 @@ class Polysemy:
     example_cosine : float
         Cosine of the mean vectors of the words around it in the two senses' examples.
     context_cosine, random_cosine, p_value : float
-        Cosine of the two senses' mean uses; that of the same uses dealt anew into two parts of the same sizes, the mean of 999
+        Cosine of the two senses' mean uses; that of the same uses reshuffled into two parts of the same sizes, the mean of 999
         deals; and the share of deals, the true one included, whose cosine is no higher. NaN where a sense has fewer than
         `FEWEST_USES`.
     neighbours : list of (str, float, int)
@@ -88,7 +88,7 @@ class Polysemy:
 
     @property
     def can_be_compared(self) -> bool:
-        """Whether both senses have uses enough."""
+        """Whether both senses have enough uses."""
         return min(len(each.texts) for each in self.uses) >= FEWEST_USES
 
 

@@ -1,10 +1,11 @@
-"""What is often claimed for such a project, beside what the benchmarks measured: `claims.toml` has the claims, this the figures.
+"""What is often claimed for such a project, beside what was measured: `claims.toml` has the claims, this module the figures.
 
 No verdict is written down: each follows from the figures, and changes with them.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tomllib
 from collections.abc import Mapping
@@ -81,6 +82,6 @@ def figures_of(results: Results) -> dict[str, Any]:
         "time_saved": time_saved,
         "quality": quality,
         "quality_error": max(abs(a - b) for a, b in zip(quality, (92, 95, 98), strict=True)),
-        "quality_rise": min(later - earlier for earlier, later in zip(quality, quality[1:], strict=False)),
+        "quality_rise": min(later - earlier for earlier, later in itertools.pairwise(quality)),
         "least_factor": min(kernel_factor, time_saved),
     }

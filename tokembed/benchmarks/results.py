@@ -132,8 +132,9 @@ def _softmax(results: Results) -> str:
     runs = results["softmax"]
     seconds, auc = runs[0]["seconds_per_epoch"], runs[0]["auc"] - 0.5
     rows = [
-        [run["name"], f"{run['num_outputs']:,}", f"{run['seconds_per_epoch']:.2f} s", f"{run['seconds_per_epoch'] / seconds:.1%}",
-         QUOTED[run["name"]][1], f"{run['auc']:.3f}", f"{(run['auc'] - 0.5) / auc:.0%}", QUOTED[run["name"]][0]]
+        [run["name"], f"{run['num_outputs']:,}", f"{run['seconds_per_epoch']:.2f} s",
+         f"{run['seconds_per_epoch'] / seconds:.1%}", QUOTED[run["name"]][1],
+         f"{run['auc']:.3f}", f"{(run['auc'] - 0.5) / auc:.0%}", QUOTED[run["name"]][0]]
         for run in runs
     ]  # fmt: skip
     return table(" | rows scored per pair | per epoch | time | quoted | synonym AUC | quality | quoted", rows)

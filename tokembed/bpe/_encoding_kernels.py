@@ -36,7 +36,7 @@ MAX_TABLE_LENGTH = 1000  # longer words come back too rarely to be worth a place
 SIMPLE_MERGE_LENGTH = 48  # up to here the plain search for the best pair beats a heap
 NO_PAIR = np.int32(2**31 - 1)
 
-ROOM_OF_A_WINDOW = 64 * 2 + 64  # a token a unit and one a piece, and what is written past the last one
+ROOM_OF_A_WINDOW = 64 * 2 + 64  # a token per unit and one per piece, and what is written past the last one
 
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _SECOND_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -107,7 +107,7 @@ def _lanes_at(context, builder, array_type, array, position, count):
 def _classify(typing_context, units, position):
     """Return three masks of the 64 units from `position` on: word characters, ASCII white space, NUL and all but ASCII.
 
-    Bit i tells of unit i. Sixty-four lanes are compared at once, in as many vector registers as the processor needs.
+    Bit i stands for unit i. Sixty-four lanes are compared at once, in as many vector registers as the processor needs.
     """
 
     def generate(context, builder, signature, arguments):
@@ -522,7 +522,7 @@ def encode_units(
             words, spaces, others = _classify(units, position)
             reach = min(_trailing_zeros(others), end - position)
             if reach > 0:
-                reach -= _leading_zeros(~(words << np.uint64(64 - reach)))  # a word that may go on waits for the next window
+                reach -= _leading_zeros(~(words << np.uint64(64 - reach)))  # a word that may continue waits for the next window
         if reach == 0:
             num_read, count, reason = _encode_other(units, position, classes, rules, table, scratch, output, used)
             if reason != END_REACHED:
@@ -537,7 +537,7 @@ def encode_units(
         while starts != 0:
             offset = _trailing_zeros(starts)
             starts &= starts - one
-            length = max(_trailing_zeros(~(words >> np.uint64(offset))), 1)  # a mark is no word: one unit
+            length = max(_trailing_zeros(~(words >> np.uint64(offset))), 1)  # a mark is not a word: one unit
             first = position + offset
             if length > 15:
                 _, count, reason = _encode_other(units, first, classes, rules, table, scratch, output, used)

@@ -49,9 +49,9 @@ def train_bpe(
     Raises
     ------
     ValueError
-        A `num_merges` or `min_frequency` that is no whole number or too small, or a lone surrogate in the text.
+        A `num_merges` or `min_frequency` that is not an integer or too small, or a lone surrogate in the text.
     TypeError
-        A text that is no str.
+        A text that is not a str.
 
     Notes
     -----
@@ -71,7 +71,7 @@ def train_bpe(
     """
     for name, number, least in (("num_merges", num_merges, 0), ("min_frequency", min_frequency, 1)):
         if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
-            raise ValueError(f"{name} must be a whole number, {least} or more, not {number!r}")
+            raise ValueError(f"{name} must be an integer, {least} or more, not {number!r}")
     if isinstance(text_or_iterable, (bytes, bytearray)):
         check_is_text(text_or_iterable)
     texts = [text_or_iterable] if isinstance(text_or_iterable, str) else text_or_iterable

@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 64 << 20  # a million merges fit; a file is read whole, so its 
 
 
 class ModelFileError(ValueError):
-    """A file that is no tokenizer of ours, or a damaged one; the message names the file and the flaw."""
+    """A file that is not a tokenizer of ours, or a damaged one; the message names the file and the flaw."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class BPEModel:
                 raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
             return cls.from_json(data.decode("utf-8"))
         except ValueError as error:  # JSON and UTF-8 errors are ValueErrors too
-            raise ModelFileError(f"{files.display_path(path)} is no tokenizer file: {error}") from None
+            raise ModelFileError(f"{files.display_path(path)} is not a tokenizer file: {error}") from None
 
     @classmethod
     def from_json(cls, text: str) -> BPEModel:
@@ -119,7 +119,7 @@ class BPEModel:
         alphabet, merges = _checked_vocabulary(data)
         applications = data.get("applications")
         if not isinstance(applications, list) or not all(_is_count(count) for count in applications):
-            raise ValueError("applications is no list of counts")
+            raise ValueError("applications is not a list of counts")
         if len(applications) != len(merges):
             raise ValueError(f"{len(applications)} applications for {len(merges)} merges")
         for name in ("lowercase", "byte_fallback"):
@@ -129,7 +129,7 @@ class BPEModel:
             if not _is_count(data.get(name)):
                 raise ValueError(f"{name} is {data.get(name)!r}, no count")
         if not isinstance(data.get("source"), dict):
-            raise ValueError("source is no object")
+            raise ValueError("source is not an object")
         return cls(
             alphabet,
             merges,
@@ -150,12 +150,12 @@ def _checked_vocabulary(data: dict[str, Any]) -> tuple[list[str], list[tuple[str
     """Return the alphabet and merges of a model file, or raise `ValueError` naming the first flaw."""
     alphabet, merges = data.get("alphabet"), data.get("merges")
     if not isinstance(alphabet, list) or not alphabet or alphabet[-1] != END_OF_WORD:
-        raise ValueError(f"alphabet is no list that ends in {END_OF_WORD}")
+        raise ValueError(f"alphabet is not a list that ends in {END_OF_WORD}")
     for character in alphabet[:-1]:
         if not isinstance(character, str) or len(character) != 1 or "\ud800" <= character <= "\udfff":
             raise ValueError(f"alphabet holds {character!r}, no single character")
     if not isinstance(merges, list):
-        raise ValueError("merges is no list")
+        raise ValueError("merges is not a list")
     known = set(alphabet)
     if len(known) < len(alphabet):
         raise ValueError("alphabet holds a character twice")
@@ -168,9 +168,9 @@ def _checked_vocabulary(data: dict[str, Any]) -> tuple[list[str], list[tuple[str
         if left not in known or right not in known:
             raise ValueError(f"merge {rank} joins {left!r:.40} and {right!r:.40}, not both known by then")
         if left + right in known or left + right in reserved:
-            raise ValueError(f"merge {rank} makes {left + right!r:.40}, which is there already")
+            raise ValueError(f"merge {rank} makes {left + right!r:.40}, which exists already")
         if left.endswith(END_OF_WORD):
-            raise ValueError(f"merge {rank} goes on after {END_OF_WORD}")
+            raise ValueError(f"merge {rank} continues after {END_OF_WORD}")
         known.add(left + right)
         pairs.append((left, right))
     return alphabet, pairs

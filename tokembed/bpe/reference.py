@@ -54,7 +54,7 @@ def merge_word(word: tuple[str, ...], pair: Pair) -> tuple[str, ...]:
 
 
 def train_bpe(text: str, num_merges: int, *, lowercase: bool = True, min_frequency: int = 2) -> list[Pair]:
-    """Learn merges by counting all pairs anew before each one: O(M·N) where `learning.train_bpe` touches only what changed.
+    """Learn merges by recounting all pairs before each one: O(M·N) where `learning.train_bpe` touches only what changed.
 
     >>> train_bpe("low low low lower lowest", 3)
     [('l', 'o'), ('lo', 'w'), ('low', '</w>')]

@@ -1,10 +1,10 @@
 r"""The one splitting rule: text to pieces, before any merge.
 
 A piece is a run of word characters or one character of punctuation, by Python's `re`: ``\w+|[^\w\s]``. White space
-separates and is no piece. Pieces are split first and lower-cased second, each character by itself, so that a piece never
+separates pieces and is not one. Pieces are split first and lower-cased second, each character by itself, so that a piece never
 depends on its neighbours (`str.lower` would turn a final sigma into another letter).
 
-No Unicode normalisation happens: "é" and "e" + U+0301 are different pieces (U+0301 is no word character, so the second
+No Unicode normalisation happens: "é" and "e" + U+0301 are different pieces (U+0301 is not a word character, so the second
 is even two pieces).
 """
 
@@ -44,7 +44,7 @@ def pieces(text: str, lowercase: bool = True) -> list[str]:
 
 
 def check_is_text(text: object) -> None:
-    """Raise `TypeError` for what is no str."""
+    """Raise `TypeError` for anything but a str."""
     if not isinstance(text, str):
         hint = ": decode it first" if isinstance(text, (bytes, bytearray)) else ""
         raise TypeError(f"text must be a str, not {type(text).__name__}{hint}")
@@ -63,7 +63,7 @@ def surrogate_error(text: str, position: int) -> ValueError:
     """Return the error for a lone surrogate at `position`."""
     return ValueError(
         f"text has a lone surrogate {text[position]!r} at position {position}: "
-        'it is no valid Unicode; decode its source with errors="replace" first'
+        'it is not valid Unicode; decode its source with errors="replace" first'
     )
 
 

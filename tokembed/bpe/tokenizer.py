@@ -185,14 +185,14 @@ class BPETokenizerLoader:
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> str:
         """Return the text of token ids: pieces joined by single spaces, lower-cased if the model lowers.
 
-        A run of byte tokens that is no valid UTF-8 gives one U+FFFD for each byte.
+        A run of byte tokens that is not valid UTF-8 gives one U+FFFD for each byte.
 
         Raises
         ------
         ValueError
             An id outside the vocabulary; the message names its place.
         TypeError
-            An id that is no whole number.
+            An id that is not an integer.
         """
         numbers = [operator.index(number) for number in (ids.tolist() if isinstance(ids, np.ndarray) else ids)]
         for place, number in enumerate(numbers):

@@ -2,7 +2,7 @@
 
 A text is cut between pieces into parts, threads take them one by one, and what they write is joined in order. Each thread
 borrows a word table for its part; tables outlive the call, so the next text finds its words there. A table is bounded
-(about 16 MB): when it is full it is emptied, and fills anew.
+(about 16 MB): when it is full it is emptied, and fills again.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ MAX_PIECE_CHARACTERS = 1 << 28  # without white space: what is cut there must fi
 
 
 class CorpusError(ValueError):
-    """A corpus that can't be had or is no text; the message says what to do."""
+    """A corpus that can't be had or is not text; the message says what to do."""
 
 
 class CorpusNotFoundError(CorpusError, FileNotFoundError):
@@ -41,7 +41,7 @@ class Corpus:
     name: str
     path: Path | None
     _read: Callable[[], Iterator[str]] = field(repr=False)
-    _state: tuple[int, int] | None = field(default=None, repr=False)  # of a file read anew each time: see `state_of`
+    _state: tuple[int, int] | None = field(default=None, repr=False)  # of a file that is read again each time: see `state_of`
 
     @cached_property
     def text(self) -> str:
@@ -91,7 +91,7 @@ class Corpus:
             held.append(part[start:])
             num_held += len(part) - start
             if num_held > size + MAX_PIECE_CHARACTERS:
-                raise CorpusError(f"{self.name}: {num_held:,} characters without white space are no text to learn from")
+                raise CorpusError(f"{self.name}: {num_held:,} characters without white space are not text to learn from")
         if num_held:
             yield "".join(held)
         if self.path and self._state not in (None, state_of(self.path)):

@@ -77,7 +77,7 @@ def _fetch(url: str, timeout: float) -> bytes:
                 if num_bytes > MAX_BYTES:
                     raise DownloadError(f"larger than {MAX_BYTES >> 20} MiB")
                 if time.monotonic() > deadline:
-                    raise DownloadError(f"not all there after {WHOLE_SECONDS:.0f} s")
+                    raise DownloadError(f"not complete after {WHOLE_SECONDS:.0f} s")
     if expected is not None and num_bytes != expected:
         raise http.client.IncompleteRead(b"", expected - num_bytes)
     return b"".join(parts)

@@ -70,7 +70,7 @@ function encode(text) {
   if (surrogate) {
     const position = Array.from(text.slice(0, surrogate.index)).length;
     const place = `character ${position + 1} is half of a pair (a lone surrogate)`;
-    throw new RangeError(`${place}: it is no valid Unicode, so no token can stand for it`);
+    throw new RangeError(`${place}: it is not valid Unicode, so no token can stand for it`);
   }
   const ids = [];
   for (const piece of pieces(text)) {

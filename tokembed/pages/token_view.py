@@ -141,7 +141,7 @@ body {{ color: #111; background: #fff }}
 {colours}
 </style>
 <h1>{html.escape(title)}</h1>
-<p>Each colour is a token; point at it, or step through with the tabulator key, for its id and its place in the text.</p>
+<p>Each colour is a token; point at it, or step through with the Tab key, for its id and its place in the text.</p>
 {chr(10).join(blocks)}
 </html>
 """

@@ -177,7 +177,7 @@ class ProcessGroup:
 
 @contextlib.contextmanager
 def _translate_lost_process() -> Iterator[None]:
-    """Say in one line that a process is lost, where torch tells of closed sockets."""
+    """Turn what torch says of closed sockets into one line: a process is lost."""
     try:
         yield
     except (RuntimeError, dist.DistError) as error:

@@ -69,7 +69,7 @@ class HogwildEngine:
         return self._tables.contexts[:, : self.config.embedding_dim].copy()  # type: ignore[no-any-return]
 
     def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None:
-        """Go on from tables, (V, D) each, that an earlier run ended with."""
+        """Continue from tables, (V, D) each, that an earlier run ended with."""
         self._tables.targets[:, : self.config.embedding_dim] = target_vectors
         self._tables.contexts[:, : self.config.embedding_dim] = context_vectors
 

@@ -67,7 +67,7 @@ class TorchEngine:
         return self.tables()[1].cpu().numpy().copy()
 
     def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None:
-        """Go on from tables, (V, D) each, that an earlier run ended with."""
+        """Continue from tables, (V, D) each, that an earlier run ended with."""
         for table, vectors in zip(self.tables(), (target_vectors, context_vectors), strict=True):
             table.copy_(torch.from_numpy(vectors))
 

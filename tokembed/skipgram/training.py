@@ -47,11 +47,11 @@ class TrainingResult:
     counts : array (V,) of int64
         Occurrences of each id in the stream, 0 for those below `min_count`.
     epoch_losses : list of float
-        Mean loss of a pair, in nats, one an epoch.
+        Mean loss per pair, in nats, one per epoch.
     num_pairs : list of int
-        Pairs trained on, one an epoch.
+        Pairs trained on, one per epoch.
     seconds : list of float
-        Wall-clock time, one an epoch.
+        Wall-clock time, one per epoch.
     num_tokens : int
         The stream's length.
     config : TrainingConfig
@@ -83,12 +83,12 @@ class TrainingResult:
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens of the stream (before any is dropped) trained on a second, over all epochs."""
+        """Tokens of the stream (before any is dropped) trained on per second, over all epochs."""
         return self.num_tokens * len(self.seconds) / sum(self.seconds)
 
     @property
     def pairs_per_second(self) -> float:
-        """Pairs trained on a second, over all epochs."""
+        """Pairs trained on per second, over all epochs."""
         return sum(self.num_pairs) / sum(self.seconds)
 
 
@@ -138,13 +138,13 @@ def train_skipgram(
         V, the number of rows of both tables.
     config : TrainingConfig, optional
     progress : bool
-        Show a bar an epoch when stderr is a terminal.
+        Show a bar per epoch when stderr is a terminal.
     on_epoch : callable, optional
-        Called after each epoch with its number (from 1), its mean loss and its tokens a second.
+        Called after each epoch with its number (from 1), its mean loss and its tokens per second.
     on_checkpoint : callable, optional
         Called after each epoch with the result so far, to be kept; never with a loss or a vector that is not finite.
     resume : TrainingResult, optional
-        What an earlier run of the same stream and settings had reached: go on after its last epoch.
+        What an earlier run of the same stream and settings had reached; training continues after its last epoch.
 
     group : distributed.ProcessGroup, optional
         The processes that train together, each of which makes this call with the same stream and settings.
@@ -152,7 +152,7 @@ def train_skipgram(
     Raises
     ------
     ValueError
-        Ids that are no such stream, or fewer than two different tokens to train.
+        Ids that are not such a stream, or fewer than two different tokens to train.
     TrainingDivergedError
         The loss became infinite or NaN.
 
@@ -208,7 +208,7 @@ def train_skipgram(
         if not math.isfinite(losses[-1]) or not is_finite(reached):
             raise TrainingDivergedError(
                 f"training diverged in epoch {epoch + 1}: the loss is {losses[-1]:.6g}"
-                + (", and vectors hold what is no finite number" if math.isfinite(losses[-1]) else "")
+                + (", and vectors hold numbers that are not finite" if math.isfinite(losses[-1]) else "")
                 + f"; lower the learning rate ({config.learning_rate}), or take fewer negatives or a narrower window"
             )
         if on_epoch:
@@ -233,7 +233,7 @@ def has_stopped_early(losses: list[float], patience: int) -> bool:
 
 
 def check_resumable(earlier: TrainingResult, config: TrainingConfig, counts: npt.NDArray[np.int64]) -> None:
-    """Raise `ValueError` naming the first thing in which a run differs from the one to go on from.
+    """Raise `ValueError` naming the first thing in which a run differs from the one to resume.
 
     Threads and device may change: they change no meaning. Nor does what is made of the vectors in the end.
     """

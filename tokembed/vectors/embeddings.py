@@ -67,7 +67,7 @@ class Embeddings:
         word_counts: npt.ArrayLike | None = None,
     ) -> None:
         self.tokens = list(tokens)
-        with np.errstate(over="ignore"):  # a number too large for 32 bits becomes infinite, and is told of below
+        with np.errstate(over="ignore"):  # a number too large for 32 bits becomes infinite, and is reported below
             self.vectors = np.array(vectors, dtype=np.float32, order="C")
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.tokens) or self.vectors.shape[1] == 0:
             raise ValueError(
@@ -125,7 +125,7 @@ class Embeddings:
         if given.shape != (len(self.tokens),):
             raise ValueError(f"{len(self.tokens)} tokens need as many counts, not {given.shape}")
         if given.size and (not np.issubdtype(given.dtype, np.integer) or given.min() < 0 or given.max() >= 2**63):
-            raise ValueError("counts must be whole numbers, 0 or more, below 2^63")
+            raise ValueError("counts must be integers, 0 or more, below 2^63")
         return given.astype(np.int64)
 
     def __len__(self) -> int:

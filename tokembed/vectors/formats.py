@@ -40,7 +40,7 @@ def unescaped(token: str) -> str:
 
 
 def save_word2vec_format(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
-    """Write "V D", then a token and its D numbers a line, the most frequent first; as float32 they read back exactly."""
+    """Write "V D", then a token and its D numbers per line, the most frequent first; as float32 they read back exactly."""
     order = np.arange(len(embeddings))
     if embeddings.counts is not None:
         order = np.argsort(-embeddings.counts, kind="stable")
@@ -63,7 +63,7 @@ PROJECTOR_CONFIG = """embeddings {
 
 
 def save_projector(embeddings: Embeddings, folder: str | os.PathLike[str]) -> None:
-    """Write `vectors.tsv` and `metadata.tsv`, one line a token in both, in one order, and `projector_config.pbtxt`.
+    """Write `vectors.tsv` and `metadata.tsv`, one line per token in both, in one order, and `projector_config.pbtxt`.
 
     projector.tensorflow.org loads the first two; `tensorboard --logdir FOLDER` finds them by the third.
     """
