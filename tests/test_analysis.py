@@ -131,3 +131,27 @@ def test_pathological_texts_come_back_whole(tokenizer: BPETokenizerLoader) -> No
     for _, text, tokens in domains.pathological_rows(tokenizer):
         assert tokenizer.decode([tokenizer.token_to_id[token] for token in tokens]) == " ".join(reference.pieces(text))
         assert len(tokens) > len(text) / 4
+
+
+def test_every_finding_has_lines_a_note_and_a_table_whose_rows_fit_its_heading(pydocs: str) -> None:
+    tokenizer = BPETokenizerLoader(train_bpe(pydocs[:50_000], 100))
+    held_out = domains.HeldOut(pydocs[:50_000], pydocs[50_000:60_000], "a part")
+    for found in (
+        tokenization.describe_merge_progression(tokenizer.model),
+        tokenization.describe_token_lengths(tokenizer.model),
+        tokenization.describe_top_subwords(tokenizer, tokenizer.encode_array(pydocs[:50_000])),
+        domains.describe_domains(tokenizer, held_out),
+        domains.describe_vocabularies(held_out, (50, 100)),
+        domains.describe_pathological_texts(tokenizer),
+    ):
+        assert found.lines
+        assert found.note.endswith(".")
+        assert found.rows
+        assert {len(row) for row in found.rows} == {len(found.heading)}
+
+
+def test_a_text_without_longer_tokens_has_no_figure_of_them_but_an_empty_table() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("a b c", 5))
+    found = tokenization.describe_top_subwords(tokenizer, tokenizer.encode_array("a b c"))
+    assert found.data is None
+    assert list(found.rows) == []

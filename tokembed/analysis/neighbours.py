@@ -1,4 +1,4 @@
-"""Which words to ask for neighbours, and the table of what they answer."""
+"""Which words to ask for their neighbours, and what they answer."""
 
 from __future__ import annotations
 
@@ -40,15 +40,6 @@ def display_token(token: str) -> str:
     return token.removesuffix(END_OF_WORD) if token.endswith(END_OF_WORD) and token != END_OF_WORD else token + "-"
 
 
-def neighbour_table(embeddings: Embeddings, num_queries: int = 8, topn: int = 5) -> str:
-    """Return a text table: one word per line, then the words nearest to it with their cosines."""
-    lines = ["", f"nearest neighbours (cosine), among {int(embeddings.is_word.sum()):,} whole words"]
-    for word in query_words(embeddings, num_queries):
-        found = embeddings.most_similar(word, topn, words_only=True)
-        lines.append(f"  {word:<14}" + "  ".join(f"{display_token(token):>12} {score:.2f}" for token, score in found))
-    return "\n".join([*lines, ""])
-
-
 def describe_neighbours(
     embeddings: Embeddings, queries: Sequence[str] = (), *, words_only: bool = True, num_queries: int = 10, topn: int = 5
 ) -> Finding:
@@ -75,3 +66,10 @@ def with_fragments(embeddings: Embeddings, word: str) -> str:
     if tokens in ([word], [word.removesuffix(END_OF_WORD) + END_OF_WORD]):
         return word
     return f"{word} (from {'·'.join(token.removesuffix(END_OF_WORD) or token for token in tokens)})"
+
+
+def neighbour_table(embeddings: Embeddings, num_queries: int = 8, topn: int = 5) -> str:
+    """Return a text table: one word per line, then the words nearest to it with their cosines."""
+    _, *lines = describe_neighbours(embeddings, num_queries=num_queries, topn=topn).lines
+    heading = f"nearest neighbours (cosine), among {int(embeddings.is_word.sum()):,} whole words"
+    return "\n".join(["", heading, *lines, ""])
