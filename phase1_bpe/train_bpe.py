@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.show_steps:
         return show_steps(args)
     from tokembed import files, workspace
-    from tokembed.analysis.tokenization import merge_progression
-    from tokembed.pages.token_view import printable
+    from tokembed.analysis.tokenization import merge_progression, printable
 
     corpus = workspace.choose_corpus(args.dataset)
     if args.output:
@@ -81,8 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def show_steps(args: argparse.Namespace) -> int:
     """Print merges of a small text one by one, by the readable reference."""
-    from tokembed.analysis.tokenization import merge_steps
-    from tokembed.pages.token_view import printable
+    from tokembed.analysis.tokenization import merge_steps, printable
 
     text = EXAMPLE if args.text is None else args.text
     print(f"text: {text}")

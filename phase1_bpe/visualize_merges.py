@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tokembed import cli
 
-NUM_SUBWORDS = 30
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tokembed.analysis.finding import Finding
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed import files, workspace
     from tokembed.analysis import tokenization
     from tokembed.figures import canvas
+    from tokembed.figures import tokenization as figures
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
@@ -37,37 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     model = tokenizer.model
     caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, lower-cased."
+    cli.describe_row("tokenizer", caption, files.display_path(path))
 
-    progression = tokenization.merge_progression(model)
-    marks = [count for count in (0, 100, 500, 1000, 2000, 5000, 10_000) if count < len(model.merges)] + [len(model.merges)]
-    print("mean tokens per word after so many merges")
-    for count in marks:
-        print(f"  {count:>7,}  {progression[count]:.3f}")
-    figure = canvas.plot_merge_progression(progression)
-    canvas.save_figure(
-        figure, folder / "merge_progression.png", caption + " Words of the training text, computed at every merge."
-    )
-    workspace.write_table(folder / "merge_progression.csv", ("merges", "tokens_per_word"), enumerate(progression.tolist()))
+    names: list[str] = []
 
-    lengths = tokenization.token_length_counts(model)
-    print("\ntokens by length in characters\n  " + "   ".join(f"{length}: {count:,}" for length, count in lengths.items()))
-    figure = canvas.plot_token_lengths(lengths)
-    canvas.save_figure(figure, folder / "token_lengths.png", caption + " </w> is not counted; byte tokens are left out.")
-    workspace.write_table(folder / "token_lengths.csv", ("characters", "tokens"), lengths.items())
+    def show(found: Finding, plot: Callable[[Any], Axes]) -> None:
+        print("", *found.lines, sep="\n")
+        names.extend(canvas.save_finding(found, plot, folder, caption))
 
-    subwords = tokenization.top_subwords(tokenizer, ids, NUM_SUBWORDS)
-    print(f"\nthe {len(subwords)} most frequent subwords of two characters or more (- goes on)")
-    shown = [f"{subword.text}{'' if subword.is_final else '-'} {subword.count:,}" for subword in subwords]
-    for start in range(0, len(shown), 6):
-        print("  " + "".join(f"{item:<16}" for item in shown[start : start + 6]).rstrip())
-    rows = [(subword.text, subword.count, subword.is_final) for subword in subwords]
-    if rows:
-        canvas.save_figure(
-            canvas.plot_top_subwords(rows), folder / "top_subwords.png", caption + " Single characters are left out."
-        )
-    workspace.write_table(folder / "top_subwords.csv", ("subword", "count", "ends_a_word"), rows)
-    names = "merge_progression, token_lengths" + (", top_subwords" if rows else "")
-    cli.describe_row("\nsaved", f"{names} (.png, .csv) in {files.display_path(folder)}")
+    show(tokenization.describe_merge_progression(model), figures.plot_merge_progression)
+    show(tokenization.describe_token_lengths(model), figures.plot_token_lengths)
+    show(tokenization.describe_top_subwords(tokenizer, ids), figures.plot_top_subwords)
+    cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 
 

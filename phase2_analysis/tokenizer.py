@@ -43,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Tokenize and show."""
     args = parse_args(argv)
     from tokembed import files, workspace
-    from tokembed.analysis.tokenization import text_statistics
+    from tokembed.analysis.tokenization import printable, text_statistics
     from tokembed.pages import token_view
 
     texts = texts_to_show(args)
     corpus = workspace.choose_corpus(args.dataset)
     tokenizer, _, _ = workspace.tokenizer_for(corpus, args.num_merges or workspace.default_num_merges(corpus))
     if args.html:
-        name = token_view.printable(workspace.artifact_name(corpus))
+        name = printable(workspace.artifact_name(corpus))
         title = f"Tokens of a {name} tokenizer, {len(tokenizer.merges):,} merges"
         files.write_atomic(args.html, token_view.page(tokenizer, texts, title))
     if args.json:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         use_colour = args.color == "always" or (args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
         for text in texts:
-            print(token_view.printable(text))
+            print(printable(text))
             for line in token_view.terminal_rows(
                 token_view.token_views(tokenizer, text), shutil.get_terminal_size((100, 24)).columns, colour=use_colour
             ):

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"  {task}: time grows as words to the power {exponent:.2f}")
     rows = [asdict(run) for run in runs]
     caption = f"{corpus.name}, {num_merges:,} merges. {info['processor']}, {info['cores']} cores; best of {args.rounds}."
-    canvas.save_figure(benchmarks.plot_scaling(rows, exponents), folder / "scaling.png", caption)
+    canvas.save(benchmarks.plot_scaling(rows, exponents), folder, "scaling", caption)
     results = {"machine": info, "runs": rows, "exponents": exponents}
     files.write_atomic(folder / "benchmark_scaling.json", json.dumps(results, indent=1) + "\n")
     cli.describe_row("saved", f"scaling.png, benchmark_scaling.json in {files.display_path(folder)}")

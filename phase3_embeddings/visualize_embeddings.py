@@ -9,12 +9,20 @@ uv run python phase3_embeddings/visualize_embeddings.py --softmax
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tokembed import cli
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tokembed.analysis.finding import Finding
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,7 +31,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_checkpoint_flags(parser)
     cli.add_plots_flag(parser)
     parser.add_argument("--queries", nargs="+", default=[], metavar="WORD", help="ask these words for their neighbours")
-    parser.add_argument("--with-fragments", action="store_true", help="let tokens that are not whole words be neighbours")
+    parser.add_argument("--with-fragments", action="store_true", help="let fragments of words be neighbours, too")
     parser.add_argument("--projection", choices=("tsne", "pca"), default="tsne", help="default: tsne")
     parser.add_argument("--perplexity", type=float, default=12.0, help="of t-SNE (default: 12)")
     parser.add_argument("--colour", choices=("kind", "frequency"), default="kind", help="of the projection (default: kind)")
@@ -51,9 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def look(args: argparse.Namespace, folder: Path) -> list[str]:
-    """Draw what one checkpoint shows; return the figures' names."""
+    """Show what one checkpoint has learned; return the figures' names."""
     from tokembed import files, workspace
-    from tokembed.figures import embeddings as vector_figures
+    from tokembed.analysis import experiments, geometry, neighbours, projection, senses
+    from tokembed.figures import canvas, training
+    from tokembed.figures import geometry as figures
     from tokembed.vectors import storage
 
     path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint)
@@ -63,36 +73,63 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     for query in args.queries:
         embeddings.vector(query)  # refuses what has none, before anything is drawn
     result = storage.load_checkpoint(path, embeddings.tokenizer)
-    subject = vector_figures.Subject(embeddings, result, path.stem, folder)
-    cli.describe_row("vectors", subject.caption, files.display_path(path))
-    vector_figures.similarity_distribution(subject)
-    vector_figures.heatmap(subject)
-    vector_figures.neighbours(subject, args.queries, words_only=not args.with_fragments)
-    vector_figures.projection(subject, args.projection, by_frequency=args.colour == "frequency", perplexity=args.perplexity)
-    vector_figures.training_progress(subject, storage.read_history(path))
-    names = ["similarity_distribution", "similarity_heatmap", "nearest_neighbours", f"projection_{args.projection}"]
-    names.append("training_progress")
+    history = storage.read_history(path)
+    caption = geometry.describe_vectors(embeddings, result, path.stem)
+    cli.describe_row("vectors", caption, files.display_path(path))
+    names: list[str] = []
+
+    def show(found: Finding, plot: Callable[[Any], Axes]) -> None:
+        print("", *found.lines, sep="\n")
+        names.extend(canvas.save_finding(found, plot, folder, caption))
+
+    show(geometry.describe_similarities(embeddings, result), figures.plot_similarity_distribution)
+    show(geometry.describe_kinds(embeddings, path.stem), figures.plot_heatmap)
+    show(neighbours.describe_neighbours(embeddings, args.queries, words_only=not args.with_fragments), figures.plot_neighbours)
+    by_frequency = args.colour == "frequency"
+    placed = projection.describe_projection(
+        embeddings, path.stem, args.projection, by_frequency=by_frequency, perplexity=args.perplexity
+    )
+    show(placed, figures.plot_projection)
+    show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
     corpus = workspace.choose_corpus(args.dataset or path.stem)
-    if vector_figures.one_vector_two_senses(subject, next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")):
-        names.append("polysemy")
+    text = next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")
+    show(senses.describe_senses(embeddings, text), figures.plot_senses)
     return names
 
 
 def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     """Train with different dimensions or objectives; return the figures' names."""
-    from tokembed import workspace
-    from tokembed.figures import embeddings as vector_figures
+    from tokembed import files, workspace
+    from tokembed.analysis import experiments
+    from tokembed.figures import canvas, training
     from tokembed.skipgram.settings import TrainingConfig
 
     corpus = workspace.choose_corpus(args.dataset)
     tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges)
-    names = []
+    caption = f"{corpus.name}: {len(tokenizer.merges):,} merges."
+    names: list[str] = []
     if args.dimensions:
-        vector_figures.dimensions(folder, corpus.name, tokenizer, ids, TrainingConfig(epochs=args.epochs or 20))
-        names.append("dimension_comparison")
+        config = TrainingConfig(epochs=args.epochs or 20)
+        print("", experiments.DIMENSIONS_HEADING, sep="\n")
+        runs = []
+        for run in experiments.compare_dimensions(tokenizer, ids, config):
+            runs.append(run)
+            print(experiments.dimension_line(run), flush=True)
+        found = experiments.describe_dimensions(runs, config)
+        names += canvas.save_finding(found, training.plot_dimensions, folder, caption)
     if args.softmax:
-        vector_figures.objectives(folder, corpus.name, tokenizer, ids, TrainingConfig(epochs=args.epochs or 10))
-        names.append("softmax_comparison")
+        config = TrainingConfig(epochs=args.epochs or 10)
+        print(f"\nfull softmax against negative sampling, {config.epochs} epochs; in brackets what is often quoted")
+        print(experiments.OBJECTIVES_HEADING)
+        trained = []
+        for objective in experiments.compare_objectives(tokenizer, ids, config):
+            trained.append(objective)
+            print(experiments.objective_line(objective, trained[0]), flush=True)
+        found = experiments.describe_objectives(trained, config)
+        print(*found.lines, sep="\n")
+        names += canvas.save_finding(found, training.plot_objectives, folder, caption)
+        results = json.dumps([asdict(run) for run in trained], indent=1)
+        files.write_atomic(folder / "softmax_comparison.json", results + "\n")
     return names
 
 

@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = args.output_dir or files.plots_dir()
     axes = benchmarks.plot_tokenizer_results(sizes, cold, num_bytes)
-    canvas.save_figure(axes, folder / "tokenizer_optimization_results.png", f"{caption} Peers: {text['name']}, 10,000 merges.")
-    canvas.save_figure(benchmarks.plot_ladder(ladder), folder / "optimization_breakdown.png", caption)
+    canvas.save(axes, folder, "tokenizer_optimization_results", f"{caption} Peers: {text['name']}, 10,000 merges.")
+    canvas.save(benchmarks.plot_ladder(ladder), folder, "optimization_breakdown", caption)
     cli.describe_row("saved", f"tokenizer_optimization_results.png, optimization_breakdown.png in {files.display_path(folder)}")
     return 0
 

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from tokembed import BPEModel, BPETokenizerLoader, Corpus, Embeddings, TrainingConfig, files, train_skipgram, workspace
 from tokembed.corpora.download import download
 from tokembed.figures import canvas
+from tokembed.figures.tokenization import plot_merge_progression
 from tokembed.pages.token_view import page
 from tokembed.vectors.storage import Checkpointer, load_checkpoint
 
@@ -54,9 +55,8 @@ def job(seed: int, address: str) -> None:
     embeddings = Embeddings.from_training(result, tokenizer, ids)
     embeddings.save(checkpoint.with_name("vectors.safetensors"))
     embeddings.save_word2vec_format(checkpoint.with_name("vectors.txt"))
-    axes = canvas.plot_merge_progression(np.linspace(5, 1, 40 + seed % 7))
-    canvas.save_figure(axes, files.plots_dir() / "figure.png", "a caption")
-    workspace.write_table(files.plots_dir() / "figure.csv", ["a", "b"], [(i, seed) for i in range(100)])
+    axes = plot_merge_progression(np.linspace(5, 1, 40 + seed % 7))
+    canvas.save(axes, files.plots_dir(), "figure", "a caption", ["a", "b"], [(i, seed) for i in range(100)])
     files.write_atomic(files.plots_dir() / "page.html", page(tokenizer, [text], "a page"))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
-from tokembed.analysis import tokenization
+from tokembed.analysis import domains, tokenization
 from tokembed.bpe import reference
 from tokembed.corpora.corpus import Corpus, CorpusError
 
@@ -71,7 +71,7 @@ def test_statistics_of_a_known_text() -> None:
 
 
 def test_the_final_chapter_is_never_trained_on(frankenstein: str) -> None:
-    held_out = tokenization.hold_out(Corpus("frankenstein", None, lambda: iter([frankenstein])))
+    held_out = domains.hold_out(Corpus("frankenstein", None, lambda: iter([frankenstein])))
     assert held_out.training + held_out.test == frankenstein
     if "Chapter 24" in frankenstein:
         assert held_out.test.startswith("Chapter 24")
@@ -80,7 +80,7 @@ def test_the_final_chapter_is_never_trained_on(frankenstein: str) -> None:
 
 
 def test_another_corpus_is_cut_at_a_paragraph_near_its_end() -> None:
-    held_out = tokenization.hold_out(load_corpus("pydocs"))
+    held_out = domains.hold_out(load_corpus("pydocs"))
     assert held_out.training + held_out.test == load_corpus("pydocs").text
     assert held_out.training.endswith("\n\n")
     assert 0.02 < len(held_out.test) / len(load_corpus("pydocs").text) <= 0.05
@@ -89,45 +89,69 @@ def test_another_corpus_is_cut_at_a_paragraph_near_its_end() -> None:
 @pytest.mark.parametrize("text", ["x", "low low low\n", "   x"])
 def test_a_corpus_too_short_to_hold_out_is_refused(text: str) -> None:
     with pytest.raises(CorpusError, match="too short"):
-        tokenization.hold_out(Corpus("t", None, lambda: iter([text])))
+        domains.hold_out(Corpus("t", None, lambda: iter([text])))
 
 
 def test_a_shorter_list_of_merges_is_the_beginning_of_a_longer_one(pydocs: str) -> None:
-    held_out = tokenization.HeldOut(pydocs[:100_000], pydocs[100_000:110_000], "a part")
-    tests = tokenization.sentences(held_out.test)
-    for num_merges, mean in tokenization.vocabulary_sweep(held_out, (200, 50, 1000)):
+    held_out = domains.HeldOut(pydocs[:100_000], pydocs[100_000:110_000], "a part")
+    tests = domains.sentences(held_out.test)
+    for num_merges, mean in domains.vocabulary_sweep(held_out, (200, 50, 1000)):
         own = BPETokenizerLoader(train_bpe(held_out.training, num_merges, min_frequency=1))
         assert mean == pytest.approx(np.mean([len(own.encode(sentence)) for sentence in tests]))
 
 
 def test_a_vocabulary_larger_than_the_text_allows_is_counted_once() -> None:
-    rows = tokenization.vocabulary_sweep(tokenization.HeldOut("low lower", "low. low", "x"), (2, 500, 1000))
+    rows = domains.vocabulary_sweep(domains.HeldOut("low lower", "low. low", "x"), (2, 500, 1000))
     assert [merges for merges, _ in rows] == [2, rows[-1][0]]
     assert rows[-1][0] < 20
 
 
 def test_sentences_end_at_marks_and_blank_lines() -> None:
-    assert tokenization.sentences("One. Two! “Three?” he said.\nStill he. (Four.) Five\n\nSix") == [
+    assert domains.sentences("One. Two! “Three?” he said.\nStill he. (Four.) Five\n\nSix") == [
         "One.", "Two!", "“Three?”", "he said.", "Still he.", "(Four.)", "Five", "Six",
     ]  # fmt: skip
-    assert tokenization.sentences(" \n ") == []
+    assert domains.sentences(" \n ") == []
 
 
 def test_samples_of_each_kind_are_there_and_of_even_size(pydocs: str) -> None:
-    samples = tokenization.domain_samples(tokenization.HeldOut("", pydocs[:50_000], "x"))
+    samples = domains.domain_samples(domains.HeldOut("", pydocs[:50_000], "x"))
     assert list(samples) == ["prose", "Python code", "numbers", "URLs"]
     assert all(len(texts) >= 3 for texts in samples.values())
-    assert all(200 < len(text) <= tokenization.SAMPLE_CHARACTERS for texts in samples.values() for text in texts)
-    assert samples == tokenization.domain_samples(tokenization.HeldOut("", pydocs[:50_000], "x"))
+    assert all(200 < len(text) <= domains.SAMPLE_CHARACTERS for texts in samples.values() for text in texts)
+    assert samples == domains.domain_samples(domains.HeldOut("", pydocs[:50_000], "x"))
 
 
 def test_code_of_the_users_is_used_if_given(tmp_path: Path, pydocs: str) -> None:
     (tmp_path / "corpus_code.txt").write_text("spam = eggs\n" * 200)
-    samples = tokenization.domain_samples(tokenization.HeldOut("", pydocs[:9000], "x"), tmp_path / "corpus_code.txt")
+    samples = domains.domain_samples(domains.HeldOut("", pydocs[:9000], "x"), tmp_path / "corpus_code.txt")
     assert set(" ".join(samples["Python code"]).split()) <= {"spam", "=", "eggs"}
 
 
 def test_pathological_texts_come_back_whole(tokenizer: BPETokenizerLoader) -> None:
-    for _, text, tokens in tokenization.pathological_rows(tokenizer):
+    for _, text, tokens in domains.pathological_rows(tokenizer):
         assert tokenizer.decode([tokenizer.token_to_id[token] for token in tokens]) == " ".join(reference.pieces(text))
         assert len(tokens) > len(text) / 4
+
+
+def test_every_finding_has_lines_a_note_and_a_table_whose_rows_fit_its_heading(pydocs: str) -> None:
+    tokenizer = BPETokenizerLoader(train_bpe(pydocs[:50_000], 100))
+    held_out = domains.HeldOut(pydocs[:50_000], pydocs[50_000:60_000], "a part")
+    for found in (
+        tokenization.describe_merge_progression(tokenizer.model),
+        tokenization.describe_token_lengths(tokenizer.model),
+        tokenization.describe_top_subwords(tokenizer, tokenizer.encode_array(pydocs[:50_000])),
+        domains.describe_domains(tokenizer, held_out),
+        domains.describe_vocabularies(held_out, (50, 100)),
+        domains.describe_pathological_texts(tokenizer),
+    ):
+        assert found.lines
+        assert found.note.endswith(".")
+        assert found.rows
+        assert {len(row) for row in found.rows} == {len(found.heading)}
+
+
+def test_a_text_without_longer_tokens_has_no_figure_of_them_but_an_empty_table() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("a b c", 5))
+    found = tokenization.describe_top_subwords(tokenizer, tokenizer.encode_array("a b c"))
+    assert found.data is None
+    assert list(found.rows) == []

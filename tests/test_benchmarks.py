@@ -115,4 +115,4 @@ def test_scaling_is_measured_and_drawn(tmp_path: Path) -> None:
     assert len(saved["runs"]) == 12
     assert set(saved["exponents"]) == {"learning merges", "encoding", "training, an epoch"}
     assert (tmp_path / "visualizations/plots/01_tokenization/scaling.png").is_file()
-    canvas.save_figure(benchmarks.plot_scaling(saved["runs"], saved["exponents"]), tmp_path / "again.png", "")
+    canvas.save(benchmarks.plot_scaling(saved["runs"], saved["exponents"]), tmp_path, "again", "")

@@ -97,6 +97,17 @@ def test_the_core_prints_nothing_and_knows_no_command_line(module: str) -> None:
             assert not [name for name in SCRIPTS - {"tokenizer", "report"} if name + ".py" in node.value], node.lineno
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("tokembed.analysis.")])
+def test_analysis_computes_without_drawing_and_without_the_desk(module: str) -> None:
+    targets = set(imports_of(MODULES[module], for_types=True))
+    assert not [name for name in targets if name.startswith(("matplotlib", "tokembed.cli", "tokembed.workspace"))]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.split(".")[1:2] in (["analysis"], ["figures"], ["pages"])])
+def test_what_is_shown_is_printed_by_scripts_only(module: str) -> None:
+    assert not [node for node in ast.walk(tree_of(MODULES[module])) if isinstance(node, ast.Name) and node.id == "print"]
+
+
 def test_the_house_stays_small() -> None:
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert len(entries) <= 15

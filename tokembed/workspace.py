@@ -6,13 +6,11 @@ stale file; a file that does not match, or is damaged, is rebuilt.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -237,12 +235,3 @@ def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> t
             f"{files.display_path(path)} was trained on another text than {dataset} is now: {command} trains again"
         )
     return path, embeddings
-
-
-def write_table(path: Path, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write rows as CSV, in one step."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heading)
-    writer.writerows(rows)
-    files.write_atomic(path, text.getvalue())

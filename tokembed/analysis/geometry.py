@@ -1,4 +1,4 @@
-"""What vectors have learned: how their cosines spread, which words lie together, and how to lay them out on a page."""
+"""What vectors have learned: how their cosines spread and which words lie together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tokembed.analysis.finding import Finding
 from tokembed.analysis.neighbours import query_words
+from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 from tokembed.vectors.evaluation import WORD_LISTS
 
 Matrix = npt.NDArray[np.float64]
 
-MIN_SPREAD = 1e-6  # of unit vectors: below it, they are one direction, but for what rounding to float32 leaves
+NUM_PAIRS = 50_000  # random pairs whose cosines make a histogram
 
 
 def random_pairs(num_items: int, num_pairs: int, seed: int = 0) -> npt.NDArray[np.int64]:
@@ -39,6 +42,41 @@ def one_hot_cosines(pairs: npt.NDArray[np.int64]) -> Matrix:
     """
     cosines: Matrix = (pairs[:, 0] == pairs[:, 1]).astype(np.float64)
     return cosines
+
+
+def describe_vectors(embeddings: Embeddings, result: TrainingResult, corpus_name: str) -> str:
+    """Return corpus and settings, for below a figure."""
+    config = result.config
+    merges = f"{len(embeddings.tokenizer.merges):,} merges, " if embeddings.tokenizer else ""
+    return (
+        f"{corpus_name}: {merges}vectors of {len(embeddings):,} tokens, {config.embedding_dim} dimensions, "
+        f"window {config.window_size}, {config.num_negative_samples} negatives, {len(result.epoch_losses)} epochs, "
+        f"seed {config.seed}."
+    )
+
+
+def describe_similarities(embeddings: Embeddings, result: TrainingResult) -> Finding:
+    """Report the cosines of random pairs of trained tokens: one-hot, as initialised, and trained."""
+    initial = result.before_training().vectors[result.counts > 0]
+    pairs = random_pairs(len(embeddings), NUM_PAIRS)
+    cosines = {
+        "one-hot": one_hot_cosines(pairs),
+        "random, before training": pair_cosines(initial, pairs),
+        "after training": pair_cosines(embeddings.vectors, pairs),
+    }
+    lines = [
+        f"cosines of {NUM_PAIRS:,} random token pairs: mean ± standard deviation",
+        *(f"  {name:<26}{values.mean():>6.3f} ± {values.std():.3f}" for name, values in cosines.items()),
+        f"  ({len(embeddings):,} one-hot vectors are all at right angles: no pair is more similar than any other)",
+    ]
+    note = (
+        f"{NUM_PAIRS:,} pairs. A mean above 0 comes from a direction that all vectors share, not from a relation between the "
+        "tokens of a pair; only the spread around it tells pairs apart."
+    )
+    edges = np.linspace(-1, 1, 81)
+    columns = [np.histogram(values, edges)[0].tolist() for values in cosines.values()]
+    rows = list(zip(edges[:-1].round(3).tolist(), *columns, strict=True))
+    return Finding("similarity_distribution", cosines, lines, note, ("cosine_from", *cosines), rows)
 
 
 # ---------------------------------------------------------------- groups of words
@@ -73,7 +111,10 @@ def word_groups(embeddings: Embeddings, corpus_name: str) -> WordGroups:
     words: dict[str, str] = {}
     for query in query_words(embeddings, 6):
         if query not in words:
-            found = [query, *(token.removesuffix("</w>") for token, _ in embeddings.most_similar(query, 5, words_only=True))]
+            found = [
+                query,
+                *(token.removesuffix(END_OF_WORD) for token, _ in embeddings.most_similar(query, 5, words_only=True)),
+            ]
             words |= {word: f"like {query}" for word in found if word not in words}
     return WordGroups(list(words), list(words.values()), False)
 
@@ -115,7 +156,7 @@ class Separation:
 def separation(cosines: Matrix, groups: Sequence[str], permutations: int = 9999, seed: int = 0) -> Separation:
     """Compare cosines within groups and between them by a permutation test.
 
-    The groups' names are shuffled `permutations` times; the p-value is the share of deals, the true one included, whose
+    The groups' names are dealt out again `permutations` times; the p-value is the share of deals, the true one included, whose
     difference is at least the true one.
     """
     names, labels = np.unique(np.asarray(groups), return_inverse=True)
@@ -135,53 +176,31 @@ def separation(cosines: Matrix, groups: Sequence[str], permutations: int = 9999,
     return Separation(within, between, at_least / (permutations + 1))
 
 
-# ---------------------------------------------------------------- two dimensions
+@dataclass(frozen=True)
+class Heatmap:
+    """Pairwise cosines of words, (n, n), in an order that puts similar ones side by side, and the words' kinds."""
+
+    cosines: Matrix
+    words: list[str]
+    kinds: list[str]
 
 
-def project(vectors: npt.NDArray[np.float32], method: str = "tsne", perplexity: float = 12.0, seed: int = 0) -> Matrix:
-    """Lay vectors out in two dimensions by their directions, shape (n, 2).
-
-    Parameters
-    ----------
-    vectors : array (n, D)
-    method : str
-        "tsne" keeps neighbourhoods and says nothing of far distances; "pca" keeps the two directions of largest variance.
-    perplexity : float
-        About how many neighbours t-SNE keeps; at most (n - 1) / 3 is used.
-
-    Raises
-    ------
-    ValueError
-        An unknown method, fewer than two vectors, vectors of one number, or a perplexity that is not above 0.
-
-    Notes
-    -----
-    Fewer than five vectors are laid out by PCA: t-SNE needs neighbourhoods to keep. Vectors of one direction all come to lie
-    at (0, 0): there is nothing to tell them apart, and scikit-learn's t-SNE, which scales its start to a spread of 1e-4, would
-    divide by zero and crash.
-
-    References
-    ----------
-    van der Maaten, Hinton (2008), Visualizing Data using t-SNE.
-    """
-    if method not in ("tsne", "pca"):
-        raise ValueError(f"a projection is tsne or pca, not {method!r}")
-    if len(vectors) < 2 or vectors.shape[1] < 2:
-        raise ValueError(f"a map needs at least 2 vectors of at least 2 numbers, not {len(vectors)} of {vectors.shape[1]}")
-    if not perplexity > 0:
-        raise ValueError(f"perplexity must be above 0, not {perplexity}")
-    unit = unit_rows(vectors)
-    if np.ptp(unit, axis=0).max() < MIN_SPREAD:
-        return np.zeros((len(unit), 2))
-    if len(unit) < 5:
-        method = "pca"
-    if method == "pca":
-        from sklearn.decomposition import PCA
-
-        points: Matrix = PCA(n_components=2, random_state=seed).fit_transform(unit)
-        return points
-    from sklearn.manifold import TSNE
-
-    perplexity = min(perplexity, (len(unit) - 1) / 3)
-    points = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed).fit_transform(unit)
-    return points.astype(np.float64)
+def describe_kinds(embeddings: Embeddings, corpus_name: str) -> Finding:
+    """Report the cosines of 30 to 40 words of a few kinds, and whether words of a kind are more similar than others."""
+    groups = word_groups(embeddings, corpus_name)
+    cosines = cosine_matrix(embeddings, groups.words)
+    lines = [f"{len(groups.words)} words of {len(groups.names)} kinds ({', '.join(groups.names)})"]
+    note = "Ordered by average linkage. Colours span the middle 98 % of cosines (arrows: beyond); the diagonal, 1, is grey."
+    if groups.chosen_before:
+        found = separation(cosines, groups.groups)
+        line = f"mean cosine within kinds {found.within:.3f}, between them {found.between:.3f}, p = {found.p_value:.4f}"
+        lines.append(f"  {line} (permutation test)")
+        note += f" {line.capitalize()} (permutation test)."
+    else:
+        lines.append("  chosen by the vectors themselves, as there is no list for this corpus: an illustration, not evidence")
+        note += " Words and kinds were chosen by the vectors themselves."
+    order = cluster_order(cosines)
+    words, kinds = [groups.words[place] for place in order], [groups.groups[place] for place in order]
+    ordered = cosines[np.ix_(order, order)]
+    rows = [(kind, word, *row) for kind, word, row in zip(kinds, words, ordered.round(4).tolist(), strict=True)]
+    return Finding("similarity_heatmap", Heatmap(ordered, words, kinds), lines, note, ("kind", "word", *words), rows)

@@ -1,9 +1,12 @@
-"""Which words to ask for neighbours, and the table of what they answer."""
+"""Which words to ask for their neighbours, and what they answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from tokembed.analysis.finding import Finding
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.vectors.embeddings import Embeddings
 
@@ -37,10 +40,36 @@ def display_token(token: str) -> str:
     return token.removesuffix(END_OF_WORD) if token.endswith(END_OF_WORD) and token != END_OF_WORD else token + "-"
 
 
+def describe_neighbours(
+    embeddings: Embeddings, queries: Sequence[str] = (), *, words_only: bool = True, num_queries: int = 10, topn: int = 5
+) -> Finding:
+    """Report the tokens nearest to the words asked for, or to some words of the corpus."""
+    chosen = list(queries) or query_words(embeddings, num_queries)
+    found = [
+        (query, [(display_token(token), score) for token, score in embeddings.most_similar(query, topn, words_only=words_only)])
+        for query in chosen
+    ]
+    labels = [with_fragments(embeddings, query) for query in chosen]
+    width = max(14, *(min(len(label), 30) for label in labels))
+    lines = ["nearest neighbours (cosine)" + (", fragments left out" if words_only else ", fragments (-) among them")]
+    for label, (_, near) in zip(labels, found, strict=True):
+        lines.append(f"  {label:<{width}}" + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
+    composed = [label for label, query in zip(labels, chosen, strict=True) if label != query]
+    note = f"Not tokens, but means of the tokens that they are cut into: {', '.join(composed)}." if composed else ""
+    rows = [(query, rank, word, round(score, 4)) for query, near in found for rank, (word, score) in enumerate(near, 1)]
+    return Finding("nearest_neighbours", found, lines, note, ("query", "rank", "neighbour", "cosine"), rows)
+
+
+def with_fragments(embeddings: Embeddings, word: str) -> str:
+    """Return a word, and the tokens whose mean its vector is where it is no token of its own: "xyzzy (from x·y·zz·y)"."""
+    tokens = embeddings.tokens_of(word)
+    if tokens in ([word], [word.removesuffix(END_OF_WORD) + END_OF_WORD]):
+        return word
+    return f"{word} (from {'·'.join(token.removesuffix(END_OF_WORD) or token for token in tokens)})"
+
+
 def neighbour_table(embeddings: Embeddings, num_queries: int = 8, topn: int = 5) -> str:
-    """Return a text table: a word a line, then the words nearest to it with their cosines."""
-    lines = ["", f"nearest neighbours (cosine), among {int(embeddings.is_word.sum()):,} whole words"]
-    for word in query_words(embeddings, num_queries):
-        found = embeddings.most_similar(word, topn, words_only=True)
-        lines.append(f"  {word:<14}" + "  ".join(f"{display_token(token):>12} {score:.2f}" for token, score in found))
-    return "\n".join([*lines, ""])
+    """Return a text table: one word per line, then the words nearest to it with their cosines."""
+    _, *lines = describe_neighbours(embeddings, num_queries=num_queries, topn=topn).lines
+    heading = f"nearest neighbours (cosine), among {int(embeddings.is_word.sum()):,} whole words"
+    return "\n".join(["", heading, *lines, ""])

@@ -1,4 +1,4 @@
-"""Why one vector a word is not enough: two senses of a word, told apart by the words around it, share the one it has."""
+"""Why one vector per word is not enough: two senses of a word, told apart by the words around it, share the one it has."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tokembed.analysis.finding import Finding
 from tokembed.analysis.geometry import Matrix
-from tokembed.bpe.splitting import pieces
+from tokembed.bpe.splitting import END_OF_WORD, pieces
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 
 FEWEST_USES = 3  # of each sense, for their means to be compared
+SIGNIFICANT = 0.05  # p-values below are taken for more than chance
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ class Polysemy:
     example_cosine : float
         Cosine of the mean vectors of the words around it in the two senses' examples.
     context_cosine, random_cosine, p_value : float
-        Cosine of the two senses' mean uses; that of the same uses reshuffled into two parts of the same sizes, the mean of 999
-        deals; and the share of deals, the true one included, whose cosine is no higher. NaN where a sense has fewer than
-        `FEWEST_USES`.
+        Cosine of the two senses' mean uses; that of the same uses dealt at random into two parts of the same sizes, averaged
+        over 999 deals; and the share of deals, the true one included, whose cosine is no higher. NaN where a sense has fewer
+        than `FEWEST_USES`.
     neighbours : list of (str, float, int)
         Words nearest to the word, the cosine, and the sense (0 or 1) whose mean use, or else example, lies nearer to them.
     """
@@ -90,6 +92,11 @@ class Polysemy:
     def can_be_compared(self) -> bool:
         """Whether both senses have enough uses."""
         return min(len(each.texts) for each in self.uses) >= FEWEST_USES
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether the senses' contexts differ by more than chance."""
+        return self.p_value < SIGNIFICANT
 
 
 class _Contexts:
@@ -138,7 +145,7 @@ def polysemy(embeddings: Embeddings, text: str, word: str, *, reach: int = 8, se
         context_cosine = float(means[0] @ means[1])
         dealt = _cosines_of_deals(uses, seed)
         random_cosine, p_value = float(dealt.mean()), float((1 + (dealt <= context_cosine).sum()) / (1 + len(dealt)))
-    near = ((token.removesuffix("</w>"), score) for token, score in embeddings.most_similar(word, 10, words_only=True))
+    near = ((token.removesuffix(END_OF_WORD), score) for token, score in embeddings.most_similar(word, 10, words_only=True))
     neighbours = [(each, score, int(contexts.vector(each) @ (means[1] - means[0]) > 0)) for each, score in near]
     example_cosine = float(examples[0] @ examples[1])
     own = contexts.vector(word)
@@ -164,3 +171,79 @@ def _unit(vector: Matrix) -> Matrix:
 def _readable(before: Sequence[str], word: str, after: Sequence[str]) -> str:
     """Join pieces as prose: no space before a comma."""
     return re.sub(r"\s+([,.;:!?’'\-])", r"\1", " ".join([*before, word.upper(), *after]))
+
+
+# ---------------------------------------------------------------- in words, and to be drawn
+
+
+@dataclass(frozen=True)
+class SensePanel:
+    """What is drawn of a word of two senses.
+
+    Attributes
+    ----------
+    lesson : Polysemy
+    uses : pair of arrays (n, 2) and (m, 2)
+        Each use's cosine with the mean of either sense's uses, of its own sense's other ones.
+    own : pair of float
+        The same of the word's one vector.
+    """
+
+    lesson: Polysemy
+    uses: tuple[Matrix, Matrix]
+    own: tuple[float, float]
+
+
+def sense_panel(lesson: Polysemy) -> SensePanel:
+    """Compare each use with the mean of the others: with its own in the mean, it would be drawn to its own sense."""
+    sums = [uses.vectors.sum(axis=0) for uses in lesson.uses]
+
+    def cosines(vectors: Matrix, own_sense: int | None) -> Matrix:
+        means = [unit_rows(total - vectors * (side == own_sense)) for side, total in enumerate(sums)]
+        return np.stack([np.einsum("nd,nd->n", vectors, mean) for mean in means], axis=1)
+
+    first, second = (cosines(uses.vectors, side) for side, uses in enumerate(lesson.uses))
+    (own,) = cosines(lesson.own[None], None).tolist()
+    return SensePanel(lesson, (first, second), (own[0], own[1]))
+
+
+def describe_senses(embeddings: Embeddings, text: str) -> Finding:
+    """Report words of two senses with one vector, and whether their contexts tell the senses apart."""
+    lessons = [lesson for word in SENSES if (lesson := polysemy(embeddings, text, word))]
+    rows = [
+        (lesson.word, sense.name, use)
+        for lesson in lessons
+        for sense, uses in zip(lesson.senses, lesson.uses, strict=True)
+        for use in uses.texts
+    ]
+    note = (
+        "A dot is one use of the word: the mean vector of the words around it, compared with the mean of each sense's "
+        "other uses. p: the share of random splits of the uses in two whose means differ as much. From "
+        f"{SIGNIFICANT} on, the senses' contexts differ no more than by chance: not told apart."
+    )
+    drawn = [sense_panel(lesson) for lesson in lessons if lesson.can_be_compared]
+    lines = [line for lesson in lessons for line in ("", *sense_lines(lesson))][1:]
+    return Finding("polysemy", drawn or None, lines, note, ("word", "sense", "use"), rows)
+
+
+def sense_lines(lesson: Polysemy) -> list[str]:
+    """Return what a terminal shows of one word."""
+    first, second = lesson.senses
+    lines = [
+        f"one vector, two senses: {lesson.word}",
+        f"  in “{first.example}” and “{second.example}” it has one and the same vector: cosine 1.00;",
+        f"  the words around it differ: cosine {lesson.example_cosine:.2f}",
+    ]
+    for sense, uses in zip(lesson.senses, lesson.uses, strict=True):
+        number = f"{len(uses.texts)} use{'s' if len(uses.texts) > 1 else ''} in this text, such as"
+        lines.append(f"  {sense.name}: " + (number if uses.texts else "no use in this text was found"))
+        lines += [f"    … {use} …" for use in uses.texts[:2]]
+    near = ", ".join(f"{word} ({lesson.senses[side].name})" for word, _, side in lesson.neighbours[:6])
+    lines.append(f"  its neighbours, each with the sense it is closer to: {near}")
+    if lesson.can_be_compared:
+        not_apart = "not told apart: random splits of the uses often differ as much"
+        lines.append(
+            f"  cosine of both senses' mean uses {lesson.context_cosine:.2f}, of random splits {lesson.random_cosine:.2f}, "
+            f"p = {lesson.p_value:.3f}: {'told apart by the words around it' if lesson.is_told_apart else not_apart}"
+        )
+    return lines

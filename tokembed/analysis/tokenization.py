@@ -1,22 +1,19 @@
-"""What can be said about tokens: how merging goes, how texts of different kinds fare, what more merges buy."""
+"""What merging does to a text: how many tokens its words take, which tokens come of it, and a text in numbers."""
 
 from __future__ import annotations
 
-import re
-import sysconfig
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from tokembed.analysis.finding import Finding
 from tokembed.bpe import reference
-from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD, pieces
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.corpora.corpus import Corpus, CorpusError
 
 # ---------------------------------------------------------------- merges
 
@@ -26,6 +23,7 @@ def merge_progression(model: BPEModel) -> npt.NDArray[np.float64]:
 
     Exact, and nothing is encoded: a merge that applied n times made the text n tokens shorter.
 
+    >>> from tokembed.bpe.learning import train_bpe
     >>> merge_progression(train_bpe("low low low lower", num_merges=2)).tolist()
     [4.5, 3.5, 2.5]
     """
@@ -98,6 +96,36 @@ def merge_steps(text: str, num_steps: int, *, lowercase: bool = True, min_freque
         words = {merged[word]: count for word, count in words.items()}
 
 
+def describe_merge_progression(model: BPEModel) -> Finding:
+    """Report the mean tokens per word after every merge."""
+    progression = merge_progression(model)
+    marks = [count for count in (0, 100, 500, 1000, 2000, 5000, 10_000) if count < len(model.merges)] + [len(model.merges)]
+    lines = ["mean tokens per word after so many merges", *(f"  {count:>7,}  {progression[count]:.3f}" for count in marks)]
+    note = "Words of the training text, computed at every merge."
+    rows = list(enumerate(progression.tolist()))
+    return Finding("merge_progression", progression, lines, note, ("merges", "tokens_per_word"), rows)
+
+
+def describe_token_lengths(model: BPEModel) -> Finding:
+    """Report how many tokens have 1, 2, 3, 4+ characters."""
+    counts = token_length_counts(model)
+    lines = ["tokens by length in characters", "  " + "   ".join(f"{length}: {count:,}" for length, count in counts.items())]
+    note = "</w> is not counted; byte tokens are left out."
+    return Finding("token_lengths", counts, lines, note, ("characters", "tokens"), list(counts.items()))
+
+
+def describe_top_subwords(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], num_subwords: int = 30) -> Finding:
+    """Report the most frequent tokens of two characters or more."""
+    subwords = top_subwords(tokenizer, token_ids, num_subwords)
+    lines = [f"the {len(subwords)} most frequent subwords of two characters or more (- goes on)"]
+    shown = [f"{subword.text}{'' if subword.is_final else '-'} {subword.count:,}" for subword in subwords]
+    for start in range(0, len(shown), 6):
+        lines.append("  " + "".join(f"{item:<16}" for item in shown[start : start + 6]).rstrip())
+    heading = ("subword", "count", "ends_a_word")
+    note = "Single characters are left out."
+    return Finding("top_subwords", subwords or None, lines, note, heading, [astuple(each) for each in subwords])
+
+
 # ---------------------------------------------------------------- texts
 
 
@@ -132,142 +160,18 @@ def text_statistics(tokenizer: BPETokenizerLoader, text: str) -> TextStatistics:
     return TextStatistics(len(text), len(text.encode("utf-8")), len(words), num_tokens, mean)
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """A corpus in two parts: what a tokenizer learns from, and what it has not seen."""
+def printable(token: str) -> str:
+    """Return a token as it can be printed in a cell of its own: control, combining and invisible characters by their number.
 
-    training: str
-    test: str
-    rule: str
-
-
-def hold_out(corpus: Corpus) -> HeldOut:
-    """Split off the end of a corpus: Frankenstein's final chapter, or the last 5 %, cut at a paragraph (else at a space)."""
-    text = corpus.text
-    chapters = (
-        list(re.finditer(r"^chapter[ \t]+\w+\.?[ \t]*$", text, flags=re.I | re.M)) if corpus.name == "frankenstein" else []
-    )
-    if chapters:
-        cut, rule = chapters[-1].start(), "its final chapter"
-    else:
-        target = int(len(text) * 0.95)
-        breaks = re.compile(r"\n\s*\n").search(text, target) or re.compile(r"\s").search(text, target)
-        cut, rule = (breaks.end() if breaks else target), "its last 5 %"
-        if cut >= len(text.rstrip()):  # the last paragraph is longer than that
-            cut = target
-    if not text[:cut].strip() or not text[cut:].strip():
-        raise CorpusError(f"{corpus.name} is too short to hold out its end: {len(text)} characters")
-    return HeldOut(text[:cut], text[cut:], rule)
-
-
-def sentences(text: str) -> list[str]:
-    """Split text into sentences: they end at . ! or ?, with closing quotes or brackets, before white space, and at blank lines.
-
-    Abbreviations ("Mr. Kirwin") end one too: a rule this plain errs a little, and the same for every vocabulary.
-
-    >>> sentences('“Who is it?” he said. It was I!\\n\\nChapter 2')
-    ['“Who is it?”', 'he said.', 'It was I!', 'Chapter 2']
+    >>> printable("a\\x00"), printable("\\u0301")
+    ('a\\\\x00', '\\\\u0301')
     """
-    parts = re.split(r"(?<=[.!?])\s+|(?<=[.!?][\"'”’)\]])\s+|\n\s*\n", text)
-    return [" ".join(part.split()) for part in parts if part.strip()]
-
-
-def vocabulary_sweep(held_out: HeldOut, merge_counts: Sequence[int]) -> list[tuple[int, float]]:
-    """Return (merges, mean tokens per held-out sentence) for each vocabulary size; one training serves them all.
-
-    A shorter list of merges is the beginning of a longer one. Pairs seen once are merged too (`min_frequency=1`), or a novel
-    would run out of them.
-    """
-    whole = train_bpe(held_out.training, max(merge_counts), min_frequency=1)
-    tests = sentences(held_out.test)
-    rows = []
-    for num_merges in sorted({min(count, len(whole.merges)) for count in merge_counts}):
-        tokenizer = BPETokenizerLoader(first_merges(whole, num_merges))
-        rows.append((num_merges, sum(map(len, tokenizer.encode_batch(tests))) / max(len(tests), 1)))
-    return rows
-
-
-def first_merges(model: BPEModel, num_merges: int) -> BPEModel:
-    """Return the model that learning only so many merges would have given."""
-    return replace(model, merges=model.merges[:num_merges], applications=model.applications[:num_merges])
-
-
-# ---------------------------------------------------------------- kinds of text
-
-SAMPLE_CHARACTERS = 400
-CODE_MODULES = ("argparse.py", "json/decoder.py", "statistics.py", "textwrap.py", "heapq.py", "fractions.py", "shutil.py")
-
-
-def domain_samples(
-    held_out: HeldOut, code_file: Path | None = None, num_samples: int = 40, seed: int = 0
-) -> dict[str, list[str]]:
-    """Return samples of four kinds of text, each of about 400 characters (fewer samples where there is less text).
-
-    Prose is the held-out text; code is the standard library's own source (or `code_file`); URLs are those that this
-    source mentions; numbers are drawn: telephone numbers, dates, prices, decimals.
-    """
-    library = Path(sysconfig.get_path("stdlib"))
-    sources = [path.read_text(encoding="utf-8") for name in CODE_MODULES if (path := library / name).is_file()]
-    code = code_file.read_text(encoding="utf-8") if code_file else "\n".join(sources)
-    urls = sorted(
-        {
-            match.rstrip(".,;:")
-            for path in sorted(library.glob("*.py"))
-            for match in re.findall(r"https?://[^\s<>\"'`)\]}\\]{8,}", path.read_text(encoding="utf-8", errors="replace"))
-        }
-    )
-    return {
-        "prose": cut_samples(held_out.test, num_samples),
-        "Python code": cut_samples(code, num_samples),
-        "numbers": cut_samples(" ".join(random_numbers(80 * num_samples, seed)), num_samples),
-        "URLs": cut_samples(" ".join(urls), num_samples),
-    }
-
-
-def random_numbers(count: int, seed: int = 0) -> list[str]:
-    """Draw numbers as people write them: telephone numbers, dates, prices, decimals, plain integers in turn."""
-    random = np.random.default_rng(seed)
-    whole = random.integers(0, 10_000, size=(count, 3))
-    forms = (
-        lambda a, b, c: f"{a % 900 + 100}-{b % 900 + 100}-{c:04d}",
-        lambda a, b, c: f"{1900 + a % 130}-{b % 12 + 1:02d}-{c % 28 + 1:02d}",
-        lambda a, b, c: f"${a:,}.{b % 100:02d}",
-        lambda a, b, c: f"{a % 100}.{b:04d}{c:04d}",
-        lambda a, b, c: f"{a}{b:04d}",
-    )
-    return [forms[index % len(forms)](*row) for index, row in enumerate(whole.tolist())]
-
-
-def cut_samples(text: str, num_samples: int, size: int = SAMPLE_CHARACTERS) -> list[str]:
-    """Cut evenly spread samples of `size` characters out of a text, white space folded, no word cut."""
-    text = " ".join(text.split())
-    num_samples = max(min(num_samples, len(text) // size), 1)
-    samples = []
-    for start in np.linspace(0, max(len(text) - size - 1, 0), num_samples).astype(int).tolist():
-        sample = text[start : start + size]
-        if start:
-            sample = sample.partition(" ")[2]
-        samples.append(sample.rpartition(" ")[0] or sample)
-    return [sample for sample in samples if sample]
-
-
-def domain_efficiency(tokenizer: BPETokenizerLoader, samples: dict[str, list[str]]) -> dict[str, list[float]]:
-    """Return the tokens per 100 characters of each sample of each kind."""
-    return {
-        kind: [text_statistics(tokenizer, text).tokens_per_100_characters for text in texts] for kind, texts in samples.items()
-    }
-
-
-PATHOLOGICAL_TEXTS = {
-    "telephone number": "123-456-7890",
-    "URL": "https://example.com/path?query=value",
-    "Chinese": "未来世界",
-    "long rare word": "supercalifragilisticexpialidocious",
-    "emoji with joiners": "👩‍👩‍👧‍👦",
-    "code": "df.groupby(['x_1'])[0]+=1e-5",
-}
-
-
-def pathological_rows(tokenizer: BPETokenizerLoader) -> list[tuple[str, str, list[str]]]:
-    """Return (kind, text, tokens) of texts that a tokenizer trained on prose breaks into crumbs."""
-    return [(kind, text, tokenizer.tokenize(text)) for kind, text in PATHOLOGICAL_TEXTS.items()]
+    shown = ""
+    for place, character in enumerate(token):
+        category = unicodedata.category(character)
+        is_bare_mark = category in ("Mn", "Me") and place == 0  # nothing to stand on
+        if category in ("Cc", "Cf", "Cs", "Co", "Cn") or is_bare_mark:
+            shown += character.encode("unicode_escape").decode("ascii")
+        else:
+            shown += character
+    return shown

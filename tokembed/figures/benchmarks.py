@@ -1,4 +1,4 @@
-"""The figures of benchmarks, one function each: what a JSON file of results holds in, `Axes` out (see `plotting`)."""
+"""The figures of benchmarks, one function each: what a JSON file of results holds in, `Axes` out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from tokembed.figures.canvas import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, SMALL, VERMILION, label_axes, new_axes, style_axes
+from tokembed.figures.canvas import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, SMALL, VERMILION, label_axes, new_axes, panels
 
 Row = Mapping[str, Any]
 
@@ -37,12 +37,7 @@ def plot_tokenizer_results(sizes: Sequence[Row], peers: Sequence[Row], num_bytes
 
     `sizes` are `SizeRun`s as dicts; `peers` timings of one case, with "name" and "median", of a text of `num_bytes`.
     """
-    first = new_axes(height=7.2)
-    figure = first.figure
-    first.remove()
-    axes = [figure.add_subplot(2, 2, place) for place in range(1, 5)]
-    for each in axes:
-        style_axes(each)
+    axes = panels(2, height=7.2, rows=2)
     _speed_up(axes[0], [run for run in sizes if run["naive_seconds"]])
     names = [_short(run["words"]) for run in sizes]
     _pairs(

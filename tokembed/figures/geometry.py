@@ -1,67 +1,37 @@
-"""The figures of vectors, one function each: data in, `Axes` out (see `plotting`)."""
+"""The figures of vectors, one function each: what they have learned, laid out on a page."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from tokembed.analysis.geometry import Heatmap
+from tokembed.analysis.projection import Projection
+from tokembed.analysis.senses import SensePanel
 from tokembed.figures.canvas import (
     BLUE,
     FONT_SIZE,
-    GREEN,
     GREY,
     LIGHT_GREY,
     ORANGE,
-    PURPLE,
-    SKY,
     SMALL,
     VERMILION,
+    group_styles,
+    ink,
     label_axes,
     new_axes,
-    style_axes,
+    panels,
     token_label,
 )
 
-GROUP_COLOURS = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY)
-GROUP_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 Floats = npt.NDArray[np.float64]
-
-
-def group_styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return a colour and a marker for each group, by its place."""
-    return {
-        name: (colour, marker)
-        for name, colour, marker in zip(names, itertools.cycle(GROUP_COLOURS), itertools.cycle(GROUP_MARKERS), strict=False)
-    }
-
-
-def _ink(colour: str) -> str:
-    """Return a colour dark enough for small text on white (a contrast of 4.5 to 1)."""
-    red, green, blue = to_rgb(colour)
-    return to_hex((0.6 * red, 0.6 * green, 0.6 * blue))
-
-
-def panels(number: int, height: float) -> list[Axes]:
-    """Return the axes of a new figure of panels side by side."""
-    first = new_axes(height=height)
-    figure = first.figure
-    first.remove()
-    return [_styled(figure.add_subplot(1, number, place)) for place in range(1, number + 1)]
-
-
-def _styled(axes: Axes) -> Axes:
-    style_axes(axes)
-    return axes
 
 
 def plot_similarity_distribution(cosines: Mapping[str, Floats], *, ax: Axes | None = None) -> Axes:
@@ -83,12 +53,13 @@ def plot_similarity_distribution(cosines: Mapping[str, Floats], *, ax: Axes | No
     return ax
 
 
-def plot_heatmap(cosines: Floats, words: Sequence[str], groups: Sequence[str], *, ax: Axes | None = None) -> Axes:
-    """Draw pairwise cosines (n, n), in the order given; each word has its group's colour.
+def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
+    """Draw pairwise cosines in the order given; each word has the colour of its kind.
 
     The colours span the middle 98 % of the cosines of different words; the diagonal, 1 by definition, is left grey.
     """
     ax = ax or new_axes(height=8.4)
+    cosines, words, kinds = heatmap.cosines, heatmap.words, heatmap.kinds
     ax.grid(visible=False)
     is_diagonal = np.eye(len(cosines), dtype=bool)
     others = cosines[~is_diagonal]
@@ -100,13 +71,13 @@ def plot_heatmap(cosines: Floats, words: Sequence[str], groups: Sequence[str], *
     colour_bar = ax.figure.colorbar(image, ax=ax, shrink=0.55, pad=0.02, extend="both")
     colour_bar.set_label("cosine", fontsize=FONT_SIZE)
     colour_bar.ax.tick_params(labelsize=SMALL)
-    styles = group_styles(list(dict.fromkeys(sorted(groups))))
+    styles = group_styles(sorted(set(kinds)))
     places = range(len(words))
     ax.set_xticks(places, [token_label(word) for word in words], rotation=90, fontsize=SMALL - 1)
     ax.set_yticks(places, [token_label(word) for word in words], fontsize=SMALL - 1)
     for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
-        for text, group in zip(labels, groups, strict=True):
-            text.set_color(_ink(styles[group][0]))
+        for text, kind in zip(labels, kinds, strict=True):
+            text.set_color(ink(styles[kind][0]))
     ax.tick_params(length=0)
     handles = [ax.plot([], [], "s", color=colour, label=name)[0] for name, (colour, _) in styles.items()]
     longest = max(len(text.get_text()) for text in ax.get_xticklabels())
@@ -150,25 +121,17 @@ def plot_neighbours(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, 
             label, size = fitted(word, SMALL)
             ax.text(1.7 + column, place - 0.13, label, ha="center", va="center", fontsize=size)
             ax.text(1.7 + column, place + 0.25, f"{score:.2f}", ha="center", va="center", fontsize=SMALL - 1)
-    ax.set_title("Nearest neighbours, and their cosines", fontsize=FONT_SIZE + 1, loc="left", fontweight="bold")
+    label_axes(ax, "Nearest neighbours, and their cosines", "", "")
     return ax
 
 
-def plot_projection(
-    points: Floats,
-    words: Sequence[str],
-    groups: Sequence[str | None],
-    *,
-    counts: Sequence[int] | None = None,
-    title: str = "Words in two dimensions",
-    axis_names: tuple[str, str] = ("", ""),
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw words at points (n, 2): those of a group in its colour and shape, the others, or all with `counts`, by frequency.
+def plot_projection(projection: Projection, *, ax: Axes | None = None) -> Axes:
+    """Draw words at points: those of a kind in its colour and shape, the others in grey; with counts, all by frequency.
 
-    Every word of a group has a label, and every other one that finds room; none hides a point or another label.
+    Every word of a kind has a label, and every other one that finds room; none hides a point or another label.
     """
     ax = ax or new_axes(height=6.6)
+    points, words, kinds, counts = projection.points, projection.words, projection.kinds, projection.counts
     ax.grid(visible=False)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -182,10 +145,10 @@ def plot_projection(
         bar.set_label("occurrences, log10", fontsize=SMALL)
         colours = ["black"] * len(words)
     else:
-        styles = group_styles(sorted({group for group in groups if group}))
-        colours = [_ink(styles[group][0]) if group else GREY for group in groups]
+        styles = group_styles(sorted({kind for kind in kinds if kind}))
+        colours = [ink(styles[kind][0]) if kind else GREY for kind in kinds]
         for name, (colour, marker) in [*styles.items(), (None, (LIGHT_GREY, "."))]:
-            chosen = [place for place, group in enumerate(groups) if group == name]
+            chosen = [place for place, kind in enumerate(kinds) if kind == name]
             if chosen:
                 label = name or "other frequent words"
                 style: dict[str, Any] = {"c": colour, "marker": marker, "s": 26 if name else 14, "zorder": 2 if name else 1}
@@ -198,9 +161,9 @@ def plot_projection(
             bbox_to_anchor=(0, -0.03),
             columnspacing=1.2,
         )
-    label_axes(ax, title, *axis_names)
-    order = sorted(range(len(words)), key=lambda place: groups[place] is None)
-    required = sum(group is not None for group in groups)
+    label_axes(ax, projection.title, *projection.axis_names)
+    order = sorted(range(len(words)), key=lambda place: kinds[place] is None)
+    required = sum(kind is not None for kind in kinds)
     _place_labels(ax, points, [token_label(word) for word in words], colours, order, required)
     return ax
 
@@ -261,35 +224,6 @@ def _label_shifts(half: Floats, point_size: float) -> Iterator[tuple[float, Floa
             yield distance, side * (half + (gap + distance) * point_size)
 
 
-@dataclass(frozen=True)
-class SensePanel:
-    """What is drawn of a word of two senses.
-
-    Attributes
-    ----------
-    word : str
-    senses : pair of str
-    uses : pair of arrays (n, 2) and (m, 2)
-        Each use's cosine with the mean of either sense's uses.
-    own : pair of float
-        The same of the word's one vector.
-    cosine, random_cosine, p_value : float
-        Cosine of both senses' means, that of random splits of the uses (their mean), and the share of splits that differ as
-        much.
-    is_told_apart : bool
-        Whether the senses' contexts differ by more than chance.
-    """
-
-    word: str
-    senses: tuple[str, str]
-    uses: tuple[Floats, Floats]
-    own: tuple[float, float]
-    cosine: float
-    random_cosine: float
-    p_value: float
-    is_told_apart: bool
-
-
 def plot_senses(words: Sequence[SensePanel]) -> Axes:
     """Draw, for each word, its uses by their cosine with the mean use of either sense, and the word's one vector as a star.
 
@@ -298,18 +232,21 @@ def plot_senses(words: Sequence[SensePanel]) -> Axes:
     all_axes = panels(len(words), height=4.7)
     drawn = np.concatenate([np.vstack([*word.uses, word.own]) for word in words])
     low, high = drawn.min() - 0.08, drawn.max() + 0.08
-    for axes, word in zip(all_axes, words, strict=True):
+    for axes, panel in zip(all_axes, words, strict=True):
+        lesson = panel.lesson
+        names = [sense.name for sense in lesson.senses]
         style: dict[str, Any] = {"s": 16, "alpha": 0.75, "linewidths": 0}
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":", label="equally near to both")
-        for points, name, colour, marker in zip(word.uses, word.senses, (BLUE, ORANGE), ("o", "^"), strict=True):
+        for points, name, colour, marker in zip(panel.uses, names, (BLUE, ORANGE), ("o", "^"), strict=True):
             axes.scatter(points[:, 0], points[:, 1], c=colour, marker=marker, label=f"{name}: {len(points)} uses", **style)
-        axes.plot(*word.own, "*", color=VERMILION, markersize=13, markeredgecolor="white", label="the word's one vector")
+        axes.plot(*panel.own, "*", color=VERMILION, markersize=13, markeredgecolor="white", label="the word's one vector")
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="N")
-        verdict = "told apart" if word.is_told_apart else "not told apart"
-        label_axes(axes, f"“{word.word}”: {verdict}", f"cosine with “{word.senses[0]}”", f"cosine with “{word.senses[1]}”")
+        verdict = "told apart" if lesson.is_told_apart else "not told apart"
+        label_axes(axes, f"“{lesson.word}”: {verdict}", *(f"cosine with “{name}”" for name in names))
         for text in (axes.xaxis.label, axes.yaxis.label):
             text.set_fontsize(SMALL)
-        note = f"cosine of both means: {word.cosine:.2f}\nof random splits: {word.random_cosine:.2f} (p = {word.p_value:.3f})"
+        note = f"cosine of both means: {lesson.context_cosine:.2f}\n"
+        note += f"of random splits: {lesson.random_cosine:.2f} (p = {lesson.p_value:.3f})"
         below = axes.transAxes + ScaledTranslation(-0.4, -0.45, axes.figure.dpi_scale_trans)  # inches: under the axis' name
         axes.legend(
             title=note,

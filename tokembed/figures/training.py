@@ -1,15 +1,15 @@
-"""Figures of how training went: its progress by epoch, dimensions and objectives compared. Data in, `Axes` out."""
+"""Figures of how training went: its progress by epoch, dimensions and objectives compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tokembed.figures.canvas import BLUE, GREEN, GREY, ORANGE, SMALL, label_axes
-from tokembed.figures.geometry import group_styles, panels
+from tokembed.analysis.experiments import ObjectiveRun
+from tokembed.figures.canvas import BLUE, GREEN, GREY, ORANGE, SMALL, group_styles, label_axes, panels
 
 
 def plot_dimensions(rows: Sequence[tuple[int, float, float]]) -> Axes:
@@ -35,22 +35,20 @@ def plot_dimensions(rows: Sequence[tuple[int, float, float]]) -> Axes:
     return auc
 
 
-def plot_training_progress(losses: Sequence[float], history: Sequence[Mapping[str, float]]) -> Axes:
-    """Draw three panels against the epoch: the loss, mean cosines of word pairs (0 is before training), synonym AUC."""
+def plot_training_progress(rows: Sequence[tuple[float, ...]]) -> Axes:
+    """Draw (epoch, loss, mean cosine of random pairs, of synonyms, synonym AUC) in three panels; epoch 0 is before training."""
+    epochs, losses, random_cosine, synonym_cosine, aucs = (np.array(column) for column in zip(*rows, strict=True))
     loss, cosine, auc = panels(3, height=3.6)
-    loss.plot(range(1, len(losses) + 1), losses, "o-", color=BLUE, markersize=3)
-    for field, colour, line, name in (
-        ("random_cosine", BLUE, "-", "all pairs of\nfrequent words"),
-        ("synonym_cosine", ORANGE, "--", "synonyms"),
+    loss.plot(epochs[1:], losses[1:], "o-", color=BLUE, markersize=3)
+    for values, colour, line, name in (
+        (random_cosine, BLUE, "-", "all pairs of\nfrequent words"),
+        (synonym_cosine, ORANGE, "--", "synonyms"),
     ):
-        values = [entry.get(field, np.nan) for entry in history]
-        cosine.plot(range(len(history)), values, line, marker="o", color=colour, markersize=3, label=name)
+        cosine.plot(epochs, values, line, marker="o", color=colour, markersize=3, label=name)
     cosine.legend(fontsize=SMALL - 1, frameon=False)
-    auc.plot(range(len(history)), [entry.get("auc", np.nan) for entry in history], "o-", color=GREEN, markersize=3)
+    auc.plot(epochs, aucs, "o-", color=GREEN, markersize=3)
     auc.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
-    auc.annotate(
-        "chance", (len(history) - 1, 0.5), (0, 3), textcoords="offset points", ha="right", fontsize=SMALL - 1, color=GREY
-    )
+    auc.annotate("chance", (epochs[-1], 0.5), (0, 3), textcoords="offset points", ha="right", fontsize=SMALL - 1, color=GREY)
     for axes in (loss, cosine, auc):
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
     label_axes(loss, "Training loss", "epoch", "mean loss per pair, nats")
@@ -59,21 +57,19 @@ def plot_training_progress(losses: Sequence[float], history: Sequence[Mapping[st
     return loss
 
 
-def plot_objectives(rows: Sequence[tuple[str, Sequence[float], float, float]]) -> Axes:
-    """Draw (objective, losses an epoch, seconds an epoch, synonym AUC): relative loss, time and quality in three panels."""
+def plot_objectives(runs: Sequence[ObjectiveRun]) -> Axes:
+    """Draw each objective's relative loss, time and quality in three panels."""
     loss, seconds, quality = panels(3, height=3.9)
-    styles = group_styles([name for name, *_ in rows])
-    for name, losses, *_ in rows:
-        colour, marker = styles[name]
-        loss.plot(
-            range(1, len(losses) + 1), np.array(losses) / losses[0], marker=marker, color=colour, markersize=4, label=name
-        )
+    styles = group_styles([run.name for run in runs])
+    for run in runs:
+        colour, marker = styles[run.name]
+        relative = np.array(run.losses) / run.losses[0]
+        loss.plot(range(1, len(relative) + 1), relative, marker=marker, color=colour, markersize=4, label=run.name)
     loss.legend(fontsize=SMALL - 1, frameon=False)
-    names = [name.removesuffix(" negatives").removeprefix("full ") for name, *_ in rows]
-    for axes, column, form in ((seconds, 2, "{:.2f}"), (quality, 3, "{:.2f}")):
-        values = [float(row[column]) for row in rows]  # type: ignore[arg-type]
-        bars = axes.bar(names, values, color=[styles[name][0] for name, *_ in rows], width=0.7)
-        axes.bar_label(bars, labels=[form.format(value) for value in values], fontsize=SMALL, padding=2)
+    names = [run.name.removesuffix(" negatives").removeprefix("full ") for run in runs]
+    for axes, values in ((seconds, [run.seconds_per_epoch for run in runs]), (quality, [run.auc for run in runs])):
+        bars = axes.bar(names, values, color=[styles[run.name][0] for run in runs], width=0.7)
+        axes.bar_label(bars, labels=[f"{value:.2f}" for value in values], fontsize=SMALL, padding=2)
     seconds.set_yscale("log")
     seconds.yaxis.set_major_formatter("{x:g}")
     seconds.minorticks_off()

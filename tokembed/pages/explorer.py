@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.analysis import geometry
 from tokembed.analysis.neighbours import query_words
+from tokembed.analysis.projection import project
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.files import encodable
@@ -67,7 +67,7 @@ def explorer_page(embeddings: Embeddings, name: str, *, projection: str = "tsne"
     name : str
         What the vectors were trained on, for the title.
     projection : str
-        "tsne" or "pca"; see `geometry.project`.
+        "tsne" or "pca"; see `projection.project`.
     max_tokens : int
         How many tokens the page knows vectors of.
 
@@ -118,7 +118,7 @@ def frequent_rows(embeddings: Embeddings, max_tokens: int) -> npt.NDArray[np.int
 
 def map_points(vectors: npt.NDArray[np.float32], projection: str) -> npt.NDArray[np.float64]:
     """Return where to draw each vector, shape (n, 2): centred, the longer side of all `MAP_SIZE`, to two decimals."""
-    points = geometry.project(vectors, projection, PERPLEXITY)
+    points = project(vectors, projection, PERPLEXITY)
     low, high = points.min(axis=0), points.max(axis=0)
     extent = float((high - low).max()) or 1.0
     centred: npt.NDArray[np.float64] = np.round((points - (low + high) / 2) * (MAP_SIZE / extent), 2)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tokembed.analysis.tokenization import TextStatistics, text_statistics
+from tokembed.analysis.tokenization import TextStatistics, printable, text_statistics
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 
@@ -46,23 +46,6 @@ def display_width(text: str) -> int:
             continue
         width += 2 if unicodedata.east_asian_width(character) in "WF" else 1
     return width
-
-
-def printable(token: str) -> str:
-    """Return a token as it can be printed in a cell of its own: control, combining and invisible characters by their number.
-
-    >>> printable("a\\x00"), printable("\\u0301")
-    ('a\\\\x00', '\\\\u0301')
-    """
-    shown = ""
-    for place, character in enumerate(token):
-        category = unicodedata.category(character)
-        is_bare_mark = category in ("Mn", "Me") and place == 0  # nothing to stand on
-        if category in ("Cc", "Cf", "Cs", "Co", "Cn") or is_bare_mark:
-            shown += character.encode("unicode_escape").decode("ascii")
-        else:
-            shown += character
-    return shown
 
 
 def terminal_rows(views: list[TokenView], columns: int, *, colour: bool) -> Iterator[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tokembed import Embeddings
-from tokembed.analysis import geometry, senses
+from tokembed.analysis import geometry, projection, senses
 from tokembed.vectors.embeddings import unit_rows
 
 
@@ -55,14 +55,14 @@ def test_clustering_puts_groups_side_by_side() -> None:
 def test_projections_keep_groups_and_repeat_themselves(method: str) -> None:
     random = np.random.default_rng(0)
     vectors = (np.repeat(np.eye(3, 20), 8, axis=0) + 0.05 * random.normal(size=(24, 20))).astype(np.float32)
-    points = geometry.project(vectors, method)
+    points = projection.project(vectors, method)
     assert points.shape == (24, 2)
     distances = np.linalg.norm(points[:, None] - points[None], axis=2) + 1e9 * np.eye(24)
     assert np.all(distances.argmin(axis=1) // 8 == np.arange(24) // 8)
-    assert np.array_equal(points, geometry.project(vectors, method))
-    assert geometry.project(vectors[:4], method).shape == (4, 2)
+    assert np.array_equal(points, projection.project(vectors, method))
+    assert projection.project(vectors[:4], method).shape == (4, 2)
     with pytest.raises(ValueError, match="tsne or pca"):
-        geometry.project(vectors, "umap")
+        projection.project(vectors, "umap")
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca"])
@@ -71,7 +71,7 @@ def test_projections_keep_groups_and_repeat_themselves(method: str) -> None:
 def test_vectors_of_one_direction_lie_on_one_point(method: str, num_vectors: int, scale: float) -> None:
     lengths = np.arange(1, num_vectors + 1)
     vectors = (scale * lengths[:, None] * np.array([[0.1, -0.2, 0.3]])).astype(np.float32)  # equal but for rounding
-    assert np.array_equal(geometry.project(vectors, method), np.zeros((num_vectors, 2)))
+    assert np.array_equal(projection.project(vectors, method), np.zeros((num_vectors, 2)))
 
 
 @pytest.mark.parametrize("num_vectors", [5, 6, 8, 30])
@@ -81,7 +81,7 @@ def test_few_vectors_and_equal_ones_are_laid_out_by_tsne_without_a_crash(num_vec
     opposites = np.where(np.arange(num_vectors)[:, None] % 2, [[1.0, 0.0]], [[-1.0, 0.0]]).astype(np.float32)
     for vectors in (one_differs, opposites):
         for perplexity in (0.5, 1000.0):
-            points = geometry.project(vectors, "tsne", perplexity)
+            points = projection.project(vectors, "tsne", perplexity)
             assert points.shape == (num_vectors, 2)
             assert np.isfinite(points).all()
 
@@ -90,10 +90,10 @@ def test_what_no_map_can_be_made_of_is_refused() -> None:
     for shape in ((0, 5), (1, 5), (5, 1), (3, 1)):
         for method in ("tsne", "pca"):
             with pytest.raises(ValueError, match=rf"at least 2 vectors of at least 2 numbers, not {shape[0]} of {shape[1]}"):
-                geometry.project(np.ones(shape, dtype=np.float32), method)
+                projection.project(np.ones(shape, dtype=np.float32), method)
     for perplexity in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="perplexity must be above 0"):
-            geometry.project(np.eye(9, dtype=np.float32), perplexity=perplexity)
+            projection.project(np.eye(9, dtype=np.float32), perplexity=perplexity)
 
 
 def sense_embeddings() -> Embeddings:

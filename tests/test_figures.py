@@ -14,42 +14,57 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from tokembed.figures import canvas, geometry, training
+from tokembed.analysis.experiments import ObjectiveRun
+from tokembed.analysis.geometry import Heatmap
+from tokembed.analysis.projection import Projection
+from tokembed.analysis.senses import SENSES, Polysemy, SensePanel, Uses
+from tokembed.analysis.tokenization import Subword
+from tokembed.figures import canvas, geometry, tokenization, training
 
 RANDOM = np.random.default_rng(0)
 FIGURES = {
-    "merge_progression": lambda: canvas.plot_merge_progression(np.linspace(5, 1.3, 200)),
-    "merge_progression of nothing": lambda: canvas.plot_merge_progression(np.array([2.0])),
-    "token_lengths": lambda: canvas.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40}),
-    "token_lengths of nothing": lambda: canvas.plot_token_lengths({"1": 0, "2": 0, "3": 0, "4+": 0}),
-    "top_subwords": lambda: canvas.plot_top_subwords([("the", 9, True), ("未", 5, False), ("\U0010fffe$", 3, True)]),
-    "domains": lambda: canvas.plot_domains({"prose": [20.0, 30.0], "numbers": [110.0]}),
-    "vocabulary": lambda: canvas.plot_vocabulary_efficiency([(500, 40.0), (1000, 30.0)]),
-    "vocabulary of one": lambda: canvas.plot_vocabulary_efficiency([(3, 4.0)]),
-    "a token of half a million characters": lambda: canvas.plot_top_subwords([("a" * 500_000, 2, True)]),
+    "merge_progression": lambda: tokenization.plot_merge_progression(np.linspace(5, 1.3, 200)),
+    "merge_progression of nothing": lambda: tokenization.plot_merge_progression(np.array([2.0])),
+    "token_lengths": lambda: tokenization.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40}),
+    "token_lengths of nothing": lambda: tokenization.plot_token_lengths({"1": 0, "2": 0, "3": 0, "4+": 0}),
+    "top_subwords": lambda: tokenization.plot_top_subwords(
+        [Subword("the", 9, True), Subword("未", 5, False), Subword("\U0010fffe$", 3, True)]
+    ),
+    "domains": lambda: tokenization.plot_domains({"prose": [20.0, 30.0], "numbers": [110.0]}),
+    "vocabulary": lambda: tokenization.plot_vocabulary_efficiency([(500, 40.0), (1000, 30.0)]),
+    "vocabulary of one": lambda: tokenization.plot_vocabulary_efficiency([(3, 4.0)]),
+    "a token of half a million characters": lambda: tokenization.plot_top_subwords([Subword("a" * 500_000, 2, True)]),
     "a neighbour of as many": lambda: geometry.plot_neighbours([("$ü" * 250_000, [("a" * 500_000, 0.5)])]),
-    "heatmap": lambda: geometry.plot_heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"]),
-    "projection of one place": lambda: geometry.plot_projection(np.zeros((4, 2)), list("abcd"), ["x", "x", None, None]),
+    "heatmap": lambda: geometry.plot_heatmap(Heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"])),
+    "projection of one place": lambda: geometry.plot_projection(
+        Projection(np.zeros((4, 2)), list("abcd"), ["x", "x", None, None])
+    ),
     "dimensions": lambda: training.plot_dimensions([(10, 0.8, 0.2), (10, 0.82, 0.2), (25, 0.83, 0.21)]),
-    "training progress": lambda: training.plot_training_progress([2.0, 2.5], [{}, {"auc": 0.9}, {"auc": 0.8}]),
-    "objectives": lambda: training.plot_objectives([("full softmax", [7.0], 2.0, 0.7), ("5 negatives", [3.0], 0.1, 0.7)]),
+    "training progress": lambda: training.plot_training_progress(
+        [(0, np.nan, np.nan, np.nan, np.nan), (1, 2.0, np.nan, np.nan, 0.9), (2, 2.5, np.nan, np.nan, 0.8)]
+    ),
+    "objectives": lambda: training.plot_objectives(
+        [ObjectiveRun("full softmax", 500, [7.0], 2.0, 0.7), ObjectiveRun("5 negatives", 6, [3.0], 0.1, 0.7)]
+    ),
     "senses": lambda: geometry.plot_senses([sense_panel("light", True), sense_panel("left", False)]),
-    "token_table": lambda: canvas.plot_token_table(
+    "token_table": lambda: tokenization.plot_token_table(
         [("Chinese", "未来", ["<0xE6>", "</w>"]), ("code $x$", "a_b" * 30, ["a"] * 90)]
     ),
 }
 
 
-def sense_panel(word: str, is_told_apart: bool) -> geometry.SensePanel:
+def sense_panel(word: str, is_told_apart: bool) -> SensePanel:
     uses = (RANDOM.uniform(0, 1, (9, 2)), RANDOM.uniform(0, 1, (5, 2)))
-    return geometry.SensePanel(word, ("one", "other"), uses, (0.1, 0.2), 0.7, 0.9, 0.01, is_told_apart)
+    texts = (Uses([], np.empty((0, 2))), Uses([], np.empty((0, 2))))
+    p_value = 0.01 if is_told_apart else 0.5
+    return SensePanel(Polysemy(word, SENSES[word], texts, np.zeros(2), 0.5, 0.7, 0.9, p_value, []), uses, (0.1, 0.2))
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_without_a_warning_or_a_missing_glyph(name: str, tmp_path: Path) -> None:
     axes = FIGURES[name]()
     assert isinstance(axes, Axes)
-    canvas.save_figure(axes, tmp_path / "figure.png", "A caption that tells the corpus, the settings and the seed. " * 3)
+    canvas.save(axes, tmp_path, "figure", "A caption that tells the corpus, the settings and the seed. " * 3)
     with Image.open(tmp_path / "figure.png") as image:
         assert image.width == 1200
         assert np.asarray(image.convert("L")).std() > 5
@@ -57,7 +72,7 @@ def test_every_figure_is_drawn_without_a_warning_or_a_missing_glyph(name: str, t
 
 def test_axes_given_are_drawn_into() -> None:
     axes = Figure().add_subplot()
-    assert canvas.plot_domains({"prose": [1.0]}, ax=axes) is axes
+    assert tokenization.plot_domains({"prose": [1.0]}, ax=axes) is axes
 
 
 def test_a_character_that_no_font_has_is_named() -> None:
@@ -76,33 +91,30 @@ def test_a_character_that_any_installed_font_has_is_drawn(tmp_path: Path, monkey
     font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "shape": pen.glyph()})
     font.setupHorizontalMetrics({".notdef": (1000, 0), "shape": (1000, 100)})
     font.setupHorizontalHeader(ascent=800, descent=-200)
-    font.setupNameTable({"familyName": "Of A Test", "styleName": "Regular"})
+    font.setupNameTable({"familyName": "Of-A Test", "styleName": "Regular"})
     font.setupOS2(usWeightClass=400)
     font.setupPost()
     font.save(tmp_path / "font.ttf")
     entry = font_manager.ttfFontProperty(font_manager.get_font(tmp_path / "font.ttf"))
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [*font_manager.fontManager.ttflist, entry])
-    caches = (canvas._families, canvas._face, canvas._family_with)
     try:
-        for cache in caches:
-            cache.cache_clear()
+        canvas._font_of.cache_clear()
         assert canvas.drawable("a未\U0010fffe") == "a未[U+10FFFE]"
-        axes = canvas.plot_top_subwords([("未", 5, True)])
-        canvas.save_figure(axes, tmp_path / "figure.png", "")  # a missing glyph would be a warning, an error here
+        axes = tokenization.plot_top_subwords([Subword("未", 5, True)])
+        canvas.save(axes, tmp_path, "figure", "")  # a missing glyph would be a warning, an error here
     finally:
-        for cache in caches:
-            cache.cache_clear()
+        canvas._font_of.cache_clear()
 
 
 def test_a_caption_may_hold_what_is_no_text_and_explains_the_characters_that_are_named(tmp_path: Path) -> None:
-    axes = canvas.plot_top_subwords([("\U0010fffe", 5, True)])
-    canvas.save_figure(axes, tmp_path / "figure.png", "caf\udce9.txt: a corpus.")
+    axes = tokenization.plot_top_subwords([Subword("\U0010fffe", 5, True)])
+    canvas.save(axes, tmp_path, "figure", "caf\udce9.txt: a corpus.")
     caption = axes.figure.get_supxlabel()
     assert caption.startswith("caf\\udce9.txt: a corpus. [U+…]: the Unicode number")
 
 
 def test_kinds_of_text_come_in_ascending_order_and_the_title_names_the_ends() -> None:
-    axes = canvas.plot_domains({"prose": [50.0], "numbers": [110.0, 90.0], "URLs": [20.0]})
+    axes = tokenization.plot_domains({"prose": [50.0], "numbers": [110.0, 90.0], "URLs": [20.0]})
     assert [patch.get_height() for patch in axes.patches] == [20.0, 50.0, 100.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["URLs", "prose", "numbers"]
     assert axes.get_title("left") == "Fewest tokens for URLs, most for numbers"
@@ -128,14 +140,14 @@ def test_small_text_has_a_contrast_of_at_least_four_and_a_half() -> None:
         inside = [text for text in axes.texts if cell.get_bbox().contains(*text.get_position())]
         assert len(inside) == 2
         assert all(contrast(text.get_color(), background) >= 4.5 for text in inside)
-    assert all(contrast(geometry._ink(colour), "white") >= 4.5 for colour in geometry.GROUP_COLOURS)
+    assert all(contrast(canvas.ink(colour), "white") >= 4.5 for colour in canvas.GROUP_COLOURS)
 
 
 def test_every_word_of_a_kind_has_a_label_and_no_labels_overlap() -> None:
     points = np.random.default_rng(1).normal(size=(90, 2))
     words = [f"word{place}" for place in range(90)]
     groups = [("first", "second", None)[place % 3] for place in range(90)]
-    axes = geometry.plot_projection(points, words, groups)
+    axes = geometry.plot_projection(Projection(points, words, groups))
     labels = [text for text in axes.texts if isinstance(text, Annotation)]
     assert {word for word, group in zip(words, groups, strict=True) if group} <= {label.get_text() for label in labels}
     axes.figure.draw_without_rendering()
@@ -152,12 +164,21 @@ def test_senses_that_do_not_differ_are_said_not_to_and_all_panels_have_one_scale
 
 
 def test_the_heatmaps_diagonal_is_blank_and_its_scale_marked_as_cut() -> None:
-    axes = geometry.plot_heatmap(np.full((3, 3), 0.2) + np.eye(3), list("abc"), list("xxy"))
+    axes = geometry.plot_heatmap(Heatmap(np.full((3, 3), 0.2) + np.eye(3), list("abc"), list("xxy")))
     (image,) = axes.images
     assert np.array_equal(np.ma.getmaskarray(np.ma.masked_invalid(image.get_array())), np.eye(3, dtype=bool))
     assert image.colorbar.extend == "both"
 
 
 def test_the_bars_are_the_numbers() -> None:
-    axes = canvas.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40})
+    axes = tokenization.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40})
     assert [patch.get_height() for patch in axes.patches] == [5, 3, 2, 40]
+
+
+def test_a_figure_and_its_table_are_saved_together_and_a_table_without_a_figure_alone(tmp_path: Path) -> None:
+    axes = tokenization.plot_vocabulary_efficiency([(500, 40.0)])
+    canvas.save(axes, tmp_path / "new", "both", "a caption", ("merges", "tokens"), [(500, 40.0)])
+    assert (tmp_path / "new" / "both.csv").read_text() == "merges,tokens\n500,40.0\n"
+    canvas.save(None, tmp_path / "new", "table", "", ("a",), [])
+    canvas.save(axes, tmp_path / "new", "figure", "")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["both.csv", "both.png", "figure.png", "table.csv"]

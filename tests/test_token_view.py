@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokembed import BPETokenizerLoader
+from tokembed.analysis.tokenization import printable
 from tokembed.pages import token_view
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
@@ -28,17 +29,17 @@ def test_rows_show_every_token_above_its_id_within_the_width(
         column = 0
         for cell in tokens.split("|") if "|" not in text else []:
             view = views[place]
-            assert cell.rstrip(" ") == token_view.printable(view.token).rstrip(" ")
+            assert cell.rstrip(" ") == printable(view.token).rstrip(" ")
             assert numbers[column:].startswith(str(view.id))  # ids are plain digits: columns are characters there
             column += token_view.display_width(cell) + 1
             place += 1
-        longest = max((max(token_view.display_width(token_view.printable(v.token)), len(str(v.id))) for v in views), default=0)
+        longest = max((max(token_view.display_width(printable(v.token)), len(str(v.id))) for v in views), default=0)
         assert token_view.display_width(tokens) <= max(columns, longest)
 
 
 @given(TEXT)
 def test_nothing_printed_moves_the_cursor(text: str) -> None:
-    shown = token_view.printable(text)
+    shown = printable(text)
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f]", shown)
 
 
