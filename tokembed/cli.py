@@ -19,7 +19,7 @@ BENCHMARK_PACKAGES = {"gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken"
 PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
 
 
-def run(main: Callable[[Sequence[str] | None], int]) -> int:
+def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a script's `main(argv)` and turn what goes wrong into one line on stderr and an exit status.
 
     2 for what the user must mend (`ValueError`, a file that is not there, a package that is not installed), 1 for the world's
@@ -28,7 +28,7 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
     """
     _prepare_output()
     try:
-        status = main(None)
+        status = main(argv)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
