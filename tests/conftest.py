@@ -56,7 +56,7 @@ def small_raw(tmp_path_factory: pytest.TempPathFactory, pydocs: str) -> Path:
     """A raw folder with a small text in place of each corpus, for scripts that would take minutes on the real ones."""
     folder = tmp_path_factory.mktemp("small_raw")
     (folder / "pg84.txt").write_text(
-        f"Frankenstein\n\nLetter 1\n\n{pydocs[:12_000]}\n\nChapter 24\n\n{pydocs[12_000:18_000]}", encoding="utf-8"
+        f"Frankenstein\n\nLetter 1\n\n{pydocs[:6_000]}\n\nChapter 24\n\n{pydocs[6_000:9_000]}", encoding="utf-8"
     )
     (folder / "wikitext2").mkdir()
     (folder / "wikitext2" / "train.txt").write_text(pydocs[:40_000], encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from test_scripts import PRELUDE, SCRIPT
+from scripts import PRELUDE, SCRIPT, run
 
 from tokembed import Embeddings
 from tokembed.skipgram.distributed import share_of_sum
@@ -38,9 +38,14 @@ def last_loss(output: str) -> float:
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     losses = []
     for processes in (1, 2):
-        job = launch(tmp_path, "--epochs", "4", processes=processes)
-        output, errors = job.communicate(timeout=300)
-        assert job.returncode == 0, errors
+        if processes == 1:  # `torchrun` would start the same
+            done = run(tmp_path, *FLAGS, "--epochs", "4")
+            status, output, errors = done.returncode, done.stdout, done.stderr
+        else:
+            job = launch(tmp_path, "--epochs", "4", processes=processes)
+            output, errors = job.communicate(timeout=300)
+            status = job.returncode
+        assert status == 0, errors
         assert output.count("saved  ") == 1, "one process speaks"
         losses.append(last_loss(output))
         embeddings = Embeddings.load(tmp_path / "models/checkpoints/01_tokenization/pydocs.safetensors")
@@ -49,12 +54,13 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=0.015)
 
 
-def test_a_process_that_dies_ends_the_job_and_a_restart_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("epochs", ["8", pytest.param("30", marks=pytest.mark.endurance)])
+def test_a_process_that_dies_ends_the_job_and_a_restart_goes_on(tmp_path: Path, epochs: str) -> None:
     checkpoint = tmp_path / "models/checkpoints/01_tokenization/pydocs.safetensors"
-    job = launch(tmp_path, "--epochs", "30")
+    job = launch(tmp_path, "--epochs", epochs)
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and job.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.01)
     workers = [child for child in psutil.Process(job.pid).children() if "launch.py" in " ".join(child.cmdline())]
     assert len(workers) == 2
     workers[1].send_signal(signal.SIGKILL)
@@ -62,12 +68,12 @@ def test_a_process_that_dies_ends_the_job_and_a_restart_goes_on(tmp_path: Path) 
     assert job.returncode != 0
     assert "has died" in errors or "SIGKILL" in errors
     assert "saved  " not in output
-    job = launch(tmp_path, "--epochs", "30", "--resume")
+    job = launch(tmp_path, "--epochs", epochs, "--resume")
     output, errors = job.communicate(timeout=120)
     assert job.returncode == 0, errors
     assert "resuming   after epoch" in output
-    assert "30/30" in output
-    assert " 1/30" not in output
+    assert f"{epochs}/{epochs}" in output
+    assert f" 1/{epochs}" not in output
 
 
 @pytest.mark.parametrize("size", [2, 8, 64])
