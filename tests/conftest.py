@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Before torch, numpy and scikit-learn are imported, here and in the processes that tests start: two test processes whose
+# threads spin for each other on two cores take several times as long. The project's own threads are not OpenMP's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 
@@ -52,10 +56,21 @@ def small_raw(tmp_path_factory: pytest.TempPathFactory, pydocs: str) -> Path:
     """A raw folder with a small text in place of each corpus, for scripts that would take minutes on the real ones."""
     folder = tmp_path_factory.mktemp("small_raw")
     (folder / "pg84.txt").write_text(
-        f"Frankenstein\n\nLetter 1\n\n{pydocs[:12_000]}\n\nChapter 24\n\n{pydocs[12_000:18_000]}", encoding="utf-8"
+        f"Frankenstein\n\nLetter 1\n\n{pydocs[:6_000]}\n\nChapter 24\n\n{pydocs[6_000:9_000]}", encoding="utf-8"
     )
     (folder / "wikitext2").mkdir()
     (folder / "wikitext2" / "train.txt").write_text(pydocs[:40_000], encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def short_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the files of a short training on pydocs (`scripts.SHORT_JOB`), for tests to copy."""
+    from scripts import SHORT_JOB, run
+
+    folder = tmp_path_factory.mktemp("short_project")
+    done = run(folder, *SHORT_JOB)
+    assert done.returncode == 0, done.stderr
     return folder
 
 

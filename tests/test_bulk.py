@@ -86,8 +86,11 @@ def test_tables_stay_as_large_as_they_are(tokenizer: BPETokenizerLoader) -> None
     assert sum(array.nbytes for array in (*table.words, *table.scratch)) == size < 20 << 20
 
 
-def test_every_code_point_is_encoded_as_the_plain_encoder_does(tokenizer: BPETokenizerLoader) -> None:
-    everything = [chr(number) for number in range(sys.maxunicode + 1) if not 0xD800 <= number < 0xE000]
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.endurance)], ids=["a fifth", "all"])
+def test_every_code_point_is_encoded_as_the_plain_encoder_does(tokenizer: BPETokenizerLoader, step: int) -> None:
+    """A plain run takes each that is a letter or below U+3000, and every fifth of the others."""
+    numbers = [number for number in range(sys.maxunicode + 1) if not 0xD800 <= number < 0xE000]
+    everything = [chr(number) for number in numbers if number < 0x3000 or number % step == 0 or chr(number).isalnum()]
     for separator in (" ", "a", ""):
         sample = separator.join(everything if separator == " " else everything[::11])
         assert np.array_equal(tokenizer.encode_array(sample), tokenizer.encode(sample))
@@ -118,13 +121,14 @@ def test_a_lone_surrogate_is_named_wherever_it_stands(tokenizer: BPETokenizerLoa
     assert tokenizer.encode_array("and on it goes") is not None
 
 
-def test_a_word_of_ten_million_letters_comes_back(tokenizer: BPETokenizerLoader) -> None:
-    """In quadratic time it would not, within years."""
-    word = "abcdefghij" * 1_000_000
+@pytest.mark.parametrize("tens", [100_000, pytest.param(1_000_000, marks=pytest.mark.endurance)])
+def test_a_word_of_millions_of_letters_comes_back(tokenizer: BPETokenizerLoader, tens: int) -> None:
+    """In quadratic time one of ten million would not, within years, nor one of a million within a day."""
+    word = "abcdefghij" * tens
     ids = tokenizer.encode_array(word)
     assert tokenizer.decode(ids) == word
     assert whole_texts.count_pieces(word + " " + word) == {word: 2}
-    assert BPETokenizerLoader(train_bpe(word, 9)).encode_array(word).size == 1_000_000 + 1  # and `</w>`
+    assert BPETokenizerLoader(train_bpe(word, 9)).encode_array(word).size == tens + 1  # and `</w>`
 
 
 def test_a_text_of_ten_million_characters_is_its_parts_one_after_the_other(tokenizer: BPETokenizerLoader, pydocs: str) -> None:
@@ -135,8 +139,12 @@ def test_a_text_of_ten_million_characters_is_its_parts_one_after_the_other(token
         assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
 
 
-def test_a_text_of_a_million_different_words_is_encoded_and_counted(tokenizer: BPETokenizerLoader) -> None:
-    words = [f"w{number:x}" for number in range(1_000_000)]
+@pytest.mark.parametrize("number_of_words", [200_000, pytest.param(1_000_000, marks=pytest.mark.endurance)])
+def test_a_text_of_a_million_different_words_is_encoded_and_counted(
+    tokenizer: BPETokenizerLoader, number_of_words: int
+) -> None:
+    """200,000 in a plain run: more than the tables have places for."""
+    words = [f"w{number:x}" for number in range(number_of_words)]
     text = " ".join(words)
     ids = tokenizer.encode_array(text)
     assert tokenizer.decode(ids) == text

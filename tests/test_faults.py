@@ -2,73 +2,97 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, unmeasured_environment
-from test_scripts import BENCHMARK, CROSS_DOMAIN, EVERY_SCRIPT, PRELUDE, SCRIPT, TOKENIZER, TRAIN_BPE, VISUALIZE_MERGES
+import soak
+from conftest import REPOSITORY
+from scripts import (
+    BENCHMARK,
+    CROSS_DOMAIN,
+    SCRIPT,
+    SHORT_JOB,
+    TOKENIZER,
+    TRAIN_BPE,
+    VISUALIZE_MERGES,
+    run,
+    run_in_process_of_its_own,
+    start,
+)
 
 from tokembed import BPEModel, Embeddings, files
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the faults are made by means that only POSIX systems have")
+endurance = pytest.mark.endurance
 
 FOLDERS = ("data/processed/01_tokenization", "models/checkpoints/01_tokenization", "visualizations/plots/01_tokenization")
 VISUALIZE_EMBEDDINGS = SCRIPT.with_name("visualize_embeddings.py")
-SHORT_JOB = ("--dataset", "pydocs", "--epochs", "1", "--embedding-dim", "8", "--num-merges", "200")
+SPOKEN_JOB = ("--show-steps", "2", "--text", "low low lower")  # of train_bpe.py: prints, and imports nothing heavy
 
-# Faults that the first argument names, switched on in the script's own process before it begins.
-FAULTS = """
-import os, resource, sys
-kind, _, value = sys.argv.pop(1).partition("=")
-def refuse_writing(event, arguments):
-    if event == "open" and isinstance(arguments[0], str) and arguments[0].startswith(value):
-        if arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            raise PermissionError(13, "Permission denied", arguments[0])
-if kind == "full_disk":
-    import numba, torch, matplotlib.font_manager  # what they keep for themselves is there already
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(value), int(value)))
-elif kind == "read_only":
-    sys.addaudithook(refuse_writing)
-elif kind == "not_installed":
-    class Hiding:
-        def __init__(self, finder):
-            self.finder = finder
-        def find_spec(self, name, path=None, target=None):
-            return None if name.partition(".")[0] == value else self.finder.find_spec(name, path, target)
-    sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
-elif kind == "one_core":
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+# Code that a script's own process begins with.
+NOT_INSTALLED = """
+import sys
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] == {package!r} else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 """
+ONE_CORE = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
 
 
-def run(
-    folder: Path, *arguments: str | Path, fault: str = "none", script: Path = SCRIPT, prefix: str = "", **environment: str
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a script in a project folder of its own, under a fault; `prefix` is shell text around the command."""
-    kept = unmeasured_environment()
-    command = [sys.executable, "-c", FAULTS + PRELUDE, fault, str(script), *map(str, arguments)]
-    if prefix:
-        command = ["bash", "-c", prefix, "bash", *command]
-    return subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, check=False, timeout=300)
-
-
-def only_line(done: subprocess.CompletedProcess[bytes]) -> str:
+def only_line(done: subprocess.CompletedProcess[str]) -> str:
     """Return the one line of stderr, but for what is said of compiling."""
-    lines = [line for line in done.stderr.decode().splitlines() if not line.startswith("compil")]
-    assert len(lines) == 1, done.stderr.decode()
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("compil")]
+    assert len(lines) == 1, done.stderr
     return lines[0]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextlib.contextmanager
+def no_file_larger_than(num_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size: that is how a disk is when it is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class _Refusal:
+    """Refuses to open files for writing below a folder, while there is one: a hook stays until its process ends."""
+
+    folder: str | None = None
+
+    def __init__(self) -> None:
+        sys.addaudithook(self._on_event)
+
+    def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event != "open" or not isinstance(arguments[0], str) or not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return
+        if self.folder and arguments[0].startswith(self.folder):
+            raise PermissionError(13, "Permission denied", arguments[0])
+
+
+@pytest.fixture(scope="session")
+def refusal() -> _Refusal:
+    return _Refusal()
 
 
 # ---------------------------------------------------------------- killed, full, refused
@@ -77,11 +101,15 @@ def contents(folder: Path) -> dict[Path, bytes]:
 @pytest.mark.parametrize(
     ("program", "arguments", "outcome"),
     [
-        ("kill.py", ("--times", "50"), r"\b50 kills, .* 0 damaged"),
-        ("fuzz.py", ("--files", "4000"), r"\b4,000 files, 0 faults"),
-        ("soak.py", ("--minutes", "1"), r"operations in 1 min, each checked"),
+        pytest.param("kill.py", ("--times", "5"), r"\b5 kills, .* 0 damaged", id="killed"),
+        pytest.param("fuzz.py", ("--files", "300"), r"\b300 files, 0 faults", id="damaged files"),
+        pytest.param("soak.py", ("--minutes", "0.05"), r"operations in 0.05 min, each checked", id="everything"),
+        pytest.param("kill.py", ("--times", "50"), r"\b50 kills, .* 0 damaged", id="killed 50 times", marks=endurance),
+        pytest.param("fuzz.py", ("--files", "4000"), r"\b4,000 files, 0 faults", id="4,000 damaged files", marks=endurance),
+        pytest.param(
+            "soak.py", ("--minutes", "1"), r"in 1 min, .* MB, growing by", id="a minute of everything", marks=endurance
+        ),
     ],
-    ids=["killed", "damaged files", "one minute of everything"],
 )
 def test_nothing_is_lost_or_believed_or_leaked(program: str, arguments: tuple[str, ...], outcome: str) -> None:
     """Each time with another seed, which the programs take, so that a failure can be repeated."""
@@ -92,13 +120,23 @@ def test_nothing_is_lost_or_believed_or_leaked(program: str, arguments: tuple[st
     assert re.search(outcome, done.stdout), done.stdout
 
 
+def test_growing_memory_is_told_from_memory_that_varies() -> None:
+    seconds = [float(second) for second in range(600)]
+    varying = [400 + 5 * (second % 7) for second in range(600)]
+    growth, error = soak.slope(seconds, varying)
+    assert abs(growth) - 2 * error < soak.MAX_SLOPE
+    growth, error = soak.slope(seconds, [value + second / 60 for second, value in enumerate(varying)])
+    assert growth == pytest.approx(10, abs=1)
+    assert growth - 2 * error > soak.MAX_SLOPE
+
+
 @pytest.mark.parametrize("room", [0, 1000, 30_000, 200_000])
-def test_a_full_disk_is_one_line_and_status_1_and_loses_nothing(tmp_path: Path, room: int) -> None:
-    """No file may grow beyond `room` bytes: that is how a disk is when it is full."""
-    assert run(tmp_path, *SHORT_JOB).returncode == 0
+def test_a_full_disk_is_one_line_and_status_1_and_loses_nothing(tmp_path: Path, short_project: Path, room: int) -> None:
+    shutil.copytree(short_project, tmp_path, dirs_exist_ok=True)
     before = contents(tmp_path)
-    done = run(tmp_path, *SHORT_JOB, "--embedding-dim", "400", "--num-merges", "1000", fault=f"full_disk={room}")
-    assert done.returncode == 1, done.stderr.decode()
+    with no_file_larger_than(room):
+        done = run(tmp_path, *SHORT_JOB, "--embedding-dim", "400", "--num-merges", "1000")
+    assert done.returncode == 1, done.stderr
     assert re.match(r"error: .*(File too large|EFBIG|[Tt]oo large)", only_line(done))
     after = contents(tmp_path)
     assert {path: after[path] for path in before} == before
@@ -109,10 +147,12 @@ WRITERS = [(TRAIN_BPE, 0), (VISUALIZE_MERGES, 2), (CROSS_DOMAIN, 2), (SCRIPT, 1)
 
 
 @pytest.mark.parametrize(("script", "place"), WRITERS, ids=lambda value: getattr(value, "stem", ""))
-def test_a_folder_that_must_not_be_written_is_one_line_and_status_1(tmp_path: Path, script: Path, place: int) -> None:
-    folder = tmp_path / FOLDERS[place]
-    done = run(tmp_path, "--dataset", "pydocs", "--num-merges", "200", fault=f"read_only={folder}", script=script)
-    assert done.returncode == 1, done.stderr.decode()
+def test_a_folder_that_must_not_be_written_is_one_line_and_status_1(
+    tmp_path: Path, refusal: _Refusal, monkeypatch: pytest.MonkeyPatch, script: Path, place: int
+) -> None:
+    monkeypatch.setattr(refusal, "folder", str(tmp_path / FOLDERS[place]))
+    done = run(tmp_path, "--dataset", "pydocs", "--num-merges", "200", script=script)
+    assert done.returncode == 1, done.stderr
     assert "Permission denied" in only_line(done)
 
 
@@ -130,9 +170,7 @@ def test_an_abandoned_temporary_file_goes_and_a_fresh_one_stays(tmp_path: Path) 
 
 
 def test_three_runs_at_once_all_finish_and_leave_whole_files(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PRELUDE, str(SCRIPT), *SHORT_JOB, "--epochs", "3"]
-    environment = {name: value for name, value in os.environ.items() if name != "TOKEMBED_RAW_DIR"}
-    jobs = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1) for _ in range(3)]
+    jobs = [start(tmp_path, *SHORT_JOB, "--epochs", "3") for _ in range(3)]
     for job in jobs:
         _, errors = job.communicate(timeout=300)
         assert job.returncode == 0, errors.decode()
@@ -146,9 +184,7 @@ def test_three_runs_at_once_all_finish_and_leave_whole_files(tmp_path: Path) -> 
 
 def interrupted(folder: Path, script: Path, arguments: tuple[str, ...], seconds: float) -> tuple[int, str]:
     """Start a script, press `Ctrl-C` so long after its first line; return its status and stderr."""
-    environment = unmeasured_environment()
-    command = [sys.executable, "-u", "-c", PRELUDE, str(script), *arguments]
-    job = subprocess.Popen(command, cwd=folder, env=environment, stdout=-1, stderr=-1)
+    job = start(folder, *arguments, script=script)
     assert job.stdout is not None
     job.stdout.readline()
     time.sleep(seconds)
@@ -157,7 +193,9 @@ def interrupted(folder: Path, script: Path, arguments: tuple[str, ...], seconds:
     return job.returncode, errors.decode()
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0.0, marks=endurance), 0.3, pytest.param(1.0, marks=endurance)], ids=lambda value: f"{value} s"
+)
 @pytest.mark.parametrize(
     ("script", "arguments"),
     [
@@ -177,6 +215,11 @@ def test_ctrl_c_ends_with_one_line_and_status_130(
 
 
 @pytest.mark.parametrize(
+    ("script", "arguments"),
+    [(TRAIN_BPE, SPOKEN_JOB), pytest.param(SCRIPT, SHORT_JOB, marks=endurance)],
+    ids=lambda value: getattr(value, "stem", ""),
+)
+@pytest.mark.parametrize(
     ("prefix", "status"),
     [
         ('"$@" >&-', 0),
@@ -186,11 +229,13 @@ def test_ctrl_c_ends_with_one_line_and_status_130(
     ],
     ids=["no stdout", "no terminal at all", "full", "closed pipe"],
 )
-def test_output_that_nobody_takes_is_no_traceback(tmp_path: Path, prefix: str, status: int) -> None:
-    done = run(tmp_path, *SHORT_JOB, prefix=prefix)
-    assert done.returncode == status, done.stderr.decode()
-    assert b"Traceback" not in done.stderr
-    assert b"Exception" not in done.stderr
+def test_output_that_nobody_takes_is_no_traceback(
+    tmp_path: Path, prefix: str, status: int, script: Path, arguments: tuple[str, ...]
+) -> None:
+    done = run_in_process_of_its_own(tmp_path, *arguments, script=script, prefix=prefix)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
 
 
 # ---------------------------------------------------------------- environments
@@ -202,43 +247,71 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "a Western terminal": {"PYTHONIOENCODING": "cp1252"},
     "no home": {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent"},
     "a dumb terminal": {"TERM": "dumb", "COLUMNS": "20", "NO_COLOR": "1"},
-    "one core": {"fault": "one_core"},
+    "one core": {"before": ONE_CORE},
     "any hash seed": {"PYTHONHASHSEED": "12345"},
 }
+EVERYTHING_AT_ONCE = {
+    name: value for environment in ENVIRONMENTS.values() for name, value in environment.items()
+} | ENVIRONMENTS["an ASCII terminal"]
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_main_job_gives_the_same_vectors_in_any_environment(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param(EVERYTHING_AT_ONCE, id="all of it at once"),
+        *(pytest.param(environment, id=name, marks=endurance) for name, environment in ENVIRONMENTS.items()),
+    ],
+)
+def test_the_main_job_gives_the_same_vectors_in_any_environment(
+    tmp_path: Path, short_project: Path, environment: dict[str, Any]
+) -> None:
     folder = tmp_path / "two words, ünïcode 未来"
     folder.mkdir()
-    done = run(folder, *SHORT_JOB, "--workers", "1", **ENVIRONMENTS[name])
-    assert done.returncode == 0, done.stderr.decode()
-    assert b"\nsaved " in done.stdout
-    (tmp_path / "plain").mkdir()
-    assert run(tmp_path / "plain", *SHORT_JOB, "--workers", "1").returncode == 0
+    done = run_in_process_of_its_own(folder, *SHORT_JOB, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "\nsaved " in done.stdout
     file = f"{FOLDERS[1]}/pydocs.safetensors"
-    first, second = (Embeddings.load(tmp_path / where / file) for where in ("plain", folder.name))
+    first, second = (Embeddings.load(where / file) for where in (short_project, folder))
     assert first.vectors.tobytes() == second.vectors.tobytes()
 
 
 def test_a_terminal_without_the_characters_gets_their_numbers(tmp_path: Path) -> None:
-    done = run(tmp_path, "--dataset", "pydocs", "未来", script=TOKENIZER, PYTHONIOENCODING="ascii")
-    assert done.returncode == 0, done.stderr.decode()
-    assert b"\\u672a" in done.stdout or b"<0xE6>" in done.stdout
+    flags = ("--dataset", "pydocs", "--num-merges", "200")
+    done = run_in_process_of_its_own(tmp_path, *flags, "未来", script=TOKENIZER, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "\\u672a" in done.stdout or "<0xE6>" in done.stdout
 
 
-def test_kernels_that_cannot_be_kept_are_compiled_anew_with_one_line(tmp_path: Path) -> None:
+def package_that_keeps_nothing(tmp_path: Path) -> dict[str, str]:
+    """Copy the package to where no kernels can be kept; return the environment in which it is the one imported."""
     package = tmp_path / "site" / "tokembed"
     shutil.copytree(REPOSITORY / "tokembed", package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "__pycache__").write_text("in the way: nothing can be kept here")
-    code = "from tokembed import train_bpe; print(train_bpe('low low lower', 2).merges)"
-    environment = {"PYTHONPATH": str(package.parent), "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache"}
+    for folder in {path.parent for path in package.rglob("*.py")}:
+        (folder / "__pycache__").write_text("in the way: nothing can be kept here")
     kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=kept | environment, capture_output=True, text=True, check=False
-    )
+    return kept | {"PYTHONPATH": str(package.parent), "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache"}
+
+
+SMALL_KERNEL = (
+    "import numpy as np; from tokembed.bpe import _encoding_kernels as kernels\n"
+    "counts = np.zeros(3, np.int64); kernels.tally(np.array([0, 2, 2], np.int32), counts); print(counts)",
+    "[1 0 2]\n",
+)
+LEARNING = (
+    "from tokembed import train_bpe; print(train_bpe('low low lower', 2).merges)",
+    "[('l', 'o'), ('lo', 'w')]\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "output"), [pytest.param(*SMALL_KERNEL, id="one"), pytest.param(*LEARNING, id="all for learning", marks=endurance)]
+)
+def test_kernels_that_cannot_be_kept_are_compiled_each_time_with_one_line(tmp_path: Path, code: str, output: str) -> None:
+    environment = package_that_keeps_nothing(tmp_path)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "[('l', 'o'), ('lo', 'w')]\n"
+    assert done.stdout == output
     lines = [line for line in done.stderr.splitlines() if line != "compiling kernels"]
     assert len(lines) == 1, done.stderr
     assert "NUMBA_CACHE_DIR" in lines[0]
@@ -257,15 +330,8 @@ def test_kernels_that_cannot_be_kept_are_compiled_anew_with_one_line(tmp_path: P
 def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(
     tmp_path: Path, script: Path, package: str, remedy: str
 ) -> None:
-    done = run(tmp_path, "--dataset", "pydocs", fault=f"not_installed={package}", script=script)
-    assert done.returncode == 2, done.stderr.decode()
+    before = NOT_INSTALLED.format(package=package)
+    done = run_in_process_of_its_own(tmp_path, "--dataset", "pydocs", script=script, before=before)
+    assert done.returncode == 2, done.stderr
     assert f"{package} is not installed" in only_line(done)
     assert remedy in only_line(done)
-
-
-@pytest.mark.parametrize("script", EVERY_SCRIPT, ids=lambda path: path.name)
-def test_a_mistyped_flag_is_one_line_and_status_2(tmp_path: Path, script: Path) -> None:
-    done = run(tmp_path, "--no-such-flag", script=script)
-    assert done.returncode == 2
-    assert b"unrecognized arguments: --no-such-flag" in done.stderr
-    assert b"Traceback" not in done.stderr

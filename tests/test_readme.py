@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
-import os
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import REPOSITORY
+from scripts import run
 
 PAGES = [REPOSITORY / name for name in ("README.md", "docs/benchmarks.md", "CONTRIBUTING.md")]
 
@@ -57,23 +60,40 @@ def test_every_command_of_the_pages_is_understood(command: str) -> None:
     runpy.run_path(str(script))["parse_args"](arguments)
 
 
-def test_every_command_of_the_pages_runs_in_its_order_on_small_texts(tmp_path: Path, small_raw: Path) -> None:
+def in_this_process(checkout: Path, raw: Path) -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """Return a `subprocess.run` that runs the checkout's scripts here, and of equal other commands only the first."""
+    really_run, known = subprocess.run, {}
+
+    def run_here(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        if command[0] == sys.executable and Path(command[1]).is_relative_to(checkout):
+            return run(checkout, *command[2:], raw=raw, script=Path(command[1]))
+        if tuple(command) not in known:
+            known[tuple(command)] = really_run(command, **options)
+        return known[tuple(command)]
+
+    return run_here
+
+
+def test_every_command_of_the_pages_runs_in_its_order_on_small_texts(
+    tmp_path: Path, small_raw: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """All in this process, scripts that scripts start too; of other commands that they repeat, one is really run."""
     checkout = tmp_path / "checkout"
     for name in ("tokembed", "phase1_bpe", "phase2_analysis", "phase3_embeddings", "docs"):  # compiled kernels come along
         shutil.copytree(REPOSITORY / name, checkout / name)
     shutil.copy(PAGES[0], checkout)
     shutil.copy(small_raw / "wikitext2" / "train.txt", checkout / "my_large_text.txt")
-    environment = {**os.environ, "TOKEMBED_RAW_DIR": str(small_raw), "PYTHONPATH": str(checkout)}
+    monkeypatch.setenv("PYTHONPATH", str(checkout))  # of what the scripts start themselves
+    monkeypatch.setattr(subprocess, "run", in_this_process(checkout, small_raw))
+    gc.freeze()  # benchmarks collect garbage before each run: not in all that the tests before have imported
+    request.addfinalizer(gc.unfreeze)
     num_run = 0
     for command in dict.fromkeys([*commands_of(PAGES[0]), *commands_of(PAGES[1])]):
         if "torchrun" in command:  # several processes: test_distributed.py starts them
             continue
         script, arguments = words_of(command)
-        place = checkout / script.relative_to(REPOSITORY)
-        given = "or a line at a time\n" if "|" in command else ""
-        done = subprocess.run(
-            [sys.executable, place, *arguments], cwd=checkout, env=environment, input=given, capture_output=True, text=True
-        )
+        given = b"or a line at a time\n" if "|" in command else b""
+        done = run(checkout, *arguments, raw=small_raw, script=checkout / script.relative_to(REPOSITORY), given=given)
         assert (done.returncode, bool(done.stdout)) == (0, True), f"{command}\n{done.stderr}"
         num_run += 1
     assert num_run > 20
@@ -96,12 +116,12 @@ def test_every_figure_and_module_that_the_readme_names_is_made_or_there() -> Non
     sources = [
         path
         for folder in ("tokembed", "phase1_bpe", "phase2_analysis", "phase3_embeddings")
-        for path in (REPOSITORY / folder).glob("*.*")
+        for path in (REPOSITORY / folder).rglob("*.*")
     ]
     code = "".join(path.read_text(encoding="utf-8") for path in sources if path.suffix in {".py", ".toml"})
     figures = set(re.findall(r"(\w+)\.png", page))
     assert {name for name in figures if f'"{name}' not in code} == set()
-    modules = set(re.findall(r"`(?:tokembed/)?(_?\w+)\.py`", page))
+    modules = set(re.findall(r"`(?:\w+/)*(_?\w+)\.py`", page))
     assert len(modules) > 20
     names = {path.stem for path in sources}
     assert modules <= names

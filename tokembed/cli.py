@@ -69,7 +69,7 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def run(main: Callable[[Sequence[str] | None], int]) -> int:
+def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a script's `main(argv)` and turn what goes wrong into one line on stderr and an exit status.
 
     2 for what the user must mend (`ValueError`, a file that is not there, a package that is not installed), 1 for the world's
@@ -78,7 +78,7 @@ def run(main: Callable[[Sequence[str] | None], int]) -> int:
     """
     _prepare_output()
     try:
-        status = main(None)
+        status = main(argv)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
