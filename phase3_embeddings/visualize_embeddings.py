@@ -14,6 +14,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
         embeddings.vector(query)  # refuses what has none, before anything is drawn
     result = storage.load_checkpoint(path, embeddings.tokenizer)
     history = storage.read_history(path)
-    caption = geometry.describe_vectors(embeddings, result, path.stem)
+    caption = geometry.vectors_caption(embeddings, result, path.stem)
     cli.describe_row("vectors", caption, files.display_path(path))
     names: list[str] = []
 
@@ -86,9 +87,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     show(geometry.describe_kinds(embeddings, path.stem), figures.plot_heatmap)
     show(neighbours.describe_neighbours(embeddings, args.queries, words_only=not args.with_fragments), figures.plot_neighbours)
     by_frequency = args.colour == "frequency"
-    placed = projection.describe_projection(
-        embeddings, path.stem, args.projection, by_frequency=by_frequency, perplexity=args.perplexity
-    )
+    placed = projection.describe_projection(embeddings, path.stem, args.projection, args.perplexity, by_frequency=by_frequency)
     show(placed, figures.plot_projection)
     show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
     corpus = workspace.choose_corpus(args.dataset or path.stem)
@@ -108,27 +107,16 @@ def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges)
     caption = f"{corpus.name}: {len(tokenizer.merges):,} merges."
     names: list[str] = []
-    if args.dimensions:
-        config = TrainingConfig(epochs=args.epochs or 20)
-        print("", experiments.DIMENSIONS_HEADING, sep="\n")
-        runs = []
-        for run in experiments.compare_dimensions(tokenizer, ids, config):
-            runs.append(run)
-            print(experiments.dimension_line(run), flush=True)
-        found = experiments.describe_dimensions(runs, config)
-        names += canvas.save_finding(found, training.plot_dimensions, folder, caption)
+    for is_asked_for, describe, plot, num_epochs in (
+        (args.dimensions, experiments.describe_dimensions, training.plot_dimensions, 20),
+        (args.softmax, experiments.describe_objectives, training.plot_objectives, 10),
+    ):
+        if is_asked_for:
+            print()
+            found = describe(tokenizer, ids, TrainingConfig(epochs=args.epochs or num_epochs), partial(print, flush=True))
+            names += canvas.save_finding(found, plot, folder, caption)
     if args.softmax:
-        config = TrainingConfig(epochs=args.epochs or 10)
-        print(f"\nfull softmax against negative sampling, {config.epochs} epochs; in brackets what is often quoted")
-        print(experiments.OBJECTIVES_HEADING)
-        trained = []
-        for objective in experiments.compare_objectives(tokenizer, ids, config):
-            trained.append(objective)
-            print(experiments.objective_line(objective, trained[0]), flush=True)
-        found = experiments.describe_objectives(trained, config)
-        print(*found.lines, sep="\n")
-        names += canvas.save_finding(found, training.plot_objectives, folder, caption)
-        results = json.dumps([asdict(run) for run in trained], indent=1)
+        results = json.dumps([asdict(run) for run in found.data], indent=1)
         files.write_atomic(folder / "softmax_comparison.json", results + "\n")
     return names
 

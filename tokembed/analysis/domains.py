@@ -1,4 +1,4 @@
-"""How a tokenizer fares on text that it has not seen: a corpus' held-out end, other kinds of text, other vocabulary sizes."""
+"""How a tokenizer fares on text that it has not seen: a held-out end, other kinds of text, other vocabulary sizes."""
 
 from __future__ import annotations
 

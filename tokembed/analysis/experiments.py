@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,11 +55,6 @@ class DimensionRun:
     seed: int
     score: SynonymScore
 
-    @property
-    def cosine_gap(self) -> float:
-        """How much higher the synonyms' mean cosine is than that of all pairs of frequent words."""
-        return self.score.synonym_cosine - self.score.random_cosine
-
 
 def compare_dimensions(
     tokenizer: BPETokenizerLoader,
@@ -77,22 +72,24 @@ def compare_dimensions(
             yield DimensionRun(dimension, seed, evaluate_synonyms(embeddings, read_synonyms("test")))
 
 
-DIMENSIONS_HEADING = "quality by dimension: synonym AUC, and mean cosine of synonyms minus that of all pairs of frequent words"
-
-
-def dimension_line(run: DimensionRun) -> str:
-    """Return what a terminal shows of one training."""
-    return f"  {run.embedding_dim:>4}  seed {run.seed}  {run.score.auc:.3f}  {run.cosine_gap:.3f}"
-
-
-def describe_dimensions(runs: Sequence[DimensionRun], config: TrainingConfig) -> Finding:
-    """Report quality against the dimension. Its lines are those of each run, printed as it ends."""
+def describe_dimensions(
+    tokenizer: BPETokenizerLoader,
+    token_ids: npt.NDArray[np.int32],
+    config: TrainingConfig,
+    on_line: Callable[[str], None],
+    num_seeds: int = 3,
+) -> Finding:
+    """Report quality against the dimension; trainings take a while, so each line goes to `on_line` as soon as there is one."""
+    on_line("quality by dimension: synonym AUC, and mean cosine of synonyms minus that of all pairs of frequent words")
+    rows = []
+    for run in compare_dimensions(tokenizer, token_ids, config, num_seeds=num_seeds):
+        gap = run.score.synonym_cosine - run.score.random_cosine
+        rows.append((run.embedding_dim, run.score.auc, gap))
+        on_line(f"  {run.embedding_dim:>4}  seed {run.seed}  {run.score.auc:.3f}  {gap:.3f}")
     note = (
         f"{config.epochs} epochs, window {config.window_size}, {config.num_negative_samples} negatives. A dot is one training "
-        f"(seeds 1 to {max(run.seed for run in runs)}), the line their mean. {SYNONYM_AUC} The vertical axes show only the "
-        "range of the data."
+        f"(seeds 1 to {num_seeds}), the line their mean. {SYNONYM_AUC} The vertical axes show only the range of the data."
     )
-    rows = [(run.embedding_dim, run.score.auc, run.cosine_gap) for run in runs]
     return Finding("dimension_comparison", rows, [], note, ("dimension", "synonym_auc", "cosine_gap"), rows)
 
 
@@ -174,28 +171,25 @@ def train_full_softmax(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.
     return ObjectiveRun("full softmax", len(trained), losses, float(np.mean(seconds)), auc)
 
 
-OBJECTIVES_HEADING = (
-    f"  {'':<14}{'scores a pair':>14}{'s an epoch':>12}{'time':>17}{'synonym AUC':>13}{'quality':>17}{'last loss':>11}"
-)
-
-
-def objective_line(run: ObjectiveRun, softmax: ObjectiveRun) -> str:
-    """Return what a terminal shows of one training, with what is often quoted in brackets."""
-    time, quality = run.seconds_per_epoch / softmax.seconds_per_epoch, (run.auc - 0.5) / (softmax.auc - 0.5)
-    quoted_quality, quoted_time = QUOTED[run.name]
-    return (
-        f"  {run.name:<14}{run.num_outputs:>14,}{run.seconds_per_epoch:>12.2f}{f'{time:.1%} ({quoted_time})':>17}"
-        f"{run.auc:>13.3f}{f'{quality:.0%} ({quoted_quality})':>17}{run.losses[-1]:>11.3f}"
+def describe_objectives(
+    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig, on_line: Callable[[str], None]
+) -> Finding:
+    """Report operations, time and quality of the full softmax and of negative sampling, each line as soon as there is one."""
+    on_line(f"full softmax against negative sampling, {config.epochs} epochs; in brackets what is often quoted")
+    on_line(f"  {'':<14}{'scores/pair':>14}{'s/epoch':>12}{'time':>17}{'synonym AUC':>13}{'quality':>17}{'last loss':>11}")
+    runs: list[ObjectiveRun] = []
+    for run in compare_objectives(tokenizer, token_ids, config):
+        runs.append(run)
+        time, quality = run.seconds_per_epoch / runs[0].seconds_per_epoch, (run.auc - 0.5) / (runs[0].auc - 0.5)
+        quoted_quality, quoted_time = QUOTED[run.name]
+        on_line(
+            f"  {run.name:<14}{run.num_outputs:>14,}{run.seconds_per_epoch:>12.2f}{f'{time:.1%} ({quoted_time})':>17}"
+            f"{run.auc:>13.3f}{f'{quality:.0%} ({quoted_quality})':>17}{run.losses[-1]:>11.3f}"
+        )
+    on_line(
+        f"  10 negatives score {runs[0].num_outputs / runs[2].num_outputs:.0f} times fewer rows per pair (often quoted: 250)"
     )
-
-
-def describe_objectives(runs: Sequence[ObjectiveRun], config: TrainingConfig) -> Finding:
-    """Report the full softmax against negative sampling: operations, time and quality. Each run has had its own line."""
-    (ten,) = (run for run in runs if run.name == "10 negatives")
-    lines = [
-        f"  10 negatives score {runs[0].num_outputs / ten.num_outputs:.0f} times fewer rows per pair (often quoted: 250)",
-        "  quality: AUC - 0.5 as a share of the softmax's",
-    ]
+    on_line("  quality: AUC - 0.5 as a share of the softmax's")
     note = (
         f"{config.embedding_dim} dimensions, window {config.window_size}, seed {config.seed}. Each objective has a loss of its "
         "own; their values can't be compared. Quality is that of one training each, on at most "
@@ -204,4 +198,4 @@ def describe_objectives(runs: Sequence[ObjectiveRun], config: TrainingConfig) ->
     epochs = [f"loss_{epoch}" for epoch in range(1, config.epochs + 1)]
     heading = ("objective", "scores_a_pair", "seconds_an_epoch", "synonym_auc", *epochs)
     rows = [(run.name, run.num_outputs, run.seconds_per_epoch, run.auc, *run.losses) for run in runs]
-    return Finding("softmax_comparison", runs, lines, note, heading, rows)
+    return Finding("softmax_comparison", runs, [], note, heading, rows)

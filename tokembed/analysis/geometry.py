@@ -44,7 +44,7 @@ def one_hot_cosines(pairs: npt.NDArray[np.int64]) -> Matrix:
     return cosines
 
 
-def describe_vectors(embeddings: Embeddings, result: TrainingResult, corpus_name: str) -> str:
+def vectors_caption(embeddings: Embeddings, result: TrainingResult, corpus_name: str) -> str:
     """Return corpus and settings, for below a figure."""
     config = result.config
     merges = f"{len(embeddings.tokenizer.merges):,} merges, " if embeddings.tokenizer else ""

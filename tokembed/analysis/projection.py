@@ -80,7 +80,7 @@ class Projection:
 
 
 def describe_projection(
-    embeddings: Embeddings, corpus_name: str, method: str = "tsne", *, by_frequency: bool = False, perplexity: float = 12.0
+    embeddings: Embeddings, corpus_name: str, method: str = "tsne", perplexity: float = 12.0, *, by_frequency: bool = False
 ) -> Finding:
     """Report where the kinds' words, and the most frequent others of four letters or more, lie in two dimensions."""
     groups = word_groups(embeddings, corpus_name)

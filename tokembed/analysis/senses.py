@@ -195,7 +195,7 @@ class SensePanel:
 
 
 def sense_panel(lesson: Polysemy) -> SensePanel:
-    """Compare each use with the mean of the others: with its own on average, it would be drawn to its own sense."""
+    """Compare each use with the mean of the others: a mean that included it would pull it towards its own sense."""
     sums = [uses.vectors.sum(axis=0) for uses in lesson.uses]
 
     def cosines(vectors: Matrix, own_sense: int | None) -> Matrix:

@@ -81,7 +81,7 @@ def explorer_page(embeddings: Embeddings, name: str, *, projection: str = "tsne"
     t-SNE takes O(V log V) time for V tokens, a minute or two for 10,000; all else takes a second.
     """
     if embeddings.tokenizer is None:
-        raise ValueError("these vectors come without their tokenizer: train them anew with train_embeddings.py")
+        raise ValueError("these vectors come without their tokenizer: train them again with train_embeddings.py")
     if max_tokens < 2:
         raise ValueError(f"max_tokens must be at least 2, not {max_tokens}")
     from plotly.offline import get_plotlyjs
