@@ -685,7 +685,7 @@ def test_the_script_writes_the_page_and_refuses_nonsense_in_one_line(tmp_path: P
         (("--dataset", "wikitext2"), "train_embeddings.py --dataset wikitext2"),
         (("--checkpoint", "none.safetensors"), "no trained vectors in none.safetensors"),
         (("--checkpoint", "bare.safetensors"), "without their tokenizer"),
-        (("--checkpoint", "torn.safetensors"), "no safetensors file"),
+        (("--checkpoint", "torn.safetensors"), "safetensors file"),
         (("--dataset", "pydocs", "--max-tokens", "1"), "max_tokens must be at least 2"),
         (("--max-tokens", "0"), "must be at least 1"),
         (("--projection", "umap"), "invalid choice"),
