@@ -185,11 +185,11 @@ def test_damaged_and_stale_caches_are_rebuilt(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_keeps_its_epochs_and_resumes(tmp_path: Path) -> None:
-    arguments = ["--dataset", "pydocs", "--epochs", "40", "--workers", "1", "--num-merges", "300", "--embedding-dim", "50"]
+    arguments = ["--dataset", "pydocs", "--epochs", "20", "--workers", "1", "--num-merges", "300", "--embedding-dim", "50"]
     job = start(tmp_path, *arguments)
     assert job.stdout is not None
     for line in job.stdout:
-        if line.startswith(b"  2/40"):
+        if line.startswith(b"  2/20"):
             job.send_signal(signal.SIGINT)
             break
     _, errors = job.communicate(timeout=60)
@@ -198,7 +198,7 @@ def test_an_interrupted_run_keeps_its_epochs_and_resumes(tmp_path: Path) -> None
     done = run(tmp_path, *arguments, "--resume")
     assert done.returncode == 0, done.stderr
     assert "resuming   after epoch" in done.stdout
-    assert "\n  1/40" not in done.stdout
+    assert "\n  1/20" not in done.stdout
     saved = tmp_path / "models/checkpoints/01_tokenization/pydocs.safetensors"
     resumed = Embeddings.load(saved).vectors
     assert run(tmp_path, *arguments).returncode == 0
