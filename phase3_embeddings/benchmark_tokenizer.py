@@ -14,13 +14,9 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokembed import cli
-
-if TYPE_CHECKING:
-    from tokembed.benchmarks.timing import Timing
-    from tokembed.bpe.model import BPEModel
 
 LADDER_WORDS = 10_000  # what the naive encoder does in half a minute
 
@@ -39,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print tables, write JSON."""
     args = parse_args(argv)
     from tokembed import files
-    from tokembed.benchmarks import timing
+    from tokembed.benchmarks import encoding, peers, timing
     from tokembed.bpe.learning import train_bpe
-    from tokembed.corpora.corpus import CorpusError
-    from tokembed.corpora.sources import load_corpus
+    from tokembed.corpora.sources import CorpusError, load_corpus
+    from tokembed.workspace import choose_corpus
 
     try:
         corpus = load_corpus(args.dataset or "wikitext2")
@@ -56,61 +52,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     info = timing.machine()
     cli.describe_row("text", corpus.name, f"{num_bytes / 1e6:.1f} MB", f"{num_words:,} words", f"{args.num_merges:,} merges")
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
-    if missing := timing.missing_peers():
+    if missing := peers.missing_peers():
         cli.describe_row("left out", ", ".join(missing), "not installed: uv run --group bench")
 
     results: dict[str, Any] = {"machine": info, "text": {"name": corpus.name, "bytes": num_bytes, "words": num_words}}
-    timings = timing.compare_learners(text, args.num_merges, args.rounds)
-    results["learning"] = [{**asdict(timing), **timing.summary} for timing in timings]
-    _print_table(f"learning {args.num_merges:,} merges", timings, num_bytes, num_words)
     model = train_bpe(text, args.num_merges)
-    plain = results["plain"] = timing.measure_plain_encoder(model, text)
-    print(
-        f"encode, the plain form: {plain['microseconds_a_sentence']:.1f} µs a sentence of 60 characters; cache hits "
-        f"{plain['hit_rate_first_pass']:.1%} on a first pass, {plain['hit_rate_second_pass']:.1%} on a second\n"
-        f"from python to the first ids: {plain['seconds_to_first_ids_encode']:.2f} s by encode, "
-        f"{plain['seconds_to_first_ids_encode_array']:.2f} s by encode_array\n"
-    )
-    for case, timings in timing.compare_encoders(model, text, args.rounds):
-        results[case] = [{**asdict(timing), **timing.summary} for timing in timings]
-        _print_table(f"encoding, {case}", timings, num_bytes, num_words)
+    results["learning"] = peers.compare_learners(text, args.num_merges, args.rounds)
+    _print_table(f"learning {args.num_merges:,} merges", timing.timing_lines(results["learning"], num_bytes, num_words))
+    results["plain"] = encoding.measure_short_texts(model, text)
+    _print_table("the plain encoder", encoding.short_text_lines(results["plain"]))
+    for case, timings in peers.compare_encoders(model, text, args.rounds):
+        results[case] = timings
+        _print_table(f"encoding, {case}", timing.timing_lines(timings, num_bytes, num_words))
 
-    results |= _measure_ourselves(text, model, args.naive_all)
+    novel = choose_corpus(None)
+    small_model = train_bpe(novel.text, 2000)
+    small_texts = [encoding.first_words(novel.text, number) for number in (1_000, LADDER_WORDS)]
+    results["ladder"] = encoding.climb(small_model, small_texts[-1])
+    title = f"the ladder: {novel.name}, its first {LADDER_WORDS:,} words, 2,000 merges, every step from an empty cache"
+    _print_table(title, encoding.ladder_lines(results["ladder"]))
+    naive_up_to = 10**9 if args.naive_all else LADDER_WORDS
+    results["sizes"] = [
+        *encoding.measure_sizes(small_model, [*small_texts, novel.text], naive_up_to),
+        *encoding.measure_sizes(model, [text], naive_up_to=0),
+    ]
+    _print_table(f"by size: {novel.name}, then the text above; from an empty cache", encoding.size_lines(results["sizes"]))
+
     path = files.plots_dir() / "benchmark_tokenizer.json"
-    files.write_atomic(path, json.dumps(results, indent=1) + "\n")
+    files.write_atomic(path, json.dumps(results, indent=1, default=asdict) + "\n")
     cli.describe_row("saved", files.display_path(path))
     return 0
 
 
-def _measure_ourselves(large_text: str, large_model: BPEModel, naive_all: bool) -> dict[str, Any]:
-    """Print and return the ladder, and speed and cache by size: Frankenstein's with 2,000 merges, then the large text."""
-    from tokembed.benchmarks import encoding as own
-    from tokembed.bpe.learning import train_bpe
-    from tokembed.workspace import choose_corpus
-
-    corpus = choose_corpus(None)
-    model = train_bpe(corpus.text, 2000)
-    steps = own.climb(model, own.first_words(corpus.text, LADDER_WORDS))
-    title = f"the ladder: {corpus.name}, its first {LADDER_WORDS:,} words, 2,000 merges, every step from an empty cache"
-    print("\n".join([title, *own.ladder_lines(steps), ""]), flush=True)
-    texts = [own.first_words(corpus.text, number) for number in (1_000, 10_000)] + [corpus.text]
-    runs = list(own.measure_sizes(model, texts, naive_up_to=10**9 if naive_all else LADDER_WORDS))
-    runs += own.measure_sizes(large_model, [large_text], naive_up_to=0)
-    print(
-        "\n".join([f"by size: {corpus.name}, then the text above; from an empty cache", *own.size_lines(runs), ""]), flush=True
-    )
-    return {"ladder": [asdict(step) for step in steps], "sizes": [asdict(run) for run in runs]}
-
-
-def _print_table(title: str, timings: Sequence[Timing], num_bytes: int, num_words: int) -> None:
-    print(f"\n{title}\n  {'':<12}{'median':>10}{'spread':>9}{'MB/s':>8}{'M words/s':>11}{'to ours':>9}")
-    for timing in timings:
-        rate = num_bytes / timing.median / 1e6, num_words / timing.median / 1e6
-        print(
-            f"  {timing.name:<12}{timing.median * 1e3:>7.1f} ms{timing.spread:>8.0%} {rate[0]:>8.0f}{rate[1]:>11.2f}"
-            f"{timing.median / timings[0].median:>8.2f}x"
-        )
-    print(flush=True)
+def _print_table(title: str, lines: Sequence[str]) -> None:
+    print("\n".join(["", title, *lines]), flush=True)
 
 
 if __name__ == "__main__":

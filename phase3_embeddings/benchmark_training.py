@@ -35,9 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print a table, write JSON."""
     args = parse_args(argv)
     from tokembed import files, workspace
-    from tokembed.benchmarks import timing, training
+    from tokembed.benchmarks import peers, timing, training
+    from tokembed.skipgram import settings
 
-    if "gensim" in timing.missing_peers():
+    if "gensim" in peers.missing_peers():
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")
     config = cli.config_from_flags(args)
     corpus = workspace.choose_corpus(args.dataset)
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in training.summary(runs):
         print(f"  {line}")
     path = files.plots_dir() / f"benchmark_{kind}_{workspace.artifact_name(corpus)}.json"
-    files.write_atomic(path, json.dumps({"machine": info, "runs": [asdict(run) for run in runs]}, indent=1) + "\n")
+    files.write_atomic(path, json.dumps({"machine": info, "runs": runs}, indent=1, default=asdict) + "\n")
     cli.describe_row("saved", files.display_path(path))
     return 0
 

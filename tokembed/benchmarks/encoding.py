@@ -1,17 +1,20 @@
-"""Measure our own encoder: the ladder of its improvements, and its speed and cache by the size of the text."""
+"""Our own encoder measured: the ladder of its improvements, speed and cache by the size of the text, and short texts."""
 
 from __future__ import annotations
 
 import itertools
 import re
+import statistics
+import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from tokembed.benchmarks.ladder import Encode, steps
-from tokembed.benchmarks.timing import Timing, time_alternating
+from tokembed.benchmarks.timing import Timing, seconds_of, time_alternating
 from tokembed.bpe import reference
 from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import pieces
@@ -39,9 +42,8 @@ def climb(model: BPEModel, text: str, rounds: int = 5) -> list[Step]:
         A step gave other ids than the naive one.
     """
     makers = steps(model)
-    start = time.perf_counter()
-    expected = makers[SLOW]()(text)
-    naive = Timing(SLOW, [time.perf_counter() - start])
+    expected: list[int] = []
+    naive = Timing.of(SLOW, [seconds_of(lambda encode: expected.extend(encode(text)), makers[SLOW]())])
     fast = {name: make for name, make in makers.items() if name != SLOW}
     for name, make in fast.items():
         if list(make()(text)) != expected:
@@ -100,9 +102,9 @@ def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: i
         encode_seconds = array_seconds = float("inf")
         for _ in range(rounds):
             tokenizer = BPETokenizerLoader(model)
-            encode_seconds = min(encode_seconds, _seconds(tokenizer.encode, text))
+            encode_seconds = min(encode_seconds, seconds_of(tokenizer.encode, text))
             tokenizer.encode_array("")
-            array_seconds = min(array_seconds, _seconds(tokenizer.encode_array, text))
+            array_seconds = min(array_seconds, seconds_of(tokenizer.encode_array, text))
         first = tokenizer.tokenize_word.cache_info()
         num_tokens = len(tokenizer.encode(text))
         for _ in range(2):
@@ -111,7 +113,7 @@ def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: i
         words = len(text.split())
         naive = None
         if words <= naive_up_to:
-            naive = _seconds(lambda text: reference.tokenize(text, model.merges, model.alphabet), text)
+            naive = seconds_of(lambda text: reference.tokenize(text, model.merges, model.alphabet), text)
         yield SizeRun(
             words=words,
             pieces=first.hits + first.misses,
@@ -122,11 +124,16 @@ def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: i
             naive_seconds=naive,
             hits=first.hits,
             misses=first.misses,
-            first_pass_rate=first.hits / max(first.hits + first.misses, 1),
-            four_passes_rate=fourth.hits / max(fourth.hits + fourth.misses, 1),
+            first_pass_rate=hit_rate(first.hits, first.misses),
+            four_passes_rate=hit_rate(fourth.hits, fourth.misses),
             distinct_words=first.currsize,
             cache_bytes=cache_memory(tokenizer, text),
         )
+
+
+def hit_rate(hits: int, misses: int) -> float:
+    """Return the share of look-ups that a cache answered."""
+    return hits / max(hits + misses, 1)
 
 
 def cache_memory(tokenizer: BPETokenizerLoader, text: str) -> int:
@@ -182,7 +189,50 @@ def size_lines(runs: list[SizeRun]) -> list[str]:
     return [*speed, "", *cache]
 
 
-def _seconds(call: Callable[[str], object], text: str) -> float:
-    start = time.perf_counter()
-    call(text)
-    return time.perf_counter() - start
+def measure_short_texts(model: BPEModel, text: str, num_sentences: int = 10_000, length: int = 60) -> dict[str, float]:
+    """Return what `encode` costs on short texts whose words are cached, how often its cache hits, and what starting costs.
+
+    Sentences are `length` characters from places spread over the text; hit rates are those of a first and a second pass over
+    all of it.
+    """
+    tokenizer = BPETokenizerLoader(model)
+    tokenizer.encode(text)
+    first = tokenizer.tokenize_word.cache_info()
+    tokenizer.encode(text)
+    both = tokenizer.tokenize_word.cache_info()
+    step = max((len(text) - length) // num_sentences, 1)
+    starts = range(0, max(len(text) - length, 1), step)[:num_sentences]
+    sentences = [text[start : start + length] for start in starts]
+
+    def encode_all(tokenizer: BPETokenizerLoader) -> None:
+        for sentence in sentences:
+            tokenizer.encode(sentence)
+
+    encode_all(tokenizer)  # a cut through a word makes a new one
+    seconds = seconds_of(encode_all, tokenizer) / len(sentences)
+    return {
+        "microseconds_a_sentence": seconds * 1e6,
+        "hit_rate_first_pass": hit_rate(first.hits, first.misses),
+        "hit_rate_second_pass": hit_rate(both.hits - first.hits, both.misses - first.misses),
+        **{f"seconds_to_first_ids_{method}": _seconds_to_first_ids(model, method) for method in ("encode", "encode_array")},
+    }
+
+
+def _seconds_to_first_ids(model: BPEModel, method: str) -> float:
+    """Time a new Python that loads the tokenizer and encodes a few words: the median of five."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        model.save(path)
+        code = f"from tokembed import BPETokenizerLoader; BPETokenizerLoader({str(path)!r}).{method}('the first ids')"
+        start = partial(subprocess.run, check=True)
+        return statistics.median(seconds_of(start, [sys.executable, "-c", code]) for _ in range(5))
+
+
+def short_text_lines(measured: dict[str, float]) -> list[str]:
+    """Return two lines on what `measure_short_texts` gave."""
+    return [
+        f"encode on sentences of 60 characters: {measured['microseconds_a_sentence']:.1f} µs each; cache hits "
+        f"{measured['hit_rate_first_pass']:.1%} on a first pass, {measured['hit_rate_second_pass']:.1%} on a second",
+        f"from python to the first ids: {measured['seconds_to_first_ids_encode']:.2f} s by encode, "
+        f"{measured['seconds_to_first_ids_encode_array']:.2f} s by encode_array",
+    ]

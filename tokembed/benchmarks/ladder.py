@@ -1,25 +1,26 @@
-"""The encoder as a ladder: from the naive form to the fast one, a change a step, each a whole encoder with the same ids.
+"""The encoder as a ladder: naive to fast, one change per step, each step a whole encoder with the same ids.
 
-A step inherits all that the steps before it have and overrides one thing, so that two steps' difference is what their one
-difference buys, on this text and on top of what is there already. In another order the same changes buy other shares.
+A step inherits everything from the steps before it and overrides one thing, so the difference between two steps is what that
+change buys, on this text and on top of what is there already. In another order the same changes would buy other shares.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from tokembed.bpe import reference
 from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD, PIECE_PATTERN, lower
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 
-Encode = Callable[[str], list[int]]
+Encode = Callable[[str], Iterable[int]]
 
 
 class Naive:
-    """Every merge is tried on every word, in order: O(M·L²) a word."""
+    """Every merge is tried on every word, in order: O(M·L²) per word."""
 
     def __init__(self, model: BPEModel) -> None:
         self.merges, self.vocab, self.lowercase = model.merges, model.vocab, model.lowercase
@@ -63,7 +64,7 @@ class WordCache(Naive):
 
 
 class MergeRanks(WordCache):
-    """A table of ranks tells which of a word's own pairs comes first; the other merges are not tried."""
+    """A table of ranks says which of a word's own pairs comes first; the other merges are not tried."""
 
     def __init__(self, model: BPEModel) -> None:
         super().__init__(model)
@@ -143,6 +144,13 @@ PYTHON_STEPS: dict[str, type[Naive]] = {
 }
 
 
+def empty_tokenizer(model: BPEModel) -> BPETokenizerLoader:
+    """Return a tokenizer whose kernels' tables are made, with no word in them."""
+    tokenizer = BPETokenizerLoader(model)
+    tokenizer.encode_array("")
+    return tokenizer
+
+
 def steps(model: BPEModel) -> dict[str, Callable[[], Encode]]:
     """Return each step's maker of an encoder that remembers nothing yet, from the naive one to kernels on threads."""
 
@@ -150,12 +158,7 @@ def steps(model: BPEModel) -> dict[str, Callable[[], Encode]]:
         return lambda: step(model).encode
 
     def kernel(num_threads: int | None) -> Callable[[], Encode]:
-        def make() -> Encode:
-            tokenizer = BPETokenizerLoader(model)
-            tokenizer.encode_array("")  # its tables are made; no word is in them
-            return lambda text: tokenizer.encode_array(text, num_threads)  # type: ignore[return-value]
-
-        return make
+        return lambda: partial(empty_tokenizer(model).encode_array, num_threads=num_threads)
 
     makers = {name: python(step) for name, step in PYTHON_STEPS.items()}
     return {**makers, "compiled kernel, one thread": kernel(1), "threads": kernel(None)}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from tokembed.benchmarks.encoding import first_words
+from tokembed.benchmarks.ladder import empty_tokenizer
+from tokembed.benchmarks.timing import seconds_of
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.settings import TrainingConfig
@@ -38,26 +39,20 @@ def measure_scaling(text: str, num_merges: int, config: TrainingConfig, rounds: 
     train_skipgram(tokenizer.encode_array(text)[:20_000], tokenizer.vocab_size, config)  # compiles the kernels
     for part in PARTS:
         words = num_words * part // PARTS[-1]
-        some = first_words(text, words)
-        ids = tokenizer.encode_array(some)
-        # Each run of a task gets what its `prepare` makes before the clock starts: for encoding, an empty cache.
-        tasks: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-            "learning merges": (lambda some=some: some, lambda given: train_bpe(given, num_merges)),  # type: ignore[misc]
-            "encoding": (lambda: _new(tokenizer), lambda given, some=some: given.encode_array(some)),  # type: ignore[misc]
-            "training, an epoch": (
-                lambda ids=ids: ids,  # type: ignore[misc]
-                lambda given: train_skipgram(given, tokenizer.vocab_size, config),
-            ),
-        }
-        for task, (prepare, run) in tasks.items():
-            yield ScalingRun(task, words, min(_seconds(run, prepare()) for _ in range(rounds)))
+        for task, prepare in _tasks(first_words(text, words), tokenizer, num_merges, config).items():
+            yield ScalingRun(task, words, min(seconds_of(lambda run: run(), prepare()) for _ in range(rounds)))
 
 
-def _new(tokenizer: BPETokenizerLoader) -> BPETokenizerLoader:
-    """Return the same tokenizer with its tables made and no word in them."""
-    new = BPETokenizerLoader(tokenizer.model)
-    new.encode_array("")
-    return new
+def _tasks(
+    text: str, tokenizer: BPETokenizerLoader, num_merges: int, config: TrainingConfig
+) -> dict[str, Callable[[], Callable[[], object]]]:
+    """Return each task's maker of what is timed; what the maker does itself, such as emptying the cache, is not."""
+    ids = tokenizer.encode_array(text)
+    return {
+        "learning merges": lambda: partial(train_bpe, text, num_merges),
+        "encoding": lambda: partial(empty_tokenizer(tokenizer.model).encode_array, text),
+        "training, an epoch": lambda: partial(train_skipgram, ids, tokenizer.vocab_size, config),
+    }
 
 
 def exponent(runs: Sequence[ScalingRun]) -> float:
@@ -68,9 +63,3 @@ def exponent(runs: Sequence[ScalingRun]) -> float:
     """
     slope, _ = np.polyfit(np.log([run.words for run in runs]), np.log([run.seconds for run in runs]), 1)
     return float(slope)
-
-
-def _seconds(run: Callable[[Any], object], given: Any) -> float:
-    start = time.perf_counter()
-    run(given)
-    return time.perf_counter() - start
