@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed import files
     from tokembed.benchmarks import encoding, peers, timing
     from tokembed.bpe.learning import train_bpe
-    from tokembed.corpora.sources import CorpusError, load_corpus
+    from tokembed.corpora import CorpusError, load_corpus
     from tokembed.workspace import choose_corpus
 
     try:

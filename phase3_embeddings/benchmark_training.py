@@ -36,7 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from tokembed import files, workspace
     from tokembed.benchmarks import peers, timing, training
-    from tokembed.skipgram import settings
 
     if "gensim" in peers.missing_peers():
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")
