@@ -10,12 +10,12 @@ import pytest
 
 import tokembed
 
-MODULES = [module.name for module in pkgutil.iter_modules(tokembed.__path__)]
+MODULES = [module.name for module in pkgutil.walk_packages(tokembed.__path__, "tokembed.")]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_docstrings_run(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"tokembed.{name}")).failed == 0
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_every_public_name_is_there_and_documented() -> None:

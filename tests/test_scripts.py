@@ -352,7 +352,7 @@ def test_the_training_benchmark_runs_both_trainers(tmp_path: Path) -> None:
     (saved,) = tmp_path.rglob("benchmark_training_mine.json")
     runs = json.loads(saved.read_text())["runs"]
     assert [run["name"] for run in runs] == ["tokembed", "gensim"] * 2
-    # Both count the pairs of the same rule; subsampling and windows are drawn anew.
+    # Both count the pairs of the same rule; subsampling and windows are drawn afresh.
     assert runs[0]["pairs_per_token"] == pytest.approx(runs[1]["pairs_per_token"], rel=0.02)
 
 

@@ -32,7 +32,7 @@ def query_words(embeddings: Embeddings, count: int) -> list[str]:
 
 
 def display_token(token: str) -> str:
-    """Return a token as people read it: a word as it is, a fragment that goes on with a hyphen.
+    """Return a token as people read it: a word as it is, a fragment whose word continues with a hyphen.
 
     >>> display_token("creature</w>"), display_token("creat")
     ('creature', 'creat-')

@@ -117,7 +117,7 @@ def describe_token_lengths(model: BPEModel) -> Finding:
 def describe_top_subwords(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], num_subwords: int = 30) -> Finding:
     """Report the most frequent tokens of two characters or more."""
     subwords = top_subwords(tokenizer, token_ids, num_subwords)
-    lines = [f"the {len(subwords)} most frequent subwords of two characters or more (- goes on)"]
+    lines = [f"the {len(subwords)} most frequent subwords of two characters or more (-: the word continues)"]
     shown = [f"{subword.text}{'' if subword.is_final else '-'} {subword.count:,}" for subword in subwords]
     for start in range(0, len(shown), 6):
         lines.append("  " + "".join(f"{item:<16}" for item in shown[start : start + 6]).rstrip())

@@ -84,7 +84,7 @@ def plot_top_subwords(subwords: Sequence[Subword], *, ax: Axes | None = None) ->
     ax.xaxis.set_major_formatter("{x:,.0f}")
     handles = [
         Patch(facecolor=BLUE, label="ends a word"),
-        Patch(facecolor=ORANGE, hatch="//", edgecolor="white", label="its word goes on (-)"),
+        Patch(facecolor=ORANGE, hatch="//", edgecolor="white", label="its word continues (-)"),
     ]
     ax.legend(handles=handles, fontsize=SMALL, loc="lower right", frameon=False)
     label_axes(ax, "The most frequent tokens of two characters or more", "occurrences in the corpus", "")

@@ -10,7 +10,7 @@ const element = (id) => document.getElementById(id);
 // ---------------------------------------------------------------- tokenizer
 
 /* The splitting rule of pretokenizer.py: a run of word characters, or one mark. JavaScript's \w is ASCII and its \s is not
-   Python's (which has U+001C to U+001F and U+0085, and has not U+FEFF), so both are spelled out. */
+   Python's (which has U+001C to U+001F and U+0085, and does not have U+FEFF), so both are spelled out. */
 const PIECES = /[\p{L}\p{N}_]+|[^\p{L}\p{N}_\x09-\x0d\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/gu;
 const LONE_SURROGATE = /\p{Surrogate}/u; // in a u-pattern, halves of a pair are no surrogates
 const MAX_CACHED_WORDS = 50_000;
@@ -199,7 +199,7 @@ function decodeVectors({ fixedPoint, scale }) {
   return Float32Array.from({ length: bytes.length / 2 }, (_, place) => view.getInt16(2 * place, true) * scale);
 }
 
-/** Return a token as people read it: a word without its end, a piece that goes on with a hyphen. No two have one name. */
+/** Return a token as people read it: a word without its end, a piece whose word continues with a hyphen. No two have one name. */
 function nameOf(token) {
   const isEnded = token.endsWith(END_OF_WORD) && token !== END_OF_WORD;
   return token === END_OF_WORD ? token : printable(isEnded ? token.slice(0, -END_OF_WORD.length) : `${token}-`);
