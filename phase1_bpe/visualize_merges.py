@@ -32,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from tokembed import files, workspace
     from tokembed.analysis import tokenization
-    from tokembed.figures import canvas
-    from tokembed.figures import tokenization as figures
+    from tokembed.figures import canvas, tokenization as figures
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)

@@ -39,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed.analysis import domains
     from tokembed.bpe.learning import train_bpe
     from tokembed.bpe.tokenizer import BPETokenizerLoader
-    from tokembed.figures import canvas
-    from tokembed.figures import tokenization as figures
+    from tokembed.figures import canvas, tokenization as figures
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)

@@ -29,12 +29,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     parser.add_argument("text", nargs="*", help="texts; - reads lines from standard input (default: three test sentences)")
-    parser.add_argument("--file", type=Path, help="a UTF-8 text file, a text a line")
+    parser.add_argument("--file", type=Path, help="a UTF-8 text file, one text per line")
     cli.add_corpus_flags(parser)
     parser.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="default: auto; NO_COLOR is heeded"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, one object a text")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object per text")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a coloured page, too")
     return parser.parse_args(argv)
 

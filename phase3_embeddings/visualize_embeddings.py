@@ -63,8 +63,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     """Show what one checkpoint has learned; return the figures' names."""
     from tokembed import files, workspace
     from tokembed.analysis import experiments, geometry, neighbours, projection, senses
-    from tokembed.figures import canvas, training
-    from tokembed.figures import geometry as figures
+    from tokembed.figures import canvas, geometry as figures, training
     from tokembed.vectors import storage
 
     path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint)

@@ -2,7 +2,7 @@
 
 uv run python tests/kill.py --times 500
 
-The job downloads (from a server of its own), learns a tokenizer, encodes, trains with a checkpoint an epoch, draws, and writes
+The job downloads (from a server of its own), learns a tokenizer, encodes, trains with a checkpoint per epoch, draws, and writes
 a page, each time with other settings, so that every file is replaced by another. Half of the kills come at a random moment,
 half at a random one of the operations on files that it is made of. Needs a POSIX system.
 """

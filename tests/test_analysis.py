@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
 from tokembed.analysis import domains, tokenization

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from conftest import RAW, raw_file
 from gensim.test.utils import datapath
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles import huggingface_merges
 
 from tokembed import BPEModel, load_corpus, train_bpe

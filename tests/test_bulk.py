@@ -10,8 +10,7 @@ from multiprocessing import get_all_start_methods, get_context
 import numpy as np
 import pytest
 from conftest import RAW, raw_file
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tokembed import BPETokenizerLoader, train_bpe
 from tokembed.bpe import whole_texts

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import RAW, raw_file
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tokembed import files, load_corpus, workspace
 from tokembed.corpora import sources as corpora

@@ -10,8 +10,7 @@ import pytest
 from test_corpus import BOOK, EDITIONS
 
 from tokembed import files, load_corpus
-from tokembed.corpora import download as downloads
-from tokembed.corpora import sources as corpora
+from tokembed.corpora import download as downloads, sources as corpora
 from tokembed.corpora.corpus import CorpusNotFoundError
 
 PAGE = EDITIONS["as it is today"].encode()

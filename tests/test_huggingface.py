@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import raw_file
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tokenizers import Tokenizer
 
 from tokembed import BPETokenizerLoader, train_bpe

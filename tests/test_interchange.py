@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from gensim.models import KeyedVectors
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client

@@ -10,8 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from tokembed import SkipGramModel
-from tokembed.skipgram import _hogwild_kernels as kernels
-from tokembed.skipgram import reference
+from tokembed.skipgram import _hogwild_kernels as kernels, reference
 from tokembed.skipgram.hogwild import HogwildEngine, _scratch
 from tokembed.skipgram.model import descend, negative_sampling_loss
 from tokembed.skipgram.sampling import alias_table, window_pairs

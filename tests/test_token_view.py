@@ -5,8 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tokembed import BPETokenizerLoader
 from tokembed.analysis.tokenization import printable

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, train_bpe
 from tokembed.bpe import reference
@@ -109,7 +108,7 @@ def test_the_word_cache_counts_hits_and_is_bounded(model: BPEModel) -> None:
 
 
 def test_a_tokenizer_is_freed_with_its_last_use(model: BPEModel) -> None:
-    """Each has some 16 MB of word tables a thread: they must not wait for the collector of cycles."""
+    """Each has some 16 MB of word tables per thread: they must not wait for the collector of cycles."""
     gc.disable()
     try:
         tokenizer = BPETokenizerLoader(model)

@@ -20,11 +20,11 @@ from tokembed import (
     TrainingConfig,
     TrainingResult,
     cli,
+    device as devices,
     select_device,
     train_bpe,
     train_skipgram,
 )
-from tokembed import device as devices
 from tokembed.skipgram import training
 from tokembed.skipgram.training import TrainingDivergedError
 from tokembed.vectors.storage import Checkpointer, load_checkpoint

@@ -17,46 +17,42 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 
-def lazy_names(package: str, homes: dict[str, str]) -> Callable[[str], Any]:
-    """Return a package's `__getattr__`, which imports a public name from its module (`homes`: name to module) at first use."""
+def lazy_names(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any], list[str]]:
+    """Return a package's `__getattr__`, which imports public names at first use, and its `__all__`.
+
+    `homes` has the names, separated by spaces, by the module they come from.
+    """
+    home_of = {name: module for module, names in homes.items() for name in names.split()}
 
     def get(name: str) -> Any:
-        if name not in homes:
+        if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        return getattr(importlib.import_module(f"{package}.{home_of[name]}"), name)
 
-    return get
+    return get, sorted(home_of)
 
 
-_HOMES = {
-    "BPEModel": "bpe",
-    "BPETokenizerLoader": "bpe",
-    "Corpus": "corpora",
-    "CorpusError": "corpora",
-    "Embeddings": "vectors",
-    "SkipGramModel": "skipgram",
-    "TrainingConfig": "skipgram",
-    "TrainingResult": "skipgram",
-    "load_corpus": "corpora",
-    "select_device": "device",
-    "train_bpe": "bpe",
-    "train_skipgram": "skipgram",
-}
-__all__ = sorted(_HOMES)
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "bpe": "BPEModel BPETokenizerLoader train_bpe",
+        "corpora": "Corpus CorpusError load_corpus",
+        "device": "select_device",
+        "skipgram": "SkipGramModel TrainingConfig TrainingResult train_skipgram",
+        "vectors": "Embeddings",
+    },
+)
 
 if TYPE_CHECKING:
-    from tokembed.bpe import BPEModel as BPEModel
-    from tokembed.bpe import BPETokenizerLoader as BPETokenizerLoader
-    from tokembed.bpe import train_bpe as train_bpe
-    from tokembed.corpora import Corpus as Corpus
-    from tokembed.corpora import CorpusError as CorpusError
-    from tokembed.corpora import load_corpus as load_corpus
+    from tokembed.bpe import BPEModel as BPEModel, BPETokenizerLoader as BPETokenizerLoader, train_bpe as train_bpe
+    from tokembed.corpora import Corpus as Corpus, CorpusError as CorpusError, load_corpus as load_corpus
     from tokembed.device import select_device as select_device
-    from tokembed.skipgram import SkipGramModel as SkipGramModel
-    from tokembed.skipgram import TrainingConfig as TrainingConfig
-    from tokembed.skipgram import TrainingResult as TrainingResult
-    from tokembed.skipgram import train_skipgram as train_skipgram
+    from tokembed.skipgram import (
+        SkipGramModel as SkipGramModel,
+        TrainingConfig as TrainingConfig,
+        TrainingResult as TrainingResult,
+        train_skipgram as train_skipgram,
+    )
     from tokembed.vectors import Embeddings as Embeddings
 
 

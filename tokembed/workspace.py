@@ -113,7 +113,7 @@ def prepare_tokens(
     describe_row(
         "tokens",
         f"{ids.size:,}",
-        f"{ids.size / max(model.num_words, 1):.2f} a word",
+        f"{ids.size / max(model.num_words, 1):.2f} per word",
         f"none merged that occurs less than {vocabulary_threshold} times" if vocabulary_threshold else "",
         ("cached in " if was_kept else "saved as ") + files.display_path(path),
     )

@@ -49,7 +49,7 @@ def _python_sources(number: int = 60) -> str:
 
 
 def _warm_rate(tokenizer: BPETokenizerLoader, text: str) -> float:
-    """Return words a second by `encode` when all words are cached, the best of five."""
+    """Return words per second by `encode` when all words are cached, the best of five."""
     tokenizer.encode(text)
     seconds = []
     for _ in range(5):

@@ -53,7 +53,7 @@ def seconds_of(call: Callable[[Given], object], given: Given) -> float:
 def time_alternating(
     contenders: Mapping[str, Callable[[Any], object]], prepare: Mapping[str, Callable[[int], Any]], rounds: int
 ) -> list[Timing]:
-    """Time each contender once a round; who goes first changes with every round.
+    """Time each contender once per round; who goes first changes with every round.
 
     Parameters
     ----------

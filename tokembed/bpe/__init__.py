@@ -6,7 +6,7 @@ Read in this order:
 2. `splitting.py`: what is a word, to a tokenizer?
 3. `model.py`, `learning.py`: what is learned, and how without recounting everything for each merge (`_learning_kernels.py`).
 4. `word_encoder.py`, `tokenizer.py`: how are merges applied to new text, and undone?
-5. `whole_texts.py`: how are hundreds of megabytes a second encoded on threads (`_encoding_kernels.py`)?
+5. `whole_texts.py`: how are hundreds of megabytes per second encoded on threads (`_encoding_kernels.py`)?
 6. `rare_tokens.py`, `huggingface.py`: splitting tokens too rare to train; the same tokenizer for other programs.
 """
 
@@ -16,17 +16,11 @@ from typing import TYPE_CHECKING
 
 from tokembed import lazy_names
 
-_HOMES = {
-    "BPEModel": "model",
-    "BPETokenizerLoader": "tokenizer",
-    "ModelFileError": "model",
-    "train_bpe": "learning",
-}
-__all__ = sorted(_HOMES)
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(
+    __name__, {"model": "BPEModel ModelFileError", "tokenizer": "BPETokenizerLoader", "learning": "train_bpe"}
+)
 
 if TYPE_CHECKING:
     from tokembed.bpe.learning import train_bpe as train_bpe
-    from tokembed.bpe.model import BPEModel as BPEModel
-    from tokembed.bpe.model import ModelFileError as ModelFileError
+    from tokembed.bpe.model import BPEModel as BPEModel, ModelFileError as ModelFileError
     from tokembed.bpe.tokenizer import BPETokenizerLoader as BPETokenizerLoader

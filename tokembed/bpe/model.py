@@ -67,7 +67,7 @@ class BPEModel:
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:32]
 
     def to_json(self) -> str:
-        """Return the model as JSON text, one merge a line."""
+        """Return the model as JSON text, one merge per line."""
         head = {
             "format": FORMAT,
             "version": FORMAT_VERSION,

@@ -65,7 +65,7 @@ class BPETokenizerLoader:
         self._text_of_token = [_text_of(token) for token in self.id_to_token]
         self._word_encoder = WordEncoder(self.model, self.merge_ranks)
         #: `tokenize_word(word)`: the tokens of one word (one piece of text), remembered for `cache_size` distinct words.
-        # It must not refer to this object: in a cycle it, and 16 MB of word tables a thread, would outlive its use.
+        # It must not refer to this object: in a cycle it, and 16 MB of word tables per thread, would outlive its use.
         self.tokenize_word = lru_cache(maxsize=cache_size)(self._word_encoder)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -139,8 +139,8 @@ class BPETokenizerLoader:
     def encode_array(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
         """Return the token ids of a text as an array, shape (number of tokens,), by the compiled encoder.
 
-        The ids are those of `encode`; large texts are encoded on `num_threads` threads (default: one a core). Words seen in
-        earlier calls are remembered, in at most about 16 MB a thread.
+        The ids are those of `encode`; large texts are encoded on `num_threads` threads (default: one per core). Words seen in
+        earlier calls are remembered, in at most about 16 MB per thread.
 
         Raises
         ------

@@ -176,7 +176,7 @@ class BulkEncoder:
             with workplace.table() as table:
                 return list(_run(text, units, start, end, self._classes, self._rules, table, table.clear, workplace))
 
-        # Most text has three units a token or more; where it has fewer, the array grows.
+        # Most text has three units per token or more; where it has fewer, the array grows.
         tokens = np.empty(units.size // 3 + 64, dtype=np.int32)
         num_tokens = 0
 

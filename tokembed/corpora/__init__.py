@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING
 
 from tokembed import lazy_names
 
-_HOMES = {
-    "Corpus": "corpus",
-    "CorpusError": "corpus",
-    "CorpusNotFoundError": "corpus",
-    "load_corpus": "sources",
-}
-__all__ = sorted(_HOMES)
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(__name__, {"corpus": "Corpus CorpusError CorpusNotFoundError", "sources": "load_corpus"})
 
 if TYPE_CHECKING:
-    from tokembed.corpora.corpus import Corpus as Corpus
-    from tokembed.corpora.corpus import CorpusError as CorpusError
-    from tokembed.corpora.corpus import CorpusNotFoundError as CorpusNotFoundError
+    from tokembed.corpora.corpus import Corpus as Corpus, CorpusError as CorpusError, CorpusNotFoundError as CorpusNotFoundError
     from tokembed.corpora.sources import load_corpus as load_corpus

@@ -79,7 +79,7 @@ def statistics_line(statistics: TextStatistics) -> str:
     return (
         f"{statistics.num_characters} characters, {statistics.num_bytes} bytes, {statistics.num_words} words, "
         f"{statistics.num_tokens} tokens: {statistics.characters_per_token:.2f} characters and "
-        f"{statistics.bytes_per_token:.2f} bytes a token, mean token length {statistics.mean_token_length:.2f}"
+        f"{statistics.bytes_per_token:.2f} bytes per token, mean token length {statistics.mean_token_length:.2f}"
     )
 
 

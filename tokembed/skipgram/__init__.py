@@ -16,19 +16,12 @@ from typing import TYPE_CHECKING
 
 from tokembed import lazy_names
 
-_HOMES = {
-    "SkipGramModel": "model",
-    "TrainingConfig": "settings",
-    "TrainingDivergedError": "settings",
-    "TrainingResult": "training",
-    "train_skipgram": "training",
-}
-__all__ = sorted(_HOMES)
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {"model": "SkipGramModel", "settings": "TrainingConfig TrainingDivergedError", "training": "TrainingResult train_skipgram"},
+)
 
 if TYPE_CHECKING:
     from tokembed.skipgram.model import SkipGramModel as SkipGramModel
-    from tokembed.skipgram.settings import TrainingConfig as TrainingConfig
-    from tokembed.skipgram.settings import TrainingDivergedError as TrainingDivergedError
-    from tokembed.skipgram.training import TrainingResult as TrainingResult
-    from tokembed.skipgram.training import train_skipgram as train_skipgram
+    from tokembed.skipgram.settings import TrainingConfig as TrainingConfig, TrainingDivergedError as TrainingDivergedError
+    from tokembed.skipgram.training import TrainingResult as TrainingResult, train_skipgram as train_skipgram

@@ -19,7 +19,7 @@ eight stay stable (3 % on WikiText-2, with no loss in WordSim-353).
 
 What it costs. A ring all-reduce of b bytes among R nodes sends 2 b (R - 1) / R from each. With V = 1,000,000 tokens and
 D = 300 both tables are 2.4 GB, so that combining everything once sends 4.7 GB from each of 64 nodes. Sections of 4 M tokens a
-node (an epoch of 16 G tokens) at 2 M tokens a second take two seconds; each node then sends, in GB/s,
+node (an epoch of 16 G tokens) at 2 M tokens per second take two seconds; each node then sends, in GB/s,
 
 >>> round(bytes_per_second(1_000_000, 300, num_nodes=64, tokens_per_second=2e6, section_tokens=4e6) / 1e9, 2)
 0.7

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.compilation import say_when_compiling
-from tokembed.skipgram import _hogwild_kernels as kernels
-from tokembed.skipgram import sampling
+from tokembed.skipgram import _hogwild_kernels as kernels, sampling
 
 if TYPE_CHECKING:
     import torch

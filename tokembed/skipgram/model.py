@@ -74,7 +74,7 @@ def descend(
 ) -> Tensor:
     """Take one step of gradient descent on B pairs, in place, and return their summed loss (a tensor: no host sync).
 
-    The gradients are written out, since autograd would fill and walk two dense (V, D) tables a step:
+    The gradients are written out, since autograd would fill and walk two dense (V, D) tables per step:
 
         ∂/∂u = -(1 - σ(u·v)) v + Σ_k σ(u·v_k) v_k
         ∂/∂v = -(1 - σ(u·v)) u,      ∂/∂v_k = σ(u·v_k) u

@@ -69,7 +69,7 @@ def initial_vectors(vocab_size: int, dim: int, seed: int) -> npt.NDArray[np.floa
 
 
 def pairs_per_token(counts: npt.NDArray[np.int64], window_size: int, subsample: float = 1e-3) -> float:
-    """Return how many pairs a token of the stream makes, as expected: a window of 1 to W on either side makes W + 1.
+    """Return how many pairs per token of the stream makes, as expected: a window of 1 to W on either side makes W + 1.
 
     `counts` are those of the tokens that training keeps; pairs lost at the stream's ends are not taken off.
     """

@@ -44,7 +44,7 @@ class TrainingConfig:
     embedding_dim: int = _setting(100, "numbers in a vector")
     window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many")
     num_negative_samples: int = _setting(10, "noise tokens a position is told apart from")
-    batch_size: int = _setting(512, "pairs a step; torch engine only")
+    batch_size: int = _setting(512, "pairs per step; torch engine only")
     epochs: int = _setting(10, "passes over the tokens")
     learning_rate: float = _setting(0.025, "at the start; falls linearly")
     min_learning_rate: float = _setting(1e-4, "at the end")
@@ -54,7 +54,7 @@ class TrainingConfig:
     add_context_vectors: bool = _setting(False, "a token's vector is the sum of both of its vectors, as target and as context")
     early_stopping: int = _setting(0, "stop when the loss has not fallen for so many epochs; 0: never")
     seed: int = _setting(1, "of all that is drawn")
-    workers: int = _setting(0, "threads of the hogwild engine; 0: one a core")
+    workers: int = _setting(0, "threads of the hogwild engine; 0: one per core")
     engine: str = _setting("auto", "hogwild (CPU threads) or torch (batches on a device)")
     device: str = _setting("auto", "mps, cuda or cpu")
 
@@ -85,7 +85,7 @@ class TrainingConfig:
         require("subsample", self.subsample >= 0, "at least 0")
         require("early_stopping", self.early_stopping >= 0, "at least 0 (0: never)")
         require("seed", self.seed >= 0, "at least 0")
-        require("workers", self.workers >= 0, "at least 0 (0: one a core)")
+        require("workers", self.workers >= 0, "at least 0 (0: one per core)")
         require("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
         try:
             devices.check_device_name(self.device)

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING
 
 from tokembed import lazy_names
 
-_HOMES = {
-    "Embeddings": "embeddings",
-    "UnknownWordError": "embeddings",
-    "VectorsFileError": "storage",
-}
-__all__ = sorted(_HOMES)
-__getattr__ = lazy_names(__name__, _HOMES)
+__getattr__, __all__ = lazy_names(__name__, {"embeddings": "Embeddings UnknownWordError", "storage": "VectorsFileError"})
 
 if TYPE_CHECKING:
-    from tokembed.vectors.embeddings import Embeddings as Embeddings
-    from tokembed.vectors.embeddings import UnknownWordError as UnknownWordError
+    from tokembed.vectors.embeddings import Embeddings as Embeddings, UnknownWordError as UnknownWordError
     from tokembed.vectors.storage import VectorsFileError as VectorsFileError

@@ -226,7 +226,7 @@ class AnalogyScore:
 
 
 def read_analogies(path: str | os.PathLike[str]) -> dict[str, list[tuple[str, str, str, str]]]:
-    """Read questions of four words a line, under headings ": name", as in word2vec's questions-words.txt."""
+    """Read questions of four words per line, under headings ": name", as in word2vec's questions-words.txt."""
     sections: dict[str, list[tuple[str, str, str, str]]] = {}
     heading = "questions"
     for number, line in enumerate(_lines(path), start=1):
