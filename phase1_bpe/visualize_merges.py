@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     model = tokenizer.model
     caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, lower-cased."
-    cli.describe_row("tokenizer", caption, files.display_path(path))
+    cli.describe_row("tokenizer", caption.rstrip("."), files.display_path(path))
 
     names: list[str] = []
 

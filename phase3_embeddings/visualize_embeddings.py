@@ -75,7 +75,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     result = storage.load_checkpoint(path, embeddings.tokenizer)
     history = storage.read_history(path)
     caption = geometry.vectors_caption(embeddings, result, path.stem)
-    cli.describe_row("vectors", caption, files.display_path(path))
+    cli.describe_row("vectors", caption.rstrip("."), files.display_path(path))
     names: list[str] = []
 
     def show(found: Finding, plot: Callable[[Any], Axes]) -> None:

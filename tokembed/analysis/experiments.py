@@ -24,10 +24,10 @@ SOFTMAX_BATCH = 256  # pairs; more are faster, but the rows they start from are 
 SYNONYM_AUC = "Synonym AUC: how often a pair of synonyms has a higher cosine than a pair of frequent words; 0.5 is chance."
 # Of each objective: quality and time, as shares of the full softmax's.
 QUOTED = {
-    "full softmax": ("100%", "100%"),
-    "5 negatives": ("92%", "1.25%"),
-    "10 negatives": ("95%", "2.5%"),
-    "20 negatives": ("98%", "5%"),
+    "full softmax": ("100 %", "100 %"),
+    "5 negatives": ("92 %", "1.25 %"),
+    "10 negatives": ("95 %", "2.5 %"),
+    "20 negatives": ("98 %", "5 %"),
 }
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tokembed.analysis.experiments import QUOTED
 from tokembed.benchmarks.claims import claim_rows
 from tokembed.benchmarks.training import SCORES, TrainingRun, mean_and_margin, median_of, speed_ratios
 
@@ -18,14 +19,10 @@ Rows = Sequence[Sequence[str]]
 
 _BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-# Of the ladder's steps, and of the softmax comparison (quality, time): as the first description of the project had them.
+# Of the ladder's steps, as the first description of the project had them.
 CLAIMED_FACTORS = {
     "word cache": "50×", "merge ranks": "5×", "precompiled split": "1.5×", "best-pair merging": "1.6×",
     "unknown-token cache": "1.04×", "local variables": "1.04×",
-}  # fmt: skip
-QUOTED = {
-    "full softmax": ("100 %", "100 %"), "5 negatives": ("92 %", "1.25 %"),
-    "10 negatives": ("95 %", "2.5 %"), "20 negatives": ("98 %", "5 %"),
 }  # fmt: skip
 
 
