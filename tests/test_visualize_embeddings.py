@@ -61,7 +61,7 @@ def test_comparisons_train_and_are_drawn(tmp_path: Path) -> None:
     done = run(tmp_path, *flags, script=VISUALIZE)
     assert done.returncode == 0, done.stderr
     assert "full softmax" in done.stdout
-    assert "(92%)" in done.stdout, "what is quoted stands beside what is measured"
+    assert "(92 %)" in done.stdout, "what is quoted stands beside what is measured"
     assert {"dimension_comparison.png", "softmax_comparison.png", "softmax_comparison.csv"} <= files_in(tmp_path)
 
 
