@@ -3,7 +3,7 @@
 uv run python docs/refresh_images.py
 
 Frankenstein's figures take half a minute. The picture of the explorer needs Chromium, and fonts for Chinese and emoji (Debian's
-chromium, fonts-wqy-microhei, fonts-noto-color-emoji); without Chromium it is left as it is.
+chromium, fonts-wqy-microhei, fonts-noto-color-emoji); without these it is left as it is.
 """
 
 from __future__ import annotations
@@ -39,6 +39,12 @@ def take_explorer(folder: Path, chromium: str) -> None:
     Image.open(shot).convert("RGB").quantize(EXPLORER_COLOURS).save(IMAGES / "explorer.png", optimize=True)
 
 
+def has_fonts() -> bool:
+    """Tell whether the browser can draw Chinese: without a font it shows boxes."""
+    lister = shutil.which("fc-list")
+    return lister is not None and bool(subprocess.run([lister, ":lang=zh"], capture_output=True, check=True).stdout)
+
+
 def main() -> int:
     """Replace the pictures."""
     with tempfile.TemporaryDirectory() as name:
@@ -50,8 +56,11 @@ def main() -> int:
         run("phase3_embeddings/visualize_embeddings.py", *checkpoint, "--output-dir", folder)
         for figure in FIGURES:
             shutil.copy(folder / f"{figure}.png", IMAGES)
-        if chromium := shutil.which("chromium"):
+        chromium = shutil.which("chromium")
+        if chromium and has_fonts():
             take_explorer(folder, chromium)
+        else:
+            print("the picture of the explorer is left as it is: it needs Chromium and fonts for Chinese")
     print(f"replaced the pictures in {IMAGES.relative_to(ROOT)}: look at them before you commit")
     return 0
 

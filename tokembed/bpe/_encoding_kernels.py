@@ -376,25 +376,27 @@ def _no_number_left(table):
 @_internal
 def _resolve(units, start, length, rules, table, scratch):
     """Put what a new word stands for into `scratch.symbols`, and return how many: its tokens or, numbered, its number."""
-    starts, symbols = table.new_starts, scratch.symbols
-    if starts.size == 0:
-        characters = scratch.characters  # a local name: taking an array out of a tuple counts a reference, each time
+    # Local names: taking an array out of a tuple counts a reference, each time.
+    sizes, new_starts, new_lengths = table.sizes, table.new_starts, table.new_lengths
+    characters, symbols, made = scratch
+    if new_starts.size == 0:
         for i in range(length):
             characters[i] = units[start + i]
-        return _tokens_of(characters, length, rules, symbols, scratch.made)
-    number = table.sizes[NUM_WORDS]
-    symbols[0] = number
-    starts[number], table.new_lengths[number] = start, length
-    table.sizes[NUM_WORDS] += 1
+        return _tokens_of(characters, length, rules, symbols, made)
+    symbols[0] = sizes[NUM_WORDS]
+    new_starts[sizes[NUM_WORDS]] = start
+    new_lengths[sizes[NUM_WORDS]] = length
+    sizes[NUM_WORDS] += 1
     return 1
 
 
 @_internal
 def _enter_short(units, start, length, low, high, slot, rules, table, scratch):
     """Enter a new short word at an empty slot of the table; return whether there was room."""
-    short, token_pool, sizes, symbols = table.short, table.token_pool, table.sizes, scratch.symbols
+    short, token_pool, sizes = table.short, table.token_pool, table.sizes
     if 2 * sizes[NUM_SHORT] >= short.shape[0] or sizes[TOKENS_USED] + 17 > token_pool.size or _no_number_left(table):
         return False
+    symbols = scratch.symbols
     count = _resolve(units, start, length, rules, table, scratch)
     short[slot, 0], short[slot, 1] = low, high
     if count <= 3:
@@ -443,7 +445,7 @@ def _encode_other(units, start, classes, rules, table, scratch, output, used):
     Returns (units read, tokens written) and END_REACHED, or what stands in the way.
     """
     long_slots, long_words, characters = table.long_slots, table.long_words, table.characters
-    token_pool, sizes, symbols = table.token_pool, table.sizes, scratch.symbols
+    token_pool, sizes = table.token_pool, table.sizes
     first = units[start]
     if 0xD800 <= first <= 0xDFFF:
         return 0, 0, SURROGATE
@@ -475,6 +477,7 @@ def _encode_other(units, start, classes, rules, table, scratch, output, used):
             or sizes[TOKENS_USED] + 5 * length + 1 > token_pool.size
         ):
             return 0, 0, TABLE_FULL
+        symbols = scratch.symbols
         count = _resolve(units, start, length, rules, table, scratch)
         index = np.int32(sizes[NUM_LONG])
         long_words[index, 0], long_words[index, 1], long_words[index, 2] = np.int64(mixed), sizes[CHARACTERS_USED], length
