@@ -51,5 +51,5 @@ def test_dimensions_are_compared_with_every_seed(pydocs: str, tokenizer: BPEToke
     ids = tokenizer.encode_array(pydocs[:60_000])
     config = replace(CONFIG, epochs=1)
     runs = list(experiments.compare_dimensions(tokenizer, ids, config, dimensions=(4, 20), num_seeds=2))
-    assert [(run.embedding_dim, run.seed) for run in runs] == [(4, 1), (4, 2), (20, 1), (20, 2)]
-    assert all(0 <= run.score.auc <= 1 for run in runs)
+    assert [(dimension, seed) for dimension, seed, _ in runs] == [(4, 1), (4, 2), (20, 1), (20, 2)]
+    assert all(0 <= score.auc <= 1 for *_, score in runs)

@@ -47,29 +47,20 @@ def describe_training(losses: Sequence[float], history: Sequence[Mapping[str, fl
 # ---------------------------------------------------------------- dimensions
 
 
-@dataclass(frozen=True)
-class DimensionRun:
-    """One training at one dimension, and how its synonyms stand out."""
-
-    embedding_dim: int
-    seed: int
-    score: SynonymScore
-
-
 def compare_dimensions(
     tokenizer: BPETokenizerLoader,
     token_ids: npt.NDArray[np.int32],
     config: TrainingConfig,
     dimensions: Sequence[int] = (10, 25, 50, 100, 200),
     num_seeds: int = 3,
-) -> Iterator[DimensionRun]:
-    """Train at each dimension with each seed, 1, 2, ...; yield each run."""
+) -> Iterator[tuple[int, int, SynonymScore]]:
+    """Train at each dimension with each seed, 1, 2, ...; yield (dimension, seed, how synonyms stand out) of each run."""
     for dimension in dimensions:
         for seed in range(1, num_seeds + 1):
             changed = replace(config, embedding_dim=dimension, seed=seed)
             result = train_skipgram(token_ids, tokenizer.vocab_size, changed)
             embeddings = Embeddings.from_training(result, tokenizer, token_ids)
-            yield DimensionRun(dimension, seed, evaluate_synonyms(embeddings, read_synonyms("test")))
+            yield dimension, seed, evaluate_synonyms(embeddings, read_synonyms("test"))
 
 
 def describe_dimensions(
@@ -82,10 +73,10 @@ def describe_dimensions(
     """Report quality against the dimension; trainings take a while, so each line goes to `on_line` as soon as there is one."""
     on_line("quality by dimension: synonym AUC, and mean cosine of synonyms minus that of all pairs of frequent words")
     rows = []
-    for run in compare_dimensions(tokenizer, token_ids, config, num_seeds=num_seeds):
-        gap = run.score.synonym_cosine - run.score.random_cosine
-        rows.append((run.embedding_dim, run.score.auc, gap))
-        on_line(f"  {run.embedding_dim:>4}  seed {run.seed}  {run.score.auc:.3f}  {gap:.3f}")
+    for dimension, seed, score in compare_dimensions(tokenizer, token_ids, config, num_seeds=num_seeds):
+        gap = score.synonym_cosine - score.random_cosine
+        rows.append((dimension, score.auc, gap))
+        on_line(f"  {dimension:>4}  seed {seed}  {score.auc:.3f}  {gap:.3f}")
     note = (
         f"{config.epochs} epochs, window {config.window_size}, {config.num_negative_samples} negatives. A dot is one training "
         f"(seeds 1 to {num_seeds}), the line their mean. {SYNONYM_AUC} The vertical axes show only the range of the data."

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,26 +29,14 @@ class Sense:
     cues: frozenset[str]
 
 
-def _sense(name: str, example: str, cues: str) -> Sense:
-    return Sense(name, example, frozenset(cues.split()))
+def _read_senses() -> dict[str, tuple[Sense, Sense]]:
+    senses: dict[str, list[Sense]] = {}
+    for each in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["sense"]:
+        senses.setdefault(each["word"], []).append(Sense(each["name"], each["example"], frozenset(each["cues"].split())))
+    return {word: (first, second) for word, (first, second) in senses.items()}
 
 
-SENSES = {
-    "light": (
-        _sense("what shines", "saw a light", "sun moon candle darkness dark bright shone dazzling lamp stars day saw"),
-        _sense("not heavy", "feeling light-hearted", "heart hearted step steps heavy weight breeze cruiser tank infantry"),
-    ),
-    "nature": (
-        _sense("character", "human nature", "human man men mind disposition gentle kind temper person moral"),
-        _sense(
-            "the world", "the beauty of nature", "beauty mountains scenery sublime laws secrets works poetry spring trees wild"
-        ),
-    ),
-    "left": (
-        _sense("went away", "he left the room", "house room home country town paris geneva ingolstadt school company band"),
-        _sense("a side", "turn left", "right hand side turn arm foot bank wing"),
-    ),
-}
+SENSES = _read_senses()
 
 
 @dataclass(frozen=True)

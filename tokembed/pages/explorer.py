@@ -26,6 +26,7 @@ from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.files import encodable
 from tokembed.vectors.embeddings import Embeddings
+from tokembed.vectors.evaluation import WORD_LISTS
 
 MAX_TOKENS = 10_000  # the map stays smooth, and the page below 10 MB
 PERPLEXITY = 30.0  # neighbours that t-SNE keeps: more than for a figure of a hundred words
@@ -38,22 +39,6 @@ PROJECTIONS = {
     "pca": "PCA keeps the two directions in which the vectors differ most, and drops all others",
 }
 
-# a - b + c = answer, of kinds that skip-gram is known for. The page offers those that its own vectors answer.
-ANALOGIES = (
-    ("king", "man", "woman", "queen"),
-    ("father", "man", "woman", "mother"),
-    ("he", "man", "woman", "she"),
-    ("french", "france", "germany", "german"),
-    ("paris", "france", "england", "london"),
-    ("london", "england", "france", "paris"),
-    ("went", "go", "come", "came"),
-    ("songs", "song", "album", "albums"),
-    ("days", "day", "year", "years"),
-    ("was", "is", "are", "were"),
-    ("south", "north", "east", "west"),
-    ("his", "he", "she", "her"),
-    ("classes", "class", "object", "objects"),
-)
 MAX_PRESETS = 6
 
 
@@ -126,21 +111,22 @@ def map_points(vectors: npt.NDArray[np.float32], projection: str) -> npt.NDArray
 
 
 def presets(embeddings: Embeddings, rows: npt.NDArray[np.intp]) -> list[list[str]]:
-    """Return those of `ANALOGIES` that these vectors answer rightly, as [a, b, c] for a - b + c.
+    """Return those of the listed analogies that these vectors answer rightly, as [a, b, c] for a - b + c.
 
     The answer must be the first among all tokens but a, b and c, fragments included.
     """
     unit = embeddings.unit_vectors[rows]
     place = {embeddings.tokens[row]: index for index, row in enumerate(rows)}
     right = []
-    for question in ANALOGIES:
+    lines = (WORD_LISTS / "analogies.tsv").read_text(encoding="utf-8").splitlines()
+    for question in (line.split("\t") for line in lines if not line.startswith("#")):
         a, b, c, answer = (place.get(word + END_OF_WORD, -1) for word in question)
         if min(a, b, c, answer) < 0:
             continue
         scores = unit @ (unit[a] - unit[b] + unit[c])
         scores[[a, b, c]] = -np.inf
         if int(scores.argmax()) == answer:
-            right.append(list(question[:3]))
+            right.append(question[:3])
     return right[:MAX_PRESETS]
 
 

@@ -32,20 +32,6 @@ def entries() -> list[Entry]:
     return [Entry(figure["phase"], figure["name"], figure["heading"], figure["look_for"].strip()) for figure in figures]
 
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fdfdfb; --faint: #777; --line: #ddd; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #16181c; --faint: #9a9a9a; --line: #333; } }
-body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.9rem; } h2 { margin-top: 3rem; border-bottom: 1px solid var(--line); }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; background: white; border-radius: 6px; }
-figcaption, summary { color: var(--faint); } details { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.85rem; } td, th { padding: 0.15rem 0.7rem; border-bottom: 1px solid var(--line);
-        text-align: left; white-space: nowrap; }
-nav a { margin-right: 1rem; }
-"""
-
-
 def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, list[str]]:
     """Return one self-contained HTML page of the figures in a folder, and the names of those that are missing.
 
@@ -67,10 +53,11 @@ def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, li
                 parts.append(_figure(entry, image))
             else:
                 missing.append(entry.name)
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     body = "\n".join(parts)
     page = f"""<!doctype html>
-<html lang="en"><head>{head}<style>{_STYLE}</style></head>
+<html lang="en"><head>{head}<style>\n{style}</style></head>
 <body><main>
 {body}
 </main></body></html>

@@ -6,6 +6,7 @@ import html
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from tokembed.analysis.tokenization import TextStatistics, printable, text_statistics
@@ -14,7 +15,7 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 
 # Background colours by turns, dark text on them: 256-colour codes, and the same for the page.
 TERMINAL_COLOURS = (153, 223, 158, 217, 189)
-PAGE_COLOURS = ("#afd7ff", "#ffd7af", "#afffd7", "#ffafaf", "#d7d7ff")
+NUM_PAGE_COLOURS = 5  # of token_view.css
 RESET = "\033[0m"
 
 
@@ -106,23 +107,15 @@ def page(tokenizer: BPETokenizerLoader, texts: list[str], title: str) -> str:
             ends = " end" if view.token.endswith(END_OF_WORD) else ""
             label = html.escape(f"id {view.id} · {view.token} · characters {view.start}-{view.end}", quote=True)
             shown = html.escape(printable(view.token))
-            spans.append(f'<span class="t{index % len(PAGE_COLOURS)}{ends}" tabindex="0" title="{label}">{shown}</span>')
+            spans.append(f'<span class="t{index % NUM_PAGE_COLOURS}{ends}" tabindex="0" title="{label}">{shown}</span>')
         numbers = html.escape(statistics_line(text_statistics(tokenizer, text)))
         blocks.append(f"<section><p class=tokens>{''.join(spans)}</p><p class=numbers>{numbers}</p></section>")
-    colours = "\n".join(f".t{index} {{ background: {colour} }}" for index, colour in enumerate(PAGE_COLOURS))
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{html.escape(title)}</title>
 <style>
-body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
-body {{ color: #111; background: #fff }}
-.tokens {{ overflow-wrap: anywhere; line-height: 2.2 }}
-.tokens span {{ padding: .2em .1em; color: #111; border-radius: .2em }}
-.tokens .end {{ margin-right: .4em }}
-.tokens span:hover, .tokens span:focus {{ outline: 2px solid #111 }}
-.numbers {{ color: #555; font-size: .9em }}
-{colours}
-</style>
+{style}</style>
 <h1>{html.escape(title)}</h1>
 <p>Each colour is a token; point at it, or step through with the Tab key, for its id and its place in the text.</p>
 {chr(10).join(blocks)}

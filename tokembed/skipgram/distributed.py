@@ -37,7 +37,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -50,7 +50,7 @@ from torch import Tensor
 
 from tokembed import device as devices
 from tokembed.skipgram import sampling
-from tokembed.skipgram.settings import TrainingConfig
+from tokembed.skipgram.settings import Report, TrainingConfig
 
 SECTIONS_PER_EPOCH = 64
 ALL_ROWS_EVERY = 4  # sections
@@ -58,7 +58,6 @@ FREQUENT_SHARE = 1 / 16  # of the rows: they are combined after every section
 GAP_CLOSED = 0.05  # by an update, as a share of the learning rate
 PATIENCE = timedelta(minutes=10)  # for a process that does not answer
 
-Report = Callable[[int, int, float], None]
 _T = TypeVar("_T")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,10 @@ from tokembed.skipgram import _hogwild_kernels as kernels, sampling
 if TYPE_CHECKING:
     import torch
 
-    from tokembed.skipgram.settings import TrainingConfig
+    from tokembed.skipgram.settings import Report, TrainingConfig
 
 BLOCK_TOKENS = 8192  # a few milliseconds of work: threads end an epoch together, and calls cost nothing beside it
 CACHE_LINE_FLOATS = 16
-
-Report = Callable[[int, int, float], None]
 
 
 class HogwildEngine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,6 +14,8 @@ MAX_LEARNING_RATE = 1e6  # far beyond any that learns, and far below what 32 bit
 MAX_EXPONENT = 100.0  # by then one token alone is drawn; far beyond, the powers of counts overflow
 MAX_INT = 2**31 - 1
 ENGINES = ("auto", "hogwild", "torch")
+
+Report = Callable[[int, int, float], None]  # called after each block, with its tokens, its pairs and their summed loss
 
 
 class TrainingDivergedError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tokembed.skipgram import sampling
 from tokembed.skipgram.model import SkipGramModel, descend
 
 if TYPE_CHECKING:
-    from tokembed.skipgram.settings import TrainingConfig
+    from tokembed.skipgram.settings import Report, TrainingConfig
 
 BLOCK_TOKENS = 8192  # tokens whose pairs are made at once: the host waits for the device once a block
 # Tokens whose pairs are shuffled among one another, or as many as a batch has pairs, if that is more: a batch from a short
@@ -24,8 +24,6 @@ BLOCK_TOKENS = 8192  # tokens whose pairs are made at once: the host waits for t
 SHUFFLED_TOKENS = 512
 
 GAP_CLOSED = 0.1  # by one term, as a share of the learning rate: measured, see `skipgram.damping`
-
-Report = Callable[[int, int, float], None]
 
 
 class TorchEngine:

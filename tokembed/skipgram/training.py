@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tokembed import device as devices
 from tokembed.skipgram import sampling
-from tokembed.skipgram.settings import TrainingConfig, TrainingDivergedError
+from tokembed.skipgram.settings import Report, TrainingConfig, TrainingDivergedError
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ class Engine(Protocol):
     def context_vectors(self) -> npt.NDArray[np.float32]: ...
     def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None: ...
     def tables(self) -> tuple[torch.Tensor, torch.Tensor]: ...
-    def train(self, epoch: int, first: int, last: int, report: Callable[[int, int, float], None]) -> tuple[int, float]: ...
+    def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]: ...
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def _make_engine(
     return HogwildEngine(ids, counts, config, workers), f"hogwild on cpu, {workers} thread{'s' if workers > 1 else ''}"
 
 
-def _reporter(bar: Any) -> Callable[[int, int, float], None]:
+def _reporter(bar: Any) -> Report:
     """Return a `report(tokens, pairs, loss)` that moves the bar and shows the epoch's mean loss so far."""
     total_pairs, total_loss = 0, 0.0
 
