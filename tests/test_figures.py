@@ -17,7 +17,7 @@ from PIL import Image
 from tokembed.analysis.experiments import ObjectiveRun
 from tokembed.analysis.geometry import Heatmap
 from tokembed.analysis.projection import Projection
-from tokembed.analysis.senses import SENSES, Polysemy, SensePanel, Uses
+from tokembed.analysis.senses import Polysemy, SensePanel, Uses, known_senses
 from tokembed.analysis.tokenization import Subword
 from tokembed.figures import canvas, geometry, tokenization, training
 
@@ -57,7 +57,7 @@ def sense_panel(word: str, is_told_apart: bool) -> SensePanel:
     uses = (RANDOM.uniform(0, 1, (9, 2)), RANDOM.uniform(0, 1, (5, 2)))
     texts = (Uses([], np.empty((0, 2))), Uses([], np.empty((0, 2))))
     p_value = 0.01 if is_told_apart else 0.5
-    return SensePanel(Polysemy(word, SENSES[word], texts, np.zeros(2), 0.5, 0.7, 0.9, p_value, []), uses, (0.1, 0.2))
+    return SensePanel(Polysemy(word, known_senses()[word], texts, np.zeros(2), 0.5, 0.7, 0.9, p_value, []), uses, (0.1, 0.2))
 
 
 @pytest.mark.parametrize("name", FIGURES)

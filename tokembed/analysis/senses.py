@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,13 @@ class Sense:
     cues: frozenset[str]
 
 
-def _read_senses() -> dict[str, tuple[Sense, Sense]]:
+@cache
+def known_senses() -> dict[str, tuple[Sense, Sense]]:
+    """Return the words of two senses, with both, from `senses.toml`."""
     senses: dict[str, list[Sense]] = {}
     for each in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["sense"]:
         senses.setdefault(each["word"], []).append(Sense(each["name"], each["example"], frozenset(each["cues"].split())))
     return {word: (first, second) for word, (first, second) in senses.items()}
-
-
-SENSES = _read_senses()
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def polysemy(embeddings: Embeddings, text: str, word: str, *, reach: int = 8, se
     A use belongs to a sense when more of its cues than of the other's stand within `reach` words of it. The cues themselves are
     left out of its mean, so that what tells the senses apart is not what sorted them.
     """
-    senses, contexts = SENSES[word], _Contexts(embeddings)
+    senses, contexts = known_senses()[word], _Contexts(embeddings)
     examples = [contexts.mean([each for each in pieces(sense.example, True) if each != word]) for sense in senses]
     if word not in embeddings or examples[0] is None or examples[1] is None:
         return None
@@ -199,7 +199,7 @@ def sense_panel(lesson: Polysemy) -> SensePanel:
 
 def describe_senses(embeddings: Embeddings, text: str) -> Finding:
     """Report words of two senses with one vector, and whether their contexts tell the senses apart."""
-    lessons = [lesson for word in SENSES if (lesson := polysemy(embeddings, text, word))]
+    lessons = [lesson for word in known_senses() if (lesson := polysemy(embeddings, text, word))]
     rows = [
         (lesson.word, sense.name, use)
         for lesson in lessons
