@@ -59,6 +59,18 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     assert_two_learned_what_one_learns(tmp_path, output, "4")
 
 
+def workers_of(job: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return the job's processes that train; the launcher's other children may end while they are looked at."""
+
+    def command(process: psutil.Process) -> str:
+        try:
+            return " ".join(process.cmdline())
+        except psutil.NoSuchProcess:  # or a zombie, which is a kind of it
+            return ""
+
+    return [child for child in psutil.Process(job.pid).children() if "launch.py" in command(child)]
+
+
 @pytest.mark.parametrize("epochs", ["8", pytest.param("30", marks=pytest.mark.endurance)])
 def test_a_process_that_dies_ends_the_job_and_a_restart_learns_what_one_process_learns(tmp_path: Path, epochs: str) -> None:
     job = launch(tmp_path, "--epochs", epochs)
@@ -66,7 +78,7 @@ def test_a_process_that_dies_ends_the_job_and_a_restart_learns_what_one_process_
     deadline = time.monotonic() + 120
     while not (tmp_path / CHECKPOINT).exists() and job.poll() is None and time.monotonic() < deadline:
         if len(workers) < 2:
-            workers = [child for child in psutil.Process(job.pid).children() if "launch.py" in " ".join(child.cmdline())]
+            workers = workers_of(job)
         time.sleep(0.01)
     assert len(workers) == 2
     workers[1].send_signal(signal.SIGKILL)
