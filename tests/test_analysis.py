@@ -127,7 +127,7 @@ def test_code_of_the_users_is_used_if_given(tmp_path: Path, pydocs: str) -> None
 
 
 def test_pathological_texts_come_back_whole(tokenizer: BPETokenizerLoader) -> None:
-    for _, text, tokens in domains.pathological_rows(tokenizer):
+    for _, text, tokens in domains.describe_pathological_texts(tokenizer).data:
         assert tokenizer.decode([tokenizer.token_to_id[token] for token in tokens]) == " ".join(reference.pieces(text))
         assert len(tokens) > len(text) / 4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sysconfig
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 from tokembed.analysis.finding import Finding
 from tokembed.analysis.tokenization import printable, text_statistics
 from tokembed.bpe.learning import train_bpe
-from tokembed.bpe.model import BPEModel
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.corpus import Corpus, CorpusError
 
@@ -70,14 +70,10 @@ def vocabulary_sweep(held_out: HeldOut, merge_counts: Sequence[int]) -> list[tup
     tests = sentences(held_out.test)
     rows = []
     for num_merges in sorted({min(count, len(whole.merges)) for count in merge_counts}):
-        tokenizer = BPETokenizerLoader(first_merges(whole, num_merges))
-        rows.append((num_merges, sum(map(len, tokenizer.encode_batch(tests))) / max(len(tests), 1)))
+        shorter = replace(whole, merges=whole.merges[:num_merges], applications=whole.applications[:num_merges])
+        num_tokens = sum(map(len, BPETokenizerLoader(shorter).encode_batch(tests)))
+        rows.append((num_merges, num_tokens / max(len(tests), 1)))
     return rows
-
-
-def first_merges(model: BPEModel, num_merges: int) -> BPEModel:
-    """Return the model that learning only so many merges would have given."""
-    return replace(model, merges=model.merges[:num_merges], applications=model.applications[:num_merges])
 
 
 def describe_vocabularies(held_out: HeldOut, merge_counts: Sequence[int]) -> Finding:
@@ -96,14 +92,12 @@ def describe_vocabularies(held_out: HeldOut, merge_counts: Sequence[int]) -> Fin
 
 # ---------------------------------------------------------------- kinds of text
 
-SAMPLE_CHARACTERS = 400
+NUM_SAMPLES, SAMPLE_CHARACTERS = 40, 400  # at most, of each kind; of each, about
 CODE_MODULES = ("argparse.py", "json/decoder.py", "statistics.py", "textwrap.py", "heapq.py", "fractions.py", "shutil.py")
 
 
-def domain_samples(
-    held_out: HeldOut, code_file: Path | None = None, num_samples: int = 40, seed: int = 0
-) -> dict[str, list[str]]:
-    """Return samples of four kinds of text, each of about 400 characters (fewer samples where there is less text).
+def domain_samples(held_out: HeldOut, code_file: Path | None = None) -> dict[str, list[str]]:
+    """Return samples of four kinds of text.
 
     Prose is the held-out text; code is the standard library's own source (or `code_file`); URLs are those that this
     source mentions; numbers are drawn: telephone numbers, dates, prices, decimals.
@@ -111,25 +105,16 @@ def domain_samples(
     library = Path(sysconfig.get_path("stdlib"))
     sources = [path.read_text(encoding="utf-8") for name in CODE_MODULES if (path := library / name).is_file()]
     code = code_file.read_text(encoding="utf-8") if code_file else "\n".join(sources)
-    urls = sorted(
-        {
-            match.rstrip(".,;:")
-            for path in sorted(library.glob("*.py"))
-            for match in re.findall(r"https?://[^\s<>\"'`)\]}\\]{8,}", path.read_text(encoding="utf-8", errors="replace"))
-        }
-    )
-    return {
-        "prose": cut_samples(held_out.test, num_samples),
-        "Python code": cut_samples(code, num_samples),
-        "numbers": cut_samples(" ".join(random_numbers(80 * num_samples, seed)), num_samples),
-        "URLs": cut_samples(" ".join(urls), num_samples),
-    }
+    modules = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in library.glob("*.py"))
+    urls = sorted({match.rstrip(".,;:") for match in re.findall(r"https?://[^\s<>\"'`)\]}\\]{8,}", modules)})
+    numbers = random_numbers(80 * NUM_SAMPLES)
+    texts = {"prose": held_out.test, "Python code": code, "numbers": " ".join(numbers), "URLs": " ".join(urls)}
+    return {kind: cut_samples(text) for kind, text in texts.items()}
 
 
-def random_numbers(count: int, seed: int = 0) -> list[str]:
+def random_numbers(count: int) -> list[str]:
     """Draw numbers as people write them: telephone numbers, dates, prices, decimals, plain integers in turn."""
-    random = np.random.default_rng(seed)
-    whole = random.integers(0, 10_000, size=(count, 3))
+    whole = np.random.default_rng(0).integers(0, 10_000, size=(count, 3))
     forms = (
         lambda a, b, c: f"{a % 900 + 100}-{b % 900 + 100}-{c:04d}",
         lambda a, b, c: f"{1900 + a % 130}-{b % 12 + 1:02d}-{c % 28 + 1:02d}",
@@ -140,10 +125,10 @@ def random_numbers(count: int, seed: int = 0) -> list[str]:
     return [forms[index % len(forms)](*row) for index, row in enumerate(whole.tolist())]
 
 
-def cut_samples(text: str, num_samples: int, size: int = SAMPLE_CHARACTERS) -> list[str]:
-    """Cut evenly spread samples of `size` characters out of a text, white space folded, no word cut."""
-    text = " ".join(text.split())
-    num_samples = max(min(num_samples, len(text) // size), 1)
+def cut_samples(text: str) -> list[str]:
+    """Cut evenly spread samples out of a text, fewer where there is less of it; white space is folded, no word cut."""
+    text, size = " ".join(text.split()), SAMPLE_CHARACTERS
+    num_samples = max(min(NUM_SAMPLES, len(text) // size), 1)
     samples = []
     for start in np.linspace(0, max(len(text) - size - 1, 0), num_samples).astype(int).tolist():
         sample = text[start : start + size]
@@ -153,16 +138,12 @@ def cut_samples(text: str, num_samples: int, size: int = SAMPLE_CHARACTERS) -> l
     return [sample for sample in samples if sample]
 
 
-def domain_efficiency(tokenizer: BPETokenizerLoader, samples: dict[str, list[str]]) -> dict[str, list[float]]:
-    """Return the tokens per 100 characters of each sample of each kind."""
-    return {
-        kind: [text_statistics(tokenizer, text).tokens_per_100_characters for text in texts] for kind, texts in samples.items()
-    }
-
-
 def describe_domains(tokenizer: BPETokenizerLoader, held_out: HeldOut, code_file: Path | None = None) -> Finding:
     """Report the tokens per 100 characters of each kind of text."""
-    efficiency = domain_efficiency(tokenizer, domain_samples(held_out, code_file))
+    efficiency = {
+        kind: [text_statistics(tokenizer, text).tokens_per_100_characters for text in texts]
+        for kind, texts in domain_samples(held_out, code_file).items()
+    }
     lines = [
         f"tokens per 100 characters ({len(tokenizer.merges):,} merges)",
         f"  {'':<14}{'mean':>7}{'least':>8}{'most':>8}{'samples':>9}",
@@ -180,24 +161,10 @@ def describe_domains(tokenizer: BPETokenizerLoader, held_out: HeldOut, code_file
     return Finding("cross_domain", efficiency, lines, note, ("kind", "sample", "tokens_per_100_characters"), rows)
 
 
-PATHOLOGICAL_TEXTS = {
-    "telephone number": "123-456-7890",
-    "URL": "https://example.com/path?query=value",
-    "Chinese": "未来世界",
-    "long rare word": "supercalifragilisticexpialidocious",
-    "emoji with joiners": "👩‍👩‍👧‍👦",
-    "code": "df.groupby(['x_1'])[0]+=1e-5",
-}
-
-
-def pathological_rows(tokenizer: BPETokenizerLoader) -> list[tuple[str, str, list[str]]]:
-    """Return (kind, text, tokens) of texts that a tokenizer trained on prose breaks into crumbs."""
-    return [(kind, text, tokenizer.tokenize(text)) for kind, text in PATHOLOGICAL_TEXTS.items()]
-
-
 def describe_pathological_texts(tokenizer: BPETokenizerLoader) -> Finding:
-    """Report the tokens of unusual texts."""
-    found = pathological_rows(tokenizer)
+    """Report the tokens of unusual texts, which a tokenizer trained on prose breaks into crumbs."""
+    texts = tomllib.loads(Path(__file__).with_name("pathological_texts.toml").read_text(encoding="utf-8"))
+    found = [(kind, text, tokenizer.tokenize(text)) for kind, text in texts.items()]
     lines = ["unusual texts"]
     for kind, text, tokens in found:
         lines += [f"  {kind}: {text}", f"    {len(tokens)} tokens: {'|'.join(map(printable, tokens))}"]

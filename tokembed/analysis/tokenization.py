@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
@@ -42,11 +44,8 @@ def token_length_counts(model: BPEModel) -> dict[str, int]:
 
     Left out: `</w>` by itself, which has no character, and the byte tokens, which are the same in every vocabulary.
     """
-    counts = {"1": 0, "2": 0, "3": 0, "4+": 0}
-    for token in [*model.alphabet[:-1], *(left + right for left, right in model.merges)]:
-        # A merge of one character with </w> is a token of one character.
-        counts[str(token_length(token)) if token_length(token) < 4 else "4+"] += 1
-    return counts
+    counts = Counter(min(token_length(token), 4) for token in [*model.alphabet[:-1], *map("".join, model.merges)])
+    return {"1": counts[1], "2": counts[2], "3": counts[3], "4+": counts[4]}
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,12 @@ def top_subwords(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]
     """Return the most frequent tokens of two characters or more in a stream of ids; ties in the order of ids."""
     counts = np.bincount(token_ids, minlength=tokenizer.vocab_size)
     num_learned = len(tokenizer.model.alphabet) + len(tokenizer.merges)
-    found = []
-    for index in np.argsort(-counts, kind="stable"):
-        token = tokenizer.id_to_token[index]
-        if index < num_learned and token_length(token) > 1 and counts[index]:
-            found.append(Subword(token.removesuffix(END_OF_WORD), int(counts[index]), token.endswith(END_OF_WORD)))
-            if len(found) == num_subwords:
-                break
-    return found
+    found = (
+        Subword(token.removesuffix(END_OF_WORD), int(counts[index]), token.endswith(END_OF_WORD))
+        for index in np.argsort(-counts[:num_learned], kind="stable")
+        if counts[index] and token_length(token := tokenizer.id_to_token[index]) > 1
+    )
+    return list(itertools.islice(found, num_subwords))
 
 
 @dataclass(frozen=True)
@@ -138,14 +135,8 @@ class TextStatistics:
     num_words: int
     num_tokens: int
     mean_token_length: float  # characters, </w> not counted; those of white space belong to no token
-
-    @property
-    def characters_per_token(self) -> float:
-        return self.num_characters / self.num_tokens if self.num_tokens else 0.0
-
-    @property
-    def bytes_per_token(self) -> float:
-        return self.num_bytes / self.num_tokens if self.num_tokens else 0.0
+    characters_per_token: float
+    bytes_per_token: float
 
     @property
     def tokens_per_100_characters(self) -> float:
@@ -153,11 +144,11 @@ class TextStatistics:
 
 
 def text_statistics(tokenizer: BPETokenizerLoader, text: str) -> TextStatistics:
-    """Count a text's characters, UTF-8 bytes, words (pieces) and tokens."""
-    num_tokens = len(tokenizer.encode(text))
+    """Count a text's characters, UTF-8 bytes, words (pieces) and tokens; what is per token is 0 where there is none."""
+    num_tokens, num_bytes = len(tokenizer.encode(text)), len(text.encode("utf-8"))
     words = pieces(text, lowercase=False)
-    mean = sum(map(len, words)) / num_tokens if num_tokens else 0.0
-    return TextStatistics(len(text), len(text.encode("utf-8")), len(words), num_tokens, mean)
+    per_token = (total / num_tokens if num_tokens else 0.0 for total in (sum(map(len, words)), len(text), num_bytes))
+    return TextStatistics(len(text), num_bytes, len(words), num_tokens, *per_token)
 
 
 def printable(token: str) -> str:
@@ -170,8 +161,6 @@ def printable(token: str) -> str:
     for place, character in enumerate(token):
         category = unicodedata.category(character)
         is_bare_mark = category in ("Mn", "Me") and place == 0  # nothing to stand on
-        if category in ("Cc", "Cf", "Cs", "Co", "Cn") or is_bare_mark:
-            shown += character.encode("unicode_escape").decode("ascii")
-        else:
-            shown += character
+        is_hidden = category.startswith("C") or is_bare_mark
+        shown += character.encode("unicode_escape").decode("ascii") if is_hidden else character
     return shown

@@ -41,12 +41,8 @@ def display_width(text: str) -> int:
     >>> display_width("未来"), display_width("e\\u0301"), display_width("abc")
     (4, 1, 3)
     """
-    width = 0
-    for character in text:
-        if unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc"):
-            continue
-        width += 2 if unicodedata.east_asian_width(character) in "WF" else 1
-    return width
+    seen = (each for each in text if unicodedata.category(each) not in ("Mn", "Me", "Cf", "Cc"))
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in seen)
 
 
 def terminal_rows(views: list[TokenView], columns: int, *, colour: bool) -> Iterator[str]:
@@ -86,15 +82,10 @@ def statistics_line(statistics: TextStatistics) -> str:
 
 def as_json(tokenizer: BPETokenizerLoader, text: str) -> dict[str, Any]:
     """Return a text's tokens and numbers as plain values."""
-    statistics = text_statistics(tokenizer, text)
     return {
         "text": text,
         "tokens": [asdict(view) for view in token_views(tokenizer, text)],
-        "statistics": {
-            **asdict(statistics),
-            "characters_per_token": statistics.characters_per_token,
-            "bytes_per_token": statistics.bytes_per_token,
-        },
+        "statistics": asdict(text_statistics(tokenizer, text)),
     }
 
 
