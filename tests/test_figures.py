@@ -17,9 +17,10 @@ from PIL import Image
 from tokembed.analysis.experiments import ObjectiveRun
 from tokembed.analysis.geometry import Heatmap
 from tokembed.analysis.projection import Projection
-from tokembed.analysis.senses import Polysemy, SensePanel, Uses, known_senses
+from tokembed.analysis.senses import Polysemy, Uses, known_senses
 from tokembed.analysis.tokenization import Subword
 from tokembed.figures import canvas, geometry, tokenization, training
+from tokembed.vectors.embeddings import unit_rows
 
 RANDOM = np.random.default_rng(0)
 FIGURES = {
@@ -46,18 +47,17 @@ FIGURES = {
     "objectives": lambda: training.plot_objectives(
         [ObjectiveRun("full softmax", 500, [7.0], 2.0, 0.7), ObjectiveRun("5 negatives", 6, [3.0], 0.1, 0.7)]
     ),
-    "senses": lambda: geometry.plot_senses([sense_panel("light", True), sense_panel("left", False)]),
+    "senses": lambda: geometry.plot_senses([lesson("light", True), lesson("left", False)]),
     "token_table": lambda: tokenization.plot_token_table(
         [("Chinese", "未来", ["<0xE6>", "</w>"]), ("code $x$", "a_b" * 30, ["a"] * 90)]
     ),
 }
 
 
-def sense_panel(word: str, is_told_apart: bool) -> SensePanel:
-    uses = (RANDOM.uniform(0, 1, (9, 2)), RANDOM.uniform(0, 1, (5, 2)))
-    texts = (Uses([], np.empty((0, 2))), Uses([], np.empty((0, 2))))
+def lesson(word: str, is_told_apart: bool) -> Polysemy:
+    uses = tuple(Uses([], unit_rows(RANDOM.uniform(0, 1, (number, 3)))) for number in (9, 5))
     p_value = 0.01 if is_told_apart else 0.5
-    return SensePanel(Polysemy(word, known_senses()[word], texts, np.zeros(2), 0.5, 0.7, 0.9, p_value, []), uses, (0.1, 0.2))
+    return Polysemy(word, known_senses()[word], uses, np.array([0.6, 0.0, 0.8]), 0.5, 0.7, 0.9, p_value, [])
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -156,7 +156,7 @@ def test_every_word_of_a_kind_has_a_label_and_no_labels_overlap() -> None:
 
 
 def test_senses_that_do_not_differ_are_said_not_to_and_all_panels_have_one_scale() -> None:
-    first = geometry.plot_senses([sense_panel("light", True), sense_panel("left", False)])
+    first = geometry.plot_senses([lesson("light", True), lesson("left", False)])
     panels = first.figure.axes
     assert [panel.get_title("left") for panel in panels] == ["“light”: told apart", "“left”: not told apart"]
     assert len({(panel.get_xlim(), panel.get_ylim()) for panel in panels}) == 1

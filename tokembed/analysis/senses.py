@@ -17,6 +17,7 @@ from tokembed.analysis.geometry import Matrix
 from tokembed.bpe.splitting import END_OF_WORD, pieces
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 
+REACH = 8  # words before and behind a use that are looked at
 FEWEST_USES = 3  # of each sense, for their means to be compared
 SIGNIFICANT = 0.05  # p-values below are taken for more than chance
 
@@ -27,16 +28,14 @@ class Sense:
 
     name: str
     example: str
-    cues: frozenset[str]
+    cues: list[str]
 
 
 @cache
-def known_senses() -> dict[str, tuple[Sense, Sense]]:
+def known_senses() -> dict[str, tuple[Sense, ...]]:
     """Return the words of two senses, with both, from `senses.toml`."""
-    senses: dict[str, list[Sense]] = {}
-    for each in tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["sense"]:
-        senses.setdefault(each["word"], []).append(Sense(each["name"], each["example"], frozenset(each["cues"].split())))
-    return {word: (first, second) for word, (first, second) in senses.items()}
+    words = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    return {word: tuple(Sense(each["name"], each["example"], each["cues"].split()) for each in words[word]) for word in words}
 
 
 @dataclass(frozen=True)
@@ -51,32 +50,19 @@ class Uses:
 class Polysemy:
     """A word whose two senses share one vector.
 
-    Attributes
-    ----------
-    word : str
-    senses : pair of Sense
-    uses : pair of Uses
-    own : array (D,)
-        The word's one vector, centred as the contexts are.
-    example_cosine : float
-        Cosine of the mean vectors of the words around it in the two senses' examples.
-    context_cosine, random_cosine, p_value : float
-        Cosine of the two senses' mean uses; that of the same uses dealt at random into two parts of the same sizes, averaged
-        over 999 deals; and the share of deals, the true one included, whose cosine is no higher. NaN where a sense has fewer
-        than `FEWEST_USES`.
-    neighbours : list of (str, float, int)
-        Words nearest to the word, the cosine, and the sense (0 or 1) whose mean use, or else example, lies nearer to them.
+    What compares the uses is NaN where a sense has fewer than `FEWEST_USES`. The uses are dealt at random into two parts of the
+    same sizes, 999 times.
     """
 
     word: str
-    senses: tuple[Sense, Sense]
-    uses: tuple[Uses, Uses]
-    own: Matrix
-    example_cosine: float
-    context_cosine: float
-    random_cosine: float
-    p_value: float
-    neighbours: list[tuple[str, float, int]]
+    senses: tuple[Sense, ...]
+    uses: tuple[Uses, ...]  # of each sense
+    own: Matrix  # the word's one vector (D,), centred as the contexts are
+    example_cosine: float  # of the mean vectors of the words around it in the two senses' examples
+    context_cosine: float  # of the two senses' mean uses
+    random_cosine: float  # of the two parts' means, averaged over the deals
+    p_value: float  # share of deals, the true one included, whose cosine is no higher
+    neighbours: list[tuple[str, float, int]]  # nearest words, cosine, and the sense whose mean use, or else example, is nearer
 
     @property
     def can_be_compared(self) -> bool:
@@ -87,6 +73,19 @@ class Polysemy:
     def is_told_apart(self) -> bool:
         """Whether the senses' contexts differ by more than chance."""
         return self.p_value < SIGNIFICANT
+
+    def use_cosines(self) -> tuple[list[Matrix], Matrix]:
+        """Return the cosines with either sense's mean use of each sense's uses, (n, 2), and of the word's own vector, (2,).
+
+        A use is compared with its sense's other ones: a mean that included it would pull it towards its own sense.
+        """
+        sums = [uses.vectors.sum(axis=0) for uses in self.uses]
+
+        def cosines(vectors: Matrix, own_sense: int | None) -> Matrix:
+            means = [unit_rows(total - vectors * (side == own_sense)) for side, total in enumerate(sums)]
+            return np.stack([np.einsum("nd,nd->n", vectors, mean) for mean in means], axis=1)
+
+        return [cosines(uses.vectors, side) for side, uses in enumerate(self.uses)], cosines(self.own[None], None)[0]
 
 
 class _Contexts:
@@ -105,10 +104,10 @@ class _Contexts:
         return _unit(np.mean(known, axis=0)) if known else None
 
 
-def polysemy(embeddings: Embeddings, text: str, word: str, *, reach: int = 8, seed: int = 0) -> Polysemy | None:
+def polysemy(embeddings: Embeddings, text: str, word: str) -> Polysemy | None:
     """Tell a word's two senses apart by their neighbours in a text; None for a word without a vector.
 
-    A use belongs to a sense when more of its cues than of the other's stand within `reach` words of it. The cues themselves are
+    A use belongs to a sense when more of its cues than of the other's stand within `REACH` words of it. The cues themselves are
     left out of its mean, so that what tells the senses apart is not what sorted them.
     """
     senses, contexts = known_senses()[word], _Contexts(embeddings)
@@ -116,24 +115,25 @@ def polysemy(embeddings: Embeddings, text: str, word: str, *, reach: int = 8, se
     if word not in embeddings or examples[0] is None or examples[1] is None:
         return None
     words = list(pieces(text, lowercase=True))
-    cues = senses[0].cues | senses[1].cues
+    no_context = {word, *senses[0].cues, *senses[1].cues}
     texts: tuple[list[str], list[str]] = ([], [])
     rows: tuple[list[Matrix], list[Matrix]] = ([], [])
     for place in (index for index, each in enumerate(words) if each == word):
-        before, after = words[max(place - reach, 0) : place], words[place + 1 : place + 1 + reach]
+        before, after = words[max(place - REACH, 0) : place], words[place + 1 : place + 1 + REACH]
         found = [sum(each in sense.cues for each in (*before, *after)) for sense in senses]
-        mean = contexts.mean([each for each in (*before, *after) if each not in cues and each != word])
+        mean = contexts.mean([each for each in (*before, *after) if each not in no_context])
         if found[0] != found[1] and mean is not None:
             meant = int(found[1] > found[0])
             texts[meant].append(_readable(before, word, after))
             rows[meant].append(mean)
-    uses = (_uses(texts[0], rows[0], embeddings), _uses(texts[1], rows[1], embeddings))
+    shape = (-1, embeddings.embedding_dim)
+    uses = tuple(Uses(found, np.array(means).reshape(shape)) for found, means in zip(texts, rows, strict=True))
     context_cosine = random_cosine = p_value = math.nan
     means = [examples[0], examples[1]]
     if min(map(len, texts)) >= FEWEST_USES:
         means = [_unit(each.vectors.mean(axis=0)) for each in uses]
         context_cosine = float(means[0] @ means[1])
-        dealt = _cosines_of_deals(uses, seed)
+        dealt = _cosines_of_deals(uses)
         random_cosine, p_value = float(dealt.mean()), float((1 + (dealt <= context_cosine).sum()) / (1 + len(dealt)))
     near = ((token.removesuffix(END_OF_WORD), score) for token, score in embeddings.most_similar(word, 10, words_only=True))
     neighbours = [(each, score, int(contexts.vector(each) @ (means[1] - means[0]) > 0)) for each, score in near]
@@ -142,14 +142,10 @@ def polysemy(embeddings: Embeddings, text: str, word: str, *, reach: int = 8, se
     return Polysemy(word, senses, uses, own, example_cosine, context_cosine, random_cosine, p_value, neighbours)
 
 
-def _uses(texts: list[str], rows: list[Matrix], embeddings: Embeddings) -> Uses:
-    return Uses(texts, np.stack(rows) if rows else np.empty((0, embeddings.embedding_dim)))
-
-
-def _cosines_of_deals(uses: tuple[Uses, Uses], seed: int, times: int = 999) -> Matrix:
-    """Return the cosine of the means of two parts of the uses, dealt at random in the same sizes, `times` times."""
-    together, random, size = np.concatenate([each.vectors for each in uses]), np.random.default_rng(seed), len(uses[0].vectors)
-    deals = (random.permutation(together) for _ in range(times))
+def _cosines_of_deals(uses: Sequence[Uses]) -> Matrix:
+    """Return the cosine of the means of two parts of the uses, dealt at random in the same sizes, 999 times."""
+    together, random, size = np.concatenate([each.vectors for each in uses]), np.random.default_rng(0), len(uses[0].vectors)
+    deals = (random.permutation(together) for _ in range(999))
     return np.array([float(_unit(deal[:size].mean(axis=0)) @ _unit(deal[size:].mean(axis=0))) for deal in deals])
 
 
@@ -166,37 +162,6 @@ def _readable(before: Sequence[str], word: str, after: Sequence[str]) -> str:
 # ---------------------------------------------------------------- in words, and to be drawn
 
 
-@dataclass(frozen=True)
-class SensePanel:
-    """What is drawn of a word of two senses.
-
-    Attributes
-    ----------
-    lesson : Polysemy
-    uses : pair of arrays (n, 2) and (m, 2)
-        Each use's cosine with the mean of either sense's uses, of its own sense's other ones.
-    own : pair of float
-        The same of the word's one vector.
-    """
-
-    lesson: Polysemy
-    uses: tuple[Matrix, Matrix]
-    own: tuple[float, float]
-
-
-def sense_panel(lesson: Polysemy) -> SensePanel:
-    """Compare each use with the mean of the others: a mean that included it would pull it towards its own sense."""
-    sums = [uses.vectors.sum(axis=0) for uses in lesson.uses]
-
-    def cosines(vectors: Matrix, own_sense: int | None) -> Matrix:
-        means = [unit_rows(total - vectors * (side == own_sense)) for side, total in enumerate(sums)]
-        return np.stack([np.einsum("nd,nd->n", vectors, mean) for mean in means], axis=1)
-
-    first, second = (cosines(uses.vectors, side) for side, uses in enumerate(lesson.uses))
-    (own,) = cosines(lesson.own[None], None).tolist()
-    return SensePanel(lesson, (first, second), (own[0], own[1]))
-
-
 def describe_senses(embeddings: Embeddings, text: str) -> Finding:
     """Report words of two senses with one vector, and whether their contexts tell the senses apart."""
     lessons = [lesson for word in known_senses() if (lesson := polysemy(embeddings, text, word))]
@@ -211,9 +176,9 @@ def describe_senses(embeddings: Embeddings, text: str) -> Finding:
         "other uses. p: the share of random splits of the uses in two whose means differ as much. From "
         f"{SIGNIFICANT} on, the senses' contexts differ no more than by chance: not told apart."
     )
-    drawn = [sense_panel(lesson) for lesson in lessons if lesson.can_be_compared]
+    compared = [lesson for lesson in lessons if lesson.can_be_compared]
     lines = [line for lesson in lessons for line in ("", *sense_lines(lesson))][1:]
-    return Finding("polysemy", drawn or None, lines, note, ("word", "sense", "use"), rows)
+    return Finding("polysemy", compared or None, lines, note, ("word", "sense", "use"), rows)
 
 
 def sense_lines(lesson: Polysemy) -> list[str]:

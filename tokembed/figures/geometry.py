@@ -14,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from tokembed.analysis.geometry import Heatmap
 from tokembed.analysis.projection import Projection
-from tokembed.analysis.senses import SensePanel
+from tokembed.analysis.senses import Polysemy
 from tokembed.figures.canvas import (
     BLUE,
     FONT_SIZE,
@@ -224,22 +224,22 @@ def _label_shifts(half: Floats, point_size: float) -> Iterator[tuple[float, Floa
             yield distance, side * (half + (gap + distance) * point_size)
 
 
-def plot_senses(words: Sequence[SensePanel]) -> Axes:
+def plot_senses(words: Sequence[Polysemy]) -> Axes:
     """Draw, for each word, its uses by their cosine with the mean use of either sense, and the word's one vector as a star.
 
     All panels have one scale on all axes, so that distances from the diagonal can be compared.
     """
     all_axes = panels(len(words), height=4.7)
-    drawn = np.concatenate([np.vstack([*word.uses, word.own]) for word in words])
+    cosines = [word.use_cosines() for word in words]
+    drawn = np.concatenate([np.vstack([*uses, own]) for uses, own in cosines])
     low, high = drawn.min() - 0.08, drawn.max() + 0.08
-    for axes, panel in zip(all_axes, words, strict=True):
-        lesson = panel.lesson
+    for axes, lesson, (uses, own) in zip(all_axes, words, cosines, strict=True):
         names = [sense.name for sense in lesson.senses]
         style: dict[str, Any] = {"s": 16, "alpha": 0.75, "linewidths": 0}
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":", label="equally near to both")
-        for points, name, colour, marker in zip(panel.uses, names, (BLUE, ORANGE), ("o", "^"), strict=True):
+        for points, name, colour, marker in zip(uses, names, (BLUE, ORANGE), ("o", "^"), strict=True):
             axes.scatter(points[:, 0], points[:, 1], c=colour, marker=marker, label=f"{name}: {len(points)} uses", **style)
-        axes.plot(*panel.own, "*", color=VERMILION, markersize=13, markeredgecolor="white", label="the word's one vector")
+        axes.plot(*own, "*", color=VERMILION, markersize=13, markeredgecolor="white", label="the word's one vector")
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="N")
         verdict = "told apart" if lesson.is_told_apart else "not told apart"
         label_axes(axes, f"“{lesson.word}”: {verdict}", *(f"cosine with “{name}”" for name in names))
