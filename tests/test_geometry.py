@@ -137,7 +137,7 @@ def test_words_of_a_corpus_without_a_list_are_grouped_by_the_vectors_and_said_so
     random = np.random.default_rng(0)
     tokens = [f"word{chr(97 + n % 26)}{chr(97 + n // 26)}</w>" for n in range(200)]
     embeddings = Embeddings(tokens, random.normal(size=(200, 5)), counts=np.arange(200, 0, -1))
-    groups = geometry.word_groups(embeddings, "unknown")
-    assert not groups.chosen_before
-    assert len(groups.words) == len(set(groups.words)) == len(groups.groups)
-    assert all(name.startswith("like ") for name in groups.names)
+    kinds, are_listed = geometry.words_of_kinds(embeddings, "unknown")
+    assert not are_listed
+    assert set(kinds) <= {token.removesuffix("</w>") for token in tokens}
+    assert all(kind.startswith("like ") for kind in kinds.values())

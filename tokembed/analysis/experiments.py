@@ -20,6 +20,7 @@ from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.evaluation import SynonymScore, evaluate_synonyms, read_synonyms
 from tokembed.vectors.storage import count_whole_words
 
+NUM_SEEDS = 3  # of each dimension
 SOFTMAX_BATCH = 256  # pairs; more are faster, but the rows they start from are staler
 SYNONYM_AUC = "Synonym AUC: how often a pair of synonyms has a higher cosine than a pair of frequent words; 0.5 is chance."
 # Of each objective: quality and time, as shares of the full softmax's.
@@ -52,7 +53,7 @@ def compare_dimensions(
     token_ids: npt.NDArray[np.int32],
     config: TrainingConfig,
     dimensions: Sequence[int] = (10, 25, 50, 100, 200),
-    num_seeds: int = 3,
+    num_seeds: int = NUM_SEEDS,
 ) -> Iterator[tuple[int, int, SynonymScore]]:
     """Train at each dimension with each seed, 1, 2, ...; yield (dimension, seed, how synonyms stand out) of each run."""
     for dimension in dimensions:
@@ -64,22 +65,18 @@ def compare_dimensions(
 
 
 def describe_dimensions(
-    tokenizer: BPETokenizerLoader,
-    token_ids: npt.NDArray[np.int32],
-    config: TrainingConfig,
-    on_line: Callable[[str], None],
-    num_seeds: int = 3,
+    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig, on_line: Callable[[str], None]
 ) -> Finding:
     """Report quality against the dimension; trainings take a while, so each line goes to `on_line` as soon as there is one."""
     on_line("quality by dimension: synonym AUC, and mean cosine of synonyms minus that of all pairs of frequent words")
     rows = []
-    for dimension, seed, score in compare_dimensions(tokenizer, token_ids, config, num_seeds=num_seeds):
+    for dimension, seed, score in compare_dimensions(tokenizer, token_ids, config):
         gap = score.synonym_cosine - score.random_cosine
         rows.append((dimension, score.auc, gap))
         on_line(f"  {dimension:>4}  seed {seed}  {score.auc:.3f}  {gap:.3f}")
     note = (
         f"{config.epochs} epochs, window {config.window_size}, {config.num_negative_samples} negatives. A dot is one training "
-        f"(seeds 1 to {num_seeds}), the line their mean. {SYNONYM_AUC} The vertical axes show only the range of the data."
+        f"(seeds 1 to {NUM_SEEDS}), the line their mean. {SYNONYM_AUC} The vertical axes show only the range of the data."
     )
     return Finding("dimension_comparison", rows, [], note, ("dimension", "synonym_auc", "cosine_gap"), rows)
 
@@ -89,25 +86,13 @@ def describe_dimensions(
 
 @dataclass(frozen=True)
 class ObjectiveRun:
-    """One training with one objective.
-
-    Attributes
-    ----------
-    name : str
-    num_outputs : int
-        Output rows a pair is scored against: V for the softmax, 1 + K with K negatives.
-    losses : list of float
-        Mean loss per pair, in nats, one per epoch, each objective's own: they start at ln V and at (1 + K) ln 2.
-    seconds_per_epoch : float
-    auc : float
-        Synonym AUC, test list.
-    """
+    """One training with one objective; each has a loss of its own, which starts at ln V or at (1 + K) ln 2."""
 
     name: str
-    num_outputs: int
-    losses: list[float]
+    num_outputs: int  # output rows a pair is scored against: V for the softmax, 1 + K with K negatives
+    losses: list[float]  # mean loss per pair, in nats, one per epoch
     seconds_per_epoch: float
-    auc: float
+    auc: float  # synonym AUC, test list
 
 
 def compare_objectives(

@@ -9,25 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Finding:
-    """Something found out about tokens or vectors, in words and in numbers; nothing in it is drawn, printed or saved yet.
+    """Something found out about tokens or vectors, in words and in numbers; nothing in it is drawn, printed or saved yet."""
 
-    Attributes
-    ----------
-    name : str
-        What the files of its figure and its table are called, without a suffix.
-    data
-        What its plot function draws; None if there is too little to draw.
-    lines : list of str
-        What a script prints.
-    note : str
-        What the figure's caption says beside corpus and settings.
-    heading, rows
-        The table.
-    """
-
-    name: str
-    data: Any
-    lines: list[str]
-    note: str
-    heading: Sequence[str]
+    name: str  # of the figure's and the table's files, without a suffix
+    data: Any  # what its plot function draws; None if there is too little to draw
+    lines: list[str]  # what a script prints
+    note: str  # what the figure's caption says beside corpus and settings
+    heading: Sequence[str]  # of the table
     rows: Sequence[Sequence[object]]

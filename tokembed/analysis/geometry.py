@@ -82,48 +82,25 @@ def describe_similarities(embeddings: Embeddings, result: TrainingResult) -> Fin
 # ---------------------------------------------------------------- groups of words
 
 
-@dataclass(frozen=True)
-class WordGroups:
-    """Words, the group of each, and whether the groups were chosen before (or by) looking at vectors."""
+def words_of_kinds(embeddings: Embeddings, corpus_name: str) -> tuple[dict[str, str], bool]:
+    """Return 30 to 40 words with the kind of each, and whether these were chosen before looking at vectors.
 
-    words: list[str]
-    groups: list[str]
-    chosen_before: bool
-
-    @property
-    def names(self) -> list[str]:
-        """The groups' names, in the order of their first words."""
-        return list(dict.fromkeys(self.groups))
-
-
-def word_groups(embeddings: Embeddings, corpus_name: str) -> WordGroups:
-    """Return 30 to 40 words in groups: from a list made for the corpus, where there is one, those that it has.
-
-    For a corpus without a list, some of its words are asked for the five nearest to them: a picture, but no evidence.
+    They are from a list made for the corpus, where there is one. For a corpus without a list, some of its words are asked for
+    the five nearest to them: a picture, but no evidence.
     """
     path = WORD_LISTS / f"themes_{corpus_name}.tsv"
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
-        known = [(group, word) for group, word in rows if word in embeddings]
-        if len({group for group, _ in known}) >= 2:
-            return WordGroups([word for _, word in known], [group for group, _ in known], True)
-    words: dict[str, str] = {}
+        listed = {word: kind for kind, word in rows if word in embeddings}
+        if len(set(listed.values())) >= 2:
+            return listed, True
+    kinds: dict[str, str] = {}
     for query in query_words(embeddings, 6):
-        if query not in words:
-            found = [
-                query,
-                *(token.removesuffix(END_OF_WORD) for token, _ in embeddings.most_similar(query, 5, words_only=True)),
-            ]
-            words |= {word: f"like {query}" for word in found if word not in words}
-    return WordGroups(list(words), list(words.values()), False)
-
-
-def cosine_matrix(embeddings: Embeddings, words: Sequence[str]) -> Matrix:
-    """Return the words' pairwise cosines, shape (n, n)."""
-    unit = unit_rows(np.stack([embeddings.vector(word) for word in words]))
-    cosines: Matrix = unit @ unit.T
-    return cosines
+        if query not in kinds:
+            near = (token.removesuffix(END_OF_WORD) for token, _ in embeddings.most_similar(query, 5, words_only=True))
+            kinds |= {word: f"like {query}" for word in (query, *near) if word not in kinds}
+    return kinds, False
 
 
 def cluster_order(cosines: Matrix) -> list[int]:
@@ -187,12 +164,14 @@ class Heatmap:
 
 def describe_kinds(embeddings: Embeddings, corpus_name: str) -> Finding:
     """Report the cosines of 30 to 40 words of a few kinds, and whether words of a kind are more similar than others."""
-    groups = word_groups(embeddings, corpus_name)
-    cosines = cosine_matrix(embeddings, groups.words)
-    lines = [f"{len(groups.words)} words of {len(groups.names)} kinds ({', '.join(groups.names)})"]
+    kinds, are_listed = words_of_kinds(embeddings, corpus_name)
+    unit = unit_rows(np.stack([embeddings.vector(word) for word in kinds]))
+    cosines = unit @ unit.T
+    names = list(dict.fromkeys(kinds.values()))
+    lines = [f"{len(kinds)} words of {len(names)} kinds ({', '.join(names)})"]
     note = "Ordered by average linkage. Colours span the middle 98 % of cosines (arrows: beyond); the diagonal, 1, is grey."
-    if groups.chosen_before:
-        found = separation(cosines, groups.groups)
+    if are_listed:
+        found = separation(cosines, list(kinds.values()))
         line = f"mean cosine within kinds {found.within:.3f}, between them {found.between:.3f}, p = {found.p_value:.4f}"
         lines.append(f"  {line} (permutation test)")
         note += f" {line.capitalize()} (permutation test)."
@@ -200,7 +179,7 @@ def describe_kinds(embeddings: Embeddings, corpus_name: str) -> Finding:
         lines.append("  chosen by the vectors themselves, as there is no list for this corpus: an illustration, not evidence")
         note += " Words and kinds were chosen by the vectors themselves."
     order = cluster_order(cosines)
-    words, kinds = [groups.words[place] for place in order], [groups.groups[place] for place in order]
-    ordered = cosines[np.ix_(order, order)]
-    rows = [(kind, word, *row) for kind, word, row in zip(kinds, words, ordered.round(4).tolist(), strict=True)]
-    return Finding("similarity_heatmap", Heatmap(ordered, words, kinds), lines, note, ("kind", "word", *words), rows)
+    words, ordered = [list(kinds)[place] for place in order], cosines[np.ix_(order, order)]
+    rows = [(kinds[word], word, *row) for word, row in zip(words, ordered.round(4).tolist(), strict=True)]
+    heatmap = Heatmap(ordered, words, [kinds[word] for word in words])
+    return Finding("similarity_heatmap", heatmap, lines, note, ("kind", "word", *words), rows)

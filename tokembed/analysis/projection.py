@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.analysis.finding import Finding
-from tokembed.analysis.geometry import Matrix, word_groups
+from tokembed.analysis.geometry import Matrix, words_of_kinds
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 from tokembed.vectors.evaluation import frequent_words
@@ -53,9 +53,7 @@ def project(vectors: npt.NDArray[np.float32], method: str = "tsne", perplexity: 
     unit = unit_rows(vectors)
     if np.ptp(unit, axis=0).max() < MIN_SPREAD:
         return np.zeros((len(unit), 2))
-    if len(unit) < 5:
-        method = "pca"
-    if method == "pca":
+    if method == "pca" or len(unit) < 5:
         from sklearn.decomposition import PCA
 
         points: Matrix = PCA(n_components=2, random_state=seed).fit_transform(unit)
@@ -83,10 +81,10 @@ def describe_projection(
     embeddings: Embeddings, corpus_name: str, method: str = "tsne", perplexity: float = 12.0, *, by_frequency: bool = False
 ) -> Finding:
     """Report where the kinds' words, and the most frequent others of four letters or more, lie in two dimensions."""
-    groups = word_groups(embeddings, corpus_name)
+    kind_of, _ = words_of_kinds(embeddings, corpus_name)
     frequent = [embeddings.tokens[row].removesuffix(END_OF_WORD) for row in frequent_words(embeddings, 400)]
-    others = [word for word in frequent if len(word) > 3 and word not in groups.words][:NUM_FREQUENT]
-    words, kinds = groups.words + others, [*groups.groups, *[None] * len(others)]
+    words = [*kind_of, *[word for word in frequent if len(word) > 3 and word not in kind_of][:NUM_FREQUENT]]
+    kinds = [kind_of.get(word) for word in words]
     vectors = np.stack([embeddings.vector(word) for word in words])
     points = project(vectors, method, perplexity)
     counts = [word_count(embeddings, word) for word in words] if by_frequency else None
