@@ -26,7 +26,7 @@ from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.files import encodable
 from tokembed.vectors.embeddings import Embeddings
-from tokembed.vectors.evaluation import WORD_LISTS
+from tokembed.vectors.evaluation import WORD_LISTS, read_analogies
 
 MAX_TOKENS = 10_000  # the map stays smooth, and the page below 10 MB
 PERPLEXITY = 30.0  # neighbours that t-SNE keeps: more than for a figure of a hundred words
@@ -118,15 +118,15 @@ def presets(embeddings: Embeddings, rows: npt.NDArray[np.intp]) -> list[list[str
     unit = embeddings.unit_vectors[rows]
     place = {embeddings.tokens[row]: index for index, row in enumerate(rows)}
     right = []
-    lines = (WORD_LISTS / "analogies.tsv").read_text(encoding="utf-8").splitlines()
-    for question in (line.split("\t") for line in lines if not line.startswith("#")):
+    (questions,) = read_analogies(WORD_LISTS / "analogies.tsv").values()
+    for question in questions:
         a, b, c, answer = (place.get(word + END_OF_WORD, -1) for word in question)
         if min(a, b, c, answer) < 0:
             continue
         scores = unit @ (unit[a] - unit[b] + unit[c])
         scores[[a, b, c]] = -np.inf
         if int(scores.argmax()) == answer:
-            right.append(question[:3])
+            right.append(list(question[:3]))
     return right[:MAX_PRESETS]
 
 

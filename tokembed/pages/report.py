@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 from tokembed.files import encodable
 
@@ -29,19 +30,14 @@ class Entry:
 def entries() -> list[Entry]:
     """Return the page's figures in their order, from `report.toml`."""
     figures = tomllib.loads(Path(__file__).with_name("report.toml").read_text(encoding="utf-8"))["figure"]
-    return [Entry(figure["phase"], figure["name"], figure["heading"], figure["look_for"].strip()) for figure in figures]
+    return [Entry(**figure) for figure in figures]
 
 
 def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, list[str]]:
     """Return one self-contained HTML page of the figures in a folder, and the names of those that are missing.
 
-    Parameters
-    ----------
-    folder : path
-        Holds `<name>.png` for the figures, with `<name>.csv` beside those that have numbers.
-    title : str
-    facts : sequence of str
-        Lines that say what was done, above the figures.
+    The folder holds `<name>.png` for the figures, with `<name>.csv` beside those that have numbers. The facts are lines that
+    say what was done, above the figures.
     """
     missing: list[str] = []
     parts = [f"<h1>{html.escape(title)}</h1>", "<ul>", *(f"<li>{html.escape(fact)}</li>" for fact in facts), "</ul>"]
@@ -53,22 +49,14 @@ def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, li
                 parts.append(_figure(entry, image))
             else:
                 missing.append(entry.name)
-    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
-    body = "\n".join(parts)
-    page = f"""<!doctype html>
-<html lang="en"><head>{head}<style>\n{style}</style></head>
-<body><main>
-{body}
-</main></body></html>
-"""
-    return encodable(page), missing
+    template = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
+    return encodable(template.substitute(title=html.escape(title), body="\n".join(parts))), missing
 
 
 def _figure(entry: Entry, image: Path) -> str:
     data = base64.b64encode(image.read_bytes()).decode("ascii")
     table = image.with_suffix(".csv")
-    heading, text = html.escape(entry.heading), html.escape(entry.look_for)
+    heading, text = html.escape(entry.heading), html.escape(entry.look_for.strip())
     picture = f'<img src="data:image/png;base64,{data}" alt="{heading}, as a chart; its numbers follow">'
     numbers = _table(table) if table.is_file() else ""
     return f"<section><h3>{heading}</h3><p>{text}</p>\n<figure>{picture}</figure>\n{numbers}</section>"

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from tokembed.analysis.tokenization import TextStatistics, printable, text_statistics
@@ -15,7 +16,7 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 
 # Background colours by turns, dark text on them: 256-colour codes, and the same for the page.
 TERMINAL_COLOURS = (153, 223, 158, 217, 189)
-NUM_PAGE_COLOURS = 5  # of token_view.css
+NUM_PAGE_COLOURS = 5  # of token_view.html
 RESET = "\033[0m"
 
 
@@ -47,28 +48,22 @@ def display_width(text: str) -> int:
 
 def terminal_rows(views: list[TokenView], columns: int, *, colour: bool) -> Iterator[str]:
     """Yield pairs of lines, tokens between bars and their ids below, wrapped to the terminal's width."""
-    tokens: list[str] = []
-    numbers: list[str] = []
-    used = 0
-
-    def lines() -> Iterator[str]:
-        yield "|".join(tokens)
-        yield " ".join(numbers).rstrip()
-
+    rows: list[list[tuple[str, str]]] = []
+    used = columns
     for index, view in enumerate(views):
-        shown = printable(view.token)
-        width = max(display_width(shown), len(str(view.id)))
-        if tokens and used + width + 1 > columns:
-            yield from lines()
-            tokens, numbers, used = [], [], 0
+        shown, number = printable(view.token), str(view.id)
+        width = max(display_width(shown), len(number))
+        if used + width + 1 > columns:
+            rows.append([])
+            used = 0
         padded = shown + " " * (width - display_width(shown))
         if colour:
             padded = f"\033[30;48;5;{TERMINAL_COLOURS[index % len(TERMINAL_COLOURS)]}m{padded}{RESET}"
-        tokens.append(padded)
-        numbers.append(str(view.id).ljust(width))
+        rows[-1].append((padded, number.ljust(width)))
         used += width + 1
-    if tokens:
-        yield from lines()
+    for tokens, numbers in (zip(*row, strict=True) for row in rows):
+        yield "|".join(tokens)
+        yield " ".join(numbers).rstrip()
 
 
 def statistics_line(statistics: TextStatistics) -> str:
@@ -101,14 +96,5 @@ def page(tokenizer: BPETokenizerLoader, texts: list[str], title: str) -> str:
             spans.append(f'<span class="t{index % NUM_PAGE_COLOURS}{ends}" tabindex="0" title="{label}">{shown}</span>')
         numbers = html.escape(statistics_line(text_statistics(tokenizer, text)))
         blocks.append(f"<section><p class=tokens>{''.join(spans)}</p><p class=numbers>{numbers}</p></section>")
-    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{html.escape(title)}</title>
-<style>
-{style}</style>
-<h1>{html.escape(title)}</h1>
-<p>Each colour is a token; point at it, or step through with the Tab key, for its id and its place in the text.</p>
-{chr(10).join(blocks)}
-</html>
-"""
+    template = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
+    return template.substitute(title=html.escape(title), texts="\n".join(blocks))
