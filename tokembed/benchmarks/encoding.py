@@ -8,12 +8,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tokembed.benchmarks.ladder import Encode, steps
+from tokembed.benchmarks.ladder import steps
 from tokembed.benchmarks.timing import Timing, seconds_of, time_alternating
 from tokembed.bpe import reference
 from tokembed.bpe.model import BPEModel
@@ -48,12 +48,8 @@ def climb(model: BPEModel, text: str, rounds: int = 5) -> list[Step]:
     for name, make in fast.items():
         if list(make()(text)) != expected:
             raise ValueError(f"the step {name!r} gives other ids than the naive encoder")
-
-    def run(encode: Encode) -> object:
-        return encode(text)
-
-    prepare: dict[str, Callable[[int], Encode]] = {name: partial(lambda make, _: make(), make) for name, make in fast.items()}
-    timings = [naive, *time_alternating(dict.fromkeys(fast, run), prepare, rounds)]
+    prepare = {name: partial(lambda make, _: make(), make) for name, make in fast.items()}
+    timings = [naive, *time_alternating(dict.fromkeys(fast, lambda encode: encode(text)), prepare, rounds)]
     return [
         Step(timing.name, timing.median, naive.median / timing.median, before.median / timing.median)
         for before, timing in zip([naive, *timings], timings, strict=False)
@@ -62,38 +58,21 @@ def climb(model: BPEModel, text: str, rounds: int = 5) -> list[Step]:
 
 @dataclass(frozen=True)
 class SizeRun:
-    """One size of text.
+    """One size of text, with the best times of the rounds, each from an empty cache."""
 
-    Attributes
-    ----------
-    words, pieces, tokens, bytes : int
-        Words as split by whitespace, pieces as split by the rule, tokens, and the text's length in UTF-8.
-    encode_seconds, array_seconds : float
-        From an empty cache, by `encode` and by `encode_array`: the best of the rounds.
-    naive_seconds : float or None
-        None where the naive encoder was not asked to finish.
-    hits, misses : int
-        Pieces found in the cache and not, in one pass.
-    first_pass_rate, four_passes_rate : float
-        Share of pieces found, in one pass, and over four passes of the same text.
-    distinct_words : int
-    cache_bytes : int
-        Memory of the filled cache: keys, tuples and the strings in them that are not shared with the vocabulary.
-    """
-
-    words: int
-    pieces: int
+    words: int  # as split by whitespace
+    pieces: int  # as split by the rule
     tokens: int
-    bytes: int
+    bytes: int  # in UTF-8
     encode_seconds: float
     array_seconds: float
-    naive_seconds: float | None
-    hits: int
+    naive_seconds: float | None  # None where the naive encoder was not asked to finish
+    hits: int  # pieces found in the cache, in one pass
     misses: int
-    first_pass_rate: float
-    four_passes_rate: float
+    first_pass_rate: float  # share of pieces found, in one pass
+    four_passes_rate: float  # and over four passes of the same text
     distinct_words: int
-    cache_bytes: int
+    cache_bytes: int  # memory of the filled cache
 
 
 def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: int = 3) -> Iterator[SizeRun]:
@@ -110,10 +89,7 @@ def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: i
         for _ in range(2):
             tokenizer.encode(text)
         fourth = tokenizer.tokenize_word.cache_info()
-        words = len(text.split())
-        naive = None
-        if words <= naive_up_to:
-            naive = seconds_of(lambda text: reference.tokenize(text, model.merges, model.alphabet), text)
+        words, by_naive = len(text.split()), partial(reference.tokenize, merges=model.merges, alphabet=model.alphabet)
         yield SizeRun(
             words=words,
             pieces=first.hits + first.misses,
@@ -121,7 +97,7 @@ def measure_sizes(model: BPEModel, texts: list[str], naive_up_to: int, rounds: i
             bytes=len(text.encode("utf-8")),
             encode_seconds=encode_seconds,
             array_seconds=array_seconds,
-            naive_seconds=naive,
+            naive_seconds=seconds_of(by_naive, text) if words <= naive_up_to else None,
             hits=first.hits,
             misses=first.misses,
             first_pass_rate=hit_rate(first.hits, first.misses),
@@ -141,17 +117,9 @@ def cache_memory(tokenizer: BPETokenizerLoader, text: str) -> int:
 
     An entry is a key and a tuple; the tokens' strings are counted once each, since the cache is what keeps them.
     """
-    words = set(pieces(text, tokenizer.model.lowercase))
-    tokens: set[int] = set()
-    total = 0
-    for word in words:
-        entry = tokenizer.tokenize_word(word)
-        total += sys.getsizeof(word) + sys.getsizeof(entry)
-        for token in entry:
-            if id(token) not in tokens:
-                tokens.add(id(token))
-                total += sys.getsizeof(token)
-    return total
+    entries = {word: tokenizer.tokenize_word(word) for word in pieces(text, tokenizer.model.lowercase)}
+    tokens = {id(token): token for entry in entries.values() for token in entry}
+    return sum(map(sys.getsizeof, itertools.chain(entries, entries.values(), tokens.values())))
 
 
 def first_words(text: str, number: int) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import string
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tokembed.benchmarks.encoding import hit_rate
+from tokembed.benchmarks.timing import seconds_of
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.sources import load_corpus
 from tokembed.skipgram import sampling
@@ -29,34 +31,20 @@ def measure_facts(training_script: Path) -> dict[str, Any]:
     counts = sampling.count_tokens(ids, large.vocab_size, config.min_count)
     subprocess.run([sys.executable, str(training_script), "--dataset", "wikitext2"], check=True, capture_output=True)
     random = np.random.default_rng(0)
-    words = ["".join(random.choice(list("abcdefghijklmnopqrstuvwxyz"), random.integers(1, 4))) for _ in range(75_000)]
+    words = ["".join(random.choice(list(string.ascii_lowercase), random.integers(1, 4))) for _ in range(75_000)]
+    modules = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:60]
+    warm = BPETokenizerLoader(tokenizer.model)
+    warm.encode(novel.text)
     return {
         "epochs": config.epochs,
         "alphabet": len(tokenizer.model.alphabet),
         "vocabulary_wikitext2": int(np.count_nonzero(counts)),
         "pairs_wikitext2": sampling.pairs_per_token(counts, config.window_size, config.subsample) * int(counts.sum()),
-        "warm_rate": _warm_rate(BPETokenizerLoader(tokenizer.model), novel.text),
-        "hits_code": _hit_rate(tokenizer, _python_sources()),
+        "warm_rate": len(novel.text.split()) / min(seconds_of(warm.encode, novel.text) for _ in range(5)),
+        "hits_code": _hit_rate(tokenizer, "\n".join(module.read_text(encoding="utf-8") for module in modules)),
         "hits_random": _hit_rate(tokenizer, " ".join(words)),
         "peak_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
     }
-
-
-def _python_sources(number: int = 60) -> str:
-    """Return the text of this Python's own first modules, by name."""
-    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:number]
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
-
-
-def _warm_rate(tokenizer: BPETokenizerLoader, text: str) -> float:
-    """Return words per second by `encode` when all words are cached, the best of five."""
-    tokenizer.encode(text)
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        tokenizer.encode(text)
-        seconds.append(time.perf_counter() - start)
-    return len(text.split()) / min(seconds)
 
 
 def _hit_rate(tokenizer: BPETokenizerLoader, text: str) -> float:
@@ -64,4 +52,4 @@ def _hit_rate(tokenizer: BPETokenizerLoader, text: str) -> float:
     fresh = BPETokenizerLoader(tokenizer.model)
     fresh.encode(text)
     info = fresh.tokenize_word.cache_info()
-    return info.hits / (info.hits + info.misses)
+    return hit_rate(info.hits, info.misses)

@@ -11,7 +11,6 @@ import importlib.util
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +22,7 @@ from tokembed.bpe.model import BPEModel
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+HAVE_OUR_RULES = ("tokembed", "tokenizers")
 
 Encode = Callable[[str], Any]
 
@@ -36,18 +36,9 @@ def _is_installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-@dataclass(frozen=True)
-class EncoderPeer:
-    """A way to encode one str; `make` returns it with nothing remembered yet."""
-
-    name: str
-    make: Callable[[], Encode]
-    has_our_rules: bool
-
-
 @contextlib.contextmanager
-def encoders(model: BPEModel, text: str) -> Iterator[list[EncoderPeer]]:
-    """Yield ours and every installed peer's encoder.
+def encoders(model: BPEModel, text: str) -> Iterator[dict[str, Callable[[], Encode]]]:
+    """Yield ours and every installed peer's maker of an encoder that remembers nothing yet.
 
     The fast peers know byte-level BPE with GPT-2's splitting only, so they get as many merges as `model` has, learned by
     Hugging Face's trainer from the same lower-cased text; they are given lower-cased text, and lower nothing. Hugging Face's
@@ -66,11 +57,7 @@ def encoders(model: BPEModel, text: str) -> Iterator[list[EncoderPeer]]:
                 "tiktoken": lambda: _tiktoken(byte_level),
                 "tokenizers": lambda: _huggingface(ours),
             }
-        yield [
-            EncoderPeer(name, make, has_our_rules=name in ("tokembed", "tokenizers"))
-            for name, make in makers.items()
-            if _is_installed(name)
-        ]
+        yield {name: make for name, make in makers.items() if _is_installed(name)}
 
 
 def _train_byte_level(text: str, num_merges: int) -> str:
@@ -124,11 +111,11 @@ def compare_encoders(model: BPEModel, text: str, rounds: int) -> Iterator[tuple[
     expected = BPETokenizerLoader(model).encode(text)
     texts, lowered = ((form, "\n".join(reversed(form.split("\n")))) for form in (text, text.lower()))
     with encoders(model, text) as peers:
-        for peer in peers:
-            if peer.has_our_rules and list(peer.make()(text)) != expected:
-                raise ValueError(f"{peer.name} gives other ids than the plain encoder")
-        turns = {peer.name: texts if peer.has_our_rules else lowered for peer in peers}
-        warm = {peer.name: peer.make() for peer in peers}
+        for name in peers:
+            if name in HAVE_OUR_RULES and list(peers[name]()(text)) != expected:
+                raise ValueError(f"{name} gives other ids than the plain encoder")
+        turns = {name: texts if name in HAVE_OUR_RULES else lowered for name in peers}
+        warm = {name: make() for name, make in peers.items()}
         for name, encode in warm.items():
             for one in turns[name]:
                 encode(one)
@@ -139,11 +126,11 @@ def compare_encoders(model: BPEModel, text: str, rounds: int) -> Iterator[tuple[
         def fresh(name: str, turn: int) -> str:
             return _fresh(same(name, turn))
 
-        def cold(peer: EncoderPeer, turn: int) -> tuple[Encode, str]:
-            return peer.make(), fresh(peer.name, turn)
+        def cold(name: str, turn: int) -> tuple[Encode, str]:
+            return peers[name](), fresh(name, turn)
 
-        newcomers = {peer.name: lambda given: given[0](given[1]) for peer in peers}
-        yield "cold", time_alternating(newcomers, {peer.name: partial(cold, peer) for peer in peers}, rounds)
+        newcomers = dict.fromkeys(peers, lambda given: given[0](given[1]))
+        yield "cold", time_alternating(newcomers, {name: partial(cold, name) for name in peers}, rounds)
         for case, text_for in (("warm, a fresh str each call", fresh), ("warm, the same str objects", same)):
             yield case, time_alternating(warm, {name: partial(text_for, name) for name in warm}, rounds)
 

@@ -55,13 +55,7 @@ def time_alternating(
 ) -> list[Timing]:
     """Time each contender once per round; who goes first changes with every round.
 
-    Parameters
-    ----------
-    contenders : dict
-        Name to the thing timed; it takes what its `prepare` made.
-    prepare : dict
-        Name to what is made before the clock starts, given the round's number.
-    rounds : int
+    A contender takes what its `prepare` made before the clock started, given the round's number.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
