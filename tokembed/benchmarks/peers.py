@@ -50,10 +50,11 @@ def encoders(model: BPEModel, text: str) -> Iterator[dict[str, Callable[[], Enco
         makers: dict[str, Callable[[], Encode]] = {"tokembed": lambda: empty_tokenizer(model).encode_array}
         if _is_installed("tokenizers"):
             byte_level.write_text(_train_byte_level(text.lower(), len(model.merges)), encoding="utf-8")
+            load, path = importlib.import_module, str(byte_level)
             makers |= {
-                "gigatoken": lambda: importlib.import_module("gigatoken").Tokenizer(str(byte_level)).encode,
-                "tokie": lambda: importlib.import_module("tokie").Tokenizer.from_json(str(byte_level)).encode,
-                "snaptokens": lambda: importlib.import_module("snaptokens").Tokenizer.from_file(str(byte_level)).encode,
+                "gigatoken": lambda: load("gigatoken").Tokenizer(path).encode,
+                "tokie": lambda: load("tokie").Tokenizer.from_json(path).encode,
+                "snaptokens": lambda: load("snaptokens").Tokenizer.from_file(path).encode,
                 "tiktoken": lambda: _tiktoken(byte_level),
                 "tokenizers": lambda: _huggingface(ours),
             }
@@ -90,11 +91,7 @@ def _huggingface(ours: Path) -> Encode:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(ours))
-
-    def encode(text: str) -> list[int]:
-        return [number for encoding in tokenizer.encode_batch_fast(text.splitlines()) for number in encoding.ids]
-
-    return encode
+    return lambda text: [number for each in tokenizer.encode_batch_fast(text.splitlines()) for number in each.ids]
 
 
 def compare_encoders(model: BPEModel, text: str, rounds: int) -> Iterator[tuple[str, list[Timing]]]:
@@ -137,18 +134,11 @@ def compare_encoders(model: BPEModel, text: str, rounds: int) -> Iterator[tuple[
 
 def compare_learners(text: str, num_merges: int, rounds: int) -> list[Timing]:
     """Time the learning of `num_merges` merges from one lower-cased text, splitting and counting included."""
-
-    def gigatoken(text: str) -> object:
-        return importlib.import_module("gigatoken").train_bpe(text.encode(), 256 + num_merges, ["<|endoftext|>"])
-
-    def rustbpe(text: str) -> object:
-        lines = iter(text.splitlines(keepends=True))
-        return importlib.import_module("rustbpe").Tokenizer().train_from_iterator(lines, 256 + num_merges)
-
+    load, size = importlib.import_module, 256 + num_merges
     learners: dict[str, Callable[[str], object]] = {
         "tokembed": lambda text: train_bpe(text, num_merges),
-        "gigatoken": gigatoken,
-        "rustbpe": rustbpe,
+        "gigatoken": lambda text: load("gigatoken").train_bpe(text.encode(), size, ["<|endoftext|>"]),
+        "rustbpe": lambda text: load("rustbpe").Tokenizer().train_from_iterator(iter(text.splitlines(keepends=True)), size),
         "tokenizers": lambda text: _train_byte_level(text, num_merges),
     }
     learners = {name: learn for name, learn in learners.items() if _is_installed(name)}

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tokembed.analysis.experiments import QUOTED
-from tokembed.benchmarks.claims import claim_rows
+from tokembed.benchmarks.claims import Results, claim_rows
 from tokembed.benchmarks.training import SCORES, TrainingRun, mean_and_margin, median_of, speed_ratios
 
-Results = Mapping[str, Any]
 Rows = Sequence[Sequence[str]]
 
 _BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

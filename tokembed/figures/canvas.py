@@ -89,19 +89,10 @@ def save(
     heading: Sequence[str] = (),
     rows: Iterable[Sequence[object]] = (),
 ) -> None:
-    """Write a figure as `name.png` and its numbers as `name.csv`, each in one step.
+    """Write the figure of these axes as `name.png` and its table as `name.csv`, each in one step; the folder is created.
 
-    Parameters
-    ----------
-    axes : Axes or None
-        Any axes of the figure; with None, there is nothing to draw, and only the table is written.
-    folder : path
-        It is created.
-    name : str
-    caption : str
-        Stands below the figure: corpus, settings, seed.
-    heading, rows
-        The table. Without a heading no table is written: the numbers are kept elsewhere.
+    Without axes there is nothing to draw; without a heading no table is written: the numbers are kept elsewhere. The caption
+    stands below the figure: corpus, settings, seed.
     """
     if axes is not None:
         _write_png(axes, folder / f"{name}.png", caption)
@@ -164,7 +155,7 @@ def drawable(text: str) -> str:
     """
 
     def shown(character: str) -> str:
-        is_visible = unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+        is_visible = not unicodedata.category(character).startswith("C")
         return character if is_visible and _font_of(character) else f"[U+{ord(character):04X}]"
 
     return "".join(map(shown, text)).replace("][U+", "] [U+")

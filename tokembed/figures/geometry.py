@@ -44,9 +44,8 @@ def plot_similarity_distribution(cosines: Mapping[str, Floats], *, ax: Axes | No
         if np.ptp(values) < 1e-9:
             ax.axvline(float(values[0]), color=colour, linestyle=line, linewidth=2.5, label=label)
         else:
-            ax.hist(
-                values, bins=bins, color=colour, alpha=alpha, label=label, density=True, edgecolor=colour, histtype="stepfilled"
-            )
+            form: dict[str, Any] = {"bins": bins, "density": True, "histtype": "stepfilled"}
+            ax.hist(values, color=colour, edgecolor=colour, alpha=alpha, label=label, **form)
     ax.set_xlim(min(-0.6, *(values.min() for values in cosines.values())), 1.0)
     ax.legend(fontsize=SMALL, frameon=False, title="mean ± standard deviation", title_fontsize=SMALL, alignment="left")
     label_axes(ax, "Cosines of random pairs of tokens, before and after training", "cosine of two random tokens", "density")
@@ -65,9 +64,8 @@ def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
     others = cosines[~is_diagonal]
     low, high = np.quantile(others, [0.01, 0.99]) if others.size else (-1.0, 1.0)
     colours = mpl.colormaps["viridis"].with_extremes(bad=LIGHT_GREY)
-    image = ax.imshow(
-        np.where(is_diagonal, np.nan, cosines), cmap=colours, vmin=low, vmax=max(high, low + 1e-6), aspect="equal"
-    )
+    shown = np.where(is_diagonal, np.nan, cosines)
+    image = ax.imshow(shown, cmap=colours, vmin=low, vmax=max(high, low + 1e-6), aspect="equal")
     colour_bar = ax.figure.colorbar(image, ax=ax, shrink=0.55, pad=0.02, extend="both")
     colour_bar.set_label("cosine", fontsize=FONT_SIZE)
     colour_bar.ax.tick_params(labelsize=SMALL)
@@ -81,17 +79,7 @@ def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
     ax.tick_params(length=0)
     handles = [ax.plot([], [], "s", color=colour, label=name)[0] for name, (colour, _) in styles.items()]
     longest = max(len(text.get_text()) for text in ax.get_xticklabels())
-    below = ax.transAxes + ScaledTranslation(0, -0.15 - 0.062 * longest, ax.figure.dpi_scale_trans)  # inches: under the words
-    ax.legend(
-        handles=handles,
-        fontsize=SMALL,
-        frameon=False,
-        ncols=min(len(handles), 5),
-        loc="upper left",
-        borderpad=0,
-        bbox_to_anchor=(0, 0),
-        bbox_transform=below,
-    )
+    _legend_below(ax, 0, 0.15 + 0.062 * longest, handles=handles, fontsize=SMALL, ncols=min(len(handles), 5))  # under the words
     label_axes(ax, "Similar words side by side, coloured by kind", "", "")
     return ax
 
@@ -153,14 +141,8 @@ def plot_projection(projection: Projection, *, ax: Axes | None = None) -> Axes:
                 label = name or "other frequent words"
                 style: dict[str, Any] = {"c": colour, "marker": marker, "s": 26 if name else 14, "zorder": 2 if name else 1}
                 ax.scatter(points[chosen, 0], points[chosen, 1], label=label, **style)
-        ax.legend(
-            fontsize=SMALL,
-            frameon=False,
-            ncols=min(len(styles) + 1, 6),
-            loc="upper left",
-            bbox_to_anchor=(0, -0.03),
-            columnspacing=1.2,
-        )
+        columns = {"ncols": min(len(styles) + 1, 6), "columnspacing": 1.2}
+        ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.03), **columns)
     label_axes(ax, projection.title, *projection.axis_names)
     order = sorted(range(len(words)), key=lambda place: kinds[place] is None)
     required = sum(kind is not None for kind in kinds)
@@ -204,14 +186,8 @@ def _place_labels(
         if least > 0.0 and rank >= required:
             continue
         arrow = {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3} if is_far else None
-        ax.annotate(
-            words[place],
-            tuple(points[place]),
-            tuple(best / point_size),
-            textcoords="offset points",
-            arrowprops=arrow,
-            **style,
-        )
+        away = tuple(best / point_size)
+        ax.annotate(words[place], tuple(points[place]), away, textcoords="offset points", arrowprops=arrow, **style)
         taken = np.vstack([taken, boxes])
 
 
@@ -247,17 +223,12 @@ def plot_senses(words: Sequence[Polysemy]) -> Axes:
             text.set_fontsize(SMALL)
         note = f"cosine of both means: {lesson.context_cosine:.2f}\n"
         note += f"of random splits: {lesson.random_cosine:.2f} (p = {lesson.p_value:.3f})"
-        below = axes.transAxes + ScaledTranslation(-0.4, -0.45, axes.figure.dpi_scale_trans)  # inches: under the axis' name
-        axes.legend(
-            title=note,
-            title_fontsize=SMALL - 1,
-            alignment="left",
-            fontsize=SMALL - 1,
-            frameon=False,
-            handletextpad=0.4,
-            borderpad=0,
-            loc="upper left",
-            bbox_to_anchor=(0, 0),
-            bbox_transform=below,
-        )
+        sizes = {"fontsize": SMALL - 1, "title_fontsize": SMALL - 1, "handletextpad": 0.4}
+        _legend_below(axes, -0.4, 0.45, title=note, alignment="left", **sizes)  # under the axis' name
     return all_axes[0]
+
+
+def _legend_below(ax: Axes, right: float, down: float, **style: Any) -> None:
+    """Put the legend so many inches to the right of the axes' lower left corner and below it."""
+    corner = ax.transAxes + ScaledTranslation(right, -down, ax.figure.dpi_scale_trans)
+    ax.legend(loc="upper left", frameon=False, borderpad=0, bbox_to_anchor=(0, 0), bbox_transform=corner, **style)
