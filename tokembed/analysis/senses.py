@@ -126,8 +126,7 @@ def polysemy(embeddings: Embeddings, text: str, word: str) -> Polysemy | None:
             meant = int(found[1] > found[0])
             texts[meant].append(_readable(before, word, after))
             rows[meant].append(mean)
-    shape = (-1, embeddings.embedding_dim)
-    uses = tuple(Uses(found, np.array(means).reshape(shape)) for found, means in zip(texts, rows, strict=True))
+    uses = tuple(Uses(texts[side], np.array(rows[side]).reshape(-1, embeddings.embedding_dim)) for side in (0, 1))
     context_cosine = random_cosine = p_value = math.nan
     means = [examples[0], examples[1]]
     if min(map(len, texts)) >= FEWEST_USES:

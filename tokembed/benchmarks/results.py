@@ -12,7 +12,7 @@ from typing import Any
 
 from tokembed.analysis.experiments import QUOTED
 from tokembed.benchmarks.claims import Results, claim_rows
-from tokembed.benchmarks.training import SCORES, TrainingRun, mean_and_margin, median_of, speed_ratios
+from tokembed.benchmarks.training import SCORES, TrainingRun, by_name, mean_and_margin, median_of, speed_ratios
 
 Rows = Sequence[Sequence[str]]
 
@@ -93,8 +93,7 @@ def _sizes(results: Results) -> str:
 
 
 def _runs(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[TrainingRun]]:
-    runs = [TrainingRun(**row) for row in rows]
-    return {name: [run for run in runs if run.name == name] for name in dict.fromkeys(run.name for run in runs)}
+    return by_name([TrainingRun(**row) for row in rows])
 
 
 def _scores(runs: Sequence[TrainingRun]) -> list[str]:

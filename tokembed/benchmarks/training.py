@@ -135,21 +135,23 @@ def compare_settings(
 
 def summary(runs: Sequence[TrainingRun]) -> list[str]:
     """Return a line for each contender, medians and means over its seeds; beside gensim, how much faster ours is."""
-    names = list(dict.fromkeys(run.name for run in runs))
-    lines = []
-    for name in names:
-        own = [run for run in runs if run.name == name]
+    contenders, lines = by_name(runs), []
+    for name, own in contenders.items():
         seconds, speed, pairs = (median_of(own, key) for key in ("seconds", "tokens_per_second", "pairs_per_token"))
         intervals = [mean_and_margin([getattr(run, key) for run in own]) for key in SCORES]
         scores = "".join(f"{f'{mean:.3f} ±{margin:.3f}':>15}" for mean, margin in intervals)
         loss = f"{statistics.mean(run.loss for run in own if run.loss):>9.4f}" if own[0].loss else f"{'':>9}"
         lines.append(f"{name:<22}{seconds:>7.1f} s{loss}{speed:>12,.0f} tokens/s{speed * pairs:>12,.0f} pairs/s{scores}")
-    if names[1:] == ["gensim"]:
-        middle, low, high = speed_ratios(*([run for run in runs if run.name == name] for name in names))
-        lines.append(
-            f"{names[0]} is {middle:.1f} times as fast, the median of {len(runs) // 2} turns ({low:.1f} to {high:.1f})"
-        )
+    ours, *others = contenders
+    if others == ["gensim"]:
+        middle, low, high = speed_ratios(*contenders.values())
+        lines.append(f"{ours} is {middle:.1f} times as fast, the median of {len(runs) // 2} turns ({low:.1f} to {high:.1f})")
     return lines
+
+
+def by_name(runs: Sequence[TrainingRun]) -> dict[str, list[TrainingRun]]:
+    """Return each contender's runs."""
+    return {name: [run for run in runs if run.name == name] for name in dict.fromkeys(run.name for run in runs)}
 
 
 def median_of(runs: Sequence[TrainingRun], key: str) -> float:
