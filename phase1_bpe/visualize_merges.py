@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 from tokembed import cli
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from tokembed.analysis.finding import Finding
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,14 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.describe_row("tokenizer", caption.rstrip("."), files.display_path(path))
 
     names: list[str] = []
-
-    def show(found: Finding, plot: Callable[[Any], Axes]) -> None:
+    for found, plot in (
+        (tokenization.describe_merge_progression(model), figures.plot_merge_progression),
+        (tokenization.describe_token_lengths(model), figures.plot_token_lengths),
+        (tokenization.describe_top_subwords(tokenizer, ids), figures.plot_top_subwords),
+    ):
         print("", *found.lines, sep="\n")
-        names.extend(canvas.save_finding(found, plot, folder, caption))
-
-    show(tokenization.describe_merge_progression(model), figures.plot_merge_progression)
-    show(tokenization.describe_token_lengths(model), figures.plot_token_lengths)
-    show(tokenization.describe_top_subwords(tokenizer, ids), figures.plot_top_subwords)
+        names += canvas.save_finding(found, plot, folder, caption)
     cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 

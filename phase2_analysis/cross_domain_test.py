@@ -11,15 +11,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 from tokembed import cli
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from tokembed.analysis.finding import Finding
 
 MERGE_COUNTS = (500, 1_000, 2_000, 5_000, 10_000)
 
@@ -51,14 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.describe_row("learned", f"from {caption}")
 
     names: list[str] = []
-
-    def show(found: Finding, plot: Callable[[Any], Axes]) -> None:
+    for found, plot in (
+        (domains.describe_domains(tokenizer, held_out, code_file), figures.plot_domains),
+        (domains.describe_vocabularies(held_out, MERGE_COUNTS), figures.plot_vocabulary_efficiency),
+        (domains.describe_pathological_texts(tokenizer), figures.plot_token_table),
+    ):
         print("", *found.lines, sep="\n")
-        names.extend(canvas.save_finding(found, plot, folder, caption))
-
-    show(domains.describe_domains(tokenizer, held_out, code_file), figures.plot_domains)
-    show(domains.describe_vocabularies(held_out, MERGE_COUNTS), figures.plot_vocabulary_efficiency)
-    show(domains.describe_pathological_texts(tokenizer), figures.plot_token_table)
+        names += canvas.save_finding(found, plot, folder, caption)
     cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 
