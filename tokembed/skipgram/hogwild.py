@@ -35,8 +35,6 @@ class HogwildEngine:
         Threads. With one, the same seed gives the same bits.
     """
 
-    name = "hogwild"
-
     def __init__(
         self, token_ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig, workers: int
     ) -> None:

@@ -32,8 +32,6 @@ class TorchEngine:
     Pairs and negatives are made on the device; the host waits for it once a block, to read the loss.
     """
 
-    name = "torch"
-
     def __init__(
         self,
         token_ids: npt.NDArray[np.integer[Any]],
