@@ -68,19 +68,18 @@ def _fetch(url: str, timeout: float) -> bytes:
     with urllib.request.urlopen(request, timeout=timeout) as response:
         length = response.headers.get("Content-Length")
         expected = int(length) if length and length.isdigit() else None
-        parts, num_bytes = [], 0
+        data = bytearray()
         with tqdm(total=expected, unit="B", unit_scale=True, desc="download", disable=None, leave=False) as bar:
             while part := response.read1(1 << 16):  # what has come, without waiting for the rest of a block
-                parts.append(part)
-                num_bytes += len(part)
+                data += part
                 bar.update(len(part))
-                if num_bytes > MAX_BYTES:
+                if len(data) > MAX_BYTES:
                     raise DownloadError(f"larger than {MAX_BYTES >> 20} MiB")
                 if time.monotonic() > deadline:
                     raise DownloadError(f"not complete after {WHOLE_SECONDS:.0f} s")
-    if expected is not None and num_bytes != expected:
-        raise http.client.IncompleteRead(b"", expected - num_bytes)
-    return b"".join(parts)
+    if expected is not None and len(data) != expected:
+        raise http.client.IncompleteRead(b"", expected - len(data))
+    return bytes(data)
 
 
 def _is_worth_another_try(error: Exception) -> bool:

@@ -108,33 +108,28 @@ def _check_download(data: bytes) -> None:
 
 
 def _load_frankenstein(folders: list[Path]) -> Corpus:
-    own = files.raw_dir()
-    for folder in folders:
-        for file_name in ("frankenstein.txt", "pg84.txt"):
-            source = folder / file_name
-            if source.is_file():
-                text = _cleaned(source)
-                if file_name == "pg84.txt":
-                    _keep(own / "frankenstein.txt", text)
-                return _in_memory("frankenstein", source, text)
-    source = own / "pg84.txt"
+    source = _find(folders, "frankenstein.txt", "pg84.txt")
+    if source is None:
+        source = files.raw_dir() / "pg84.txt"
+        try:
+            download.download(GUTENBERG_URL, source, _check_download)
+        except download.DownloadError as error:
+            raise CorpusNotFoundError(
+                f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {files.display_path(source)} "
+                "(or set TOKEMBED_RAW_DIR to the folder that has it)"
+            ) from error
     try:
-        download.download(GUTENBERG_URL, source, _check_download)
-    except download.DownloadError as error:
-        raise CorpusNotFoundError(
-            f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {files.display_path(source)} "
-            "(or set TOKEMBED_RAW_DIR to the folder that has it)"
-        ) from error
-    text = _cleaned(source)
-    _keep(own / "frankenstein.txt", text)
+        text = clean_frankenstein(decode_text(source.read_bytes(), files.display_path(source)))
+    except CorpusError as error:
+        raise CorpusError(f"{files.display_path(source)}: {error}") from None
+    if source.name == "pg84.txt":
+        _keep(files.raw_dir() / "frankenstein.txt", text)
     return _in_memory("frankenstein", source, text)
 
 
-def _cleaned(source: Path) -> str:
-    try:
-        return clean_frankenstein(decode_text(source.read_bytes(), files.display_path(source)))
-    except CorpusError as error:
-        raise CorpusError(f"{files.display_path(source)}: {error}") from None
+def _find(folders: list[Path], *names: str) -> Path | None:
+    """Return the first file of one of these names, in the first folder that has any."""
+    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
 def _keep(path: Path, text: str) -> None:
@@ -159,11 +154,10 @@ def clean_wikitext(text: str) -> str:
 
 
 def _load_wikitext2(split: str, folders: list[Path]) -> Corpus:
-    relative = Path("wikitext2") / f"{split}.txt"
-    source = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
+    source = _find(folders, f"wikitext2/{split}.txt")
     if source is None:
-        _download_wikitext2(files.raw_dir() / "wikitext2")
-        source = files.raw_dir() / relative
+        source = files.raw_dir() / "wikitext2" / f"{split}.txt"
+        _download_wikitext2(source.parent)
     return _in_memory("wikitext2", source, clean_wikitext(decode_text(source.read_bytes(), files.display_path(source))))
 
 
@@ -186,18 +180,18 @@ def _download_wikitext2(folder: Path) -> None:
 def _import_datasets() -> Any:
     """Import `datasets` (seconds, and needed here alone); offline, have it look into its cache without minutes of retries."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    offline = {}
+    is_offline = False
     if not urllib.request.getproxies() and "HF_HUB_OFFLINE" not in os.environ:
         try:
             socket.getaddrinfo(urllib.parse.urlsplit(endpoint).hostname, None)
         except OSError:
-            offline = {"HF_HUB_OFFLINE": "1"}  # read once, when the hub's client is imported
-    os.environ.update(offline)
+            is_offline = True
+            os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is imported
     try:
         import datasets
     finally:
-        for name in offline:
-            del os.environ[name]
+        if is_offline:
+            del os.environ["HF_HUB_OFFLINE"]
     return datasets
 
 
@@ -219,15 +213,11 @@ def _load_file(name: str | os.PathLike[str]) -> Corpus:
     if is_folder:
         raise CorpusError(f"{name} is a folder: name a .txt or .txt.gz file in it")
     if not is_file:
-        looks_like_path = path.suffix in {".txt", ".gz"} or len(path.parts) > 1
-        if looks_like_path:
+        if path.suffix in {".txt", ".gz"} or len(path.parts) > 1:  # it looks like a path
             raise CorpusNotFoundError(f"no such file: {name}")
-        close = difflib.get_close_matches(str(name), NAMES, n=1)
-        raise CorpusError(
-            f"unknown dataset {str(name)!r}: "
-            + (f"did you mean {close[0]}? " if close else "")
-            + f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
-        )
+        close = "".join(f"did you mean {near}? " for near in difflib.get_close_matches(str(name), NAMES, n=1))
+        choices = f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
+        raise CorpusError(f"unknown dataset {str(name)!r}: {close}{choices}")
     corpus = Corpus(str(name), path, lambda: stream_text(path), state_of(path))
     num_read, parts = 0, []
     for part in stream_text(path):  # a packed file may be a thousand times larger than it looks: count what comes out
