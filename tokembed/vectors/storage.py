@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokembed.skipgram.training import TrainingResult
 
 FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
+RESULT_ARRAYS = ("target_vectors", "context_vectors", "counts")  # of a `TrainingResult`; the rest of it is JSON
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -139,30 +140,12 @@ class Checkpointer:
         if not self._history:
             self._history.append(self._measure(result.before_training()))
         self._history.append(self._measure(result))
-        tensors: Tensors = {
-            "target_vectors": result.target_vectors,
-            "context_vectors": result.context_vectors,
-            "counts": result.counts,
-            "word_counts": self._word_counts,
-        }
-        training = {
-            "config": asdict(result.config),
-            "epoch": len(result.epoch_losses),
-            "epoch_losses": result.epoch_losses,
-            "num_pairs": result.num_pairs,
-            "seconds": result.seconds,
-            "num_tokens": result.num_tokens,
-            "engine": result.engine,
-            "tokens_sha256": self._tokens_sha256,
-            "history": self._history,
-        }
-        write_tensors(self.path, tensors, {**self._metadata, "training": json.dumps(training)})
+        training = {**vars(result), "config": asdict(result.config), "epoch": len(result.epoch_losses)}
+        tensors = {name: training.pop(name) for name in RESULT_ARRAYS}
+        training |= {"tokens_sha256": self._tokens_sha256, "history": self._history}
+        metadata = {**self._metadata, "training": json.dumps(training)}
+        write_tensors(self.path, {**tensors, "word_counts": self._word_counts}, metadata)
         self.has_saved = True
-
-
-def is_checkpoint(tensors: Tensors) -> bool:
-    """Tell a checkpoint's arrays from plain vectors."""
-    return "target_vectors" in tensors
 
 
 def decode_checkpoint(tensors: Tensors, metadata: dict[str, str]) -> tuple[TrainingResult, npt.NDArray[np.int64]]:
