@@ -76,7 +76,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader went away, as `| head` does
-        _discard_output()
+        _flush_or_discard()
         return 0
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -116,13 +116,9 @@ def _flush_or_discard() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        _discard_output()
-
-
-def _discard_output() -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
 
 
 class Parser(argparse.ArgumentParser):

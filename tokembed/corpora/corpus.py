@@ -70,12 +70,8 @@ class Corpus:
     def chunks(self, size: int = READ_BYTES) -> Iterator[str]:
         """Yield the text in parts of about `size` characters, cut at white space, so that no piece is cut.
 
-        A file larger than memory is streamed: one part at a time is held.
-
-        Raises
-        ------
-        CorpusError
-            At the end, when the file has changed since `load_corpus`.
+        A file larger than memory is streamed: one part at a time is held. If it has changed since `load_corpus`, the end is a
+        `CorpusError`.
         """
         if size < 1:
             raise ValueError(f"size must be at least 1 character, not {size}")

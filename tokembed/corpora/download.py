@@ -27,8 +27,8 @@ class DownloadError(OSError):
 def download(url: str, path: Path, check: Callable[[bytes], object], *, timeout: float = TIMEOUT_SECONDS) -> None:
     """Download `url` to `path` if `check` accepts its bytes.
 
-    A stalled, short or refused transfer is tried again, `ATTEMPTS` times in all; whatever happens, `path` holds the whole
-    checked file or is left as it was.
+    A stalled, short or refused transfer is tried again, `ATTEMPTS` times in all, before it is a `DownloadError`; whatever
+    happens, `path` holds the whole checked file or is left as it was.
 
     Parameters
     ----------
@@ -40,10 +40,6 @@ def download(url: str, path: Path, check: Callable[[bytes], object], *, timeout:
         Takes the bytes; raises `ValueError` when they are not what was wanted (an error page, another book).
     timeout : float
         Seconds without a byte after which an attempt fails. One that takes `WHOLE_SECONDS` in all fails too.
-
-    Raises
-    ------
-    DownloadError
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:

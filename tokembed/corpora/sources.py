@@ -60,7 +60,9 @@ def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str
     if name == "wikitext2":
         return _load_wikitext2(split, files.raw_dirs(raw_dir))
     if name == "pydocs":
-        return _load_pydocs()
+        from pydoc_data import topics
+
+        return _in_memory("pydocs", None, "\n\n".join(topics.topics[topic] for topic in sorted(topics.topics)))
     return _load_file(name)
 
 
@@ -79,12 +81,8 @@ def _in_memory(name: str, path: Path | None, text: str) -> Corpus:
 def clean_frankenstein(text: str) -> str:
     """Cut Project Gutenberg's header (all before the last "Letter 1" heading) and footer off the book.
 
-    The table of contents names "Letter 1" too, hence the last. A text already cleaned comes back as it is.
-
-    Raises
-    ------
-    CorpusError
-        The text is not that book.
+    The table of contents names "Letter 1" too, hence the last. A text already cleaned comes back as it is; one that is not
+    that book is a `CorpusError`.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     starts = list(re.finditer(r"^[ \t]*letter[ \t]+(?:1|i)\.?[ \t]*$", text, flags=re.I | re.M))
@@ -195,13 +193,7 @@ def _import_datasets() -> Any:
     return datasets
 
 
-# ---------------------------------------------------------------- embedded, and the user's own
-
-
-def _load_pydocs() -> Corpus:
-    from pydoc_data import topics
-
-    return _in_memory("pydocs", None, "\n\n".join(topics.topics[topic] for topic in sorted(topics.topics)))
+# ---------------------------------------------------------------- the user's own
 
 
 def _load_file(name: str | os.PathLike[str]) -> Corpus:

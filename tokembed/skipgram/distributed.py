@@ -41,7 +41,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,9 +52,7 @@ from torch import Tensor
 from tokembed import device as devices
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import Report, TrainingConfig
-
-if TYPE_CHECKING:
-    from tokembed.skipgram.training import Engine
+from tokembed.skipgram.training import Engine
 
 SECTIONS_PER_EPOCH = 64
 ALL_ROWS_EVERY = 4  # sections

@@ -17,8 +17,7 @@ class SkipGramModel(nn.Module):
 
     References
     ----------
-    Mikolov, Sutskever, Chen, Corrado, Dean (2013), Distributed Representations of Words and Phrases and their
-    Compositionality.
+    Mikolov et al. (2013), Distributed Representations of Words and Phrases and their Compositionality.
     """
 
     def __init__(self, vocab_size: int, embedding_dim: int) -> None:

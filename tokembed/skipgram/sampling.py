@@ -6,13 +6,12 @@ V is the vocabulary's size throughout.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from tokembed.skipgram.settings import TrainingConfig
+from tokembed.skipgram.settings import TrainingConfig
 
 
 def count_tokens(token_ids: npt.NDArray[np.integer[Any]], vocab_size: int, min_count: int = 1) -> npt.NDArray[np.int64]:

@@ -93,10 +93,7 @@ class TrainingResult:
 def choose_engine(config: TrainingConfig) -> tuple[str, str]:
     """Return (engine, device) for a configuration, without importing torch unless torch will train.
 
-    Raises
-    ------
-    ValueError
-        The hogwild engine with a device that is not the CPU, or a device that is not here.
+    The hogwild engine with a device that is not the CPU is a `ValueError`, and so is a device that is not here.
     """
     kind = devices.check_device_name(config.device)
     is_accelerator = kind not in ("auto", "cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,9 @@ from tokembed import files
 from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
+from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors import formats, storage
 from tokembed.vectors.storage import VectorsFileError
-
-if TYPE_CHECKING:
-    from tokembed.skipgram.training import TrainingResult
 
 
 class UnknownWordError(KeyError, ValueError):
@@ -177,12 +175,7 @@ class Embeddings:
         """Return a word's vector, shape (D,): its token's, or the mean of its tokens' vectors.
 
         A token that was never trained is split into those that it was merged from; a character never trained is left out. A
-        word of such characters alone has no vector.
-
-        Raises
-        ------
-        UnknownWordError
-            No token of the word has a vector. (It is a `KeyError`.)
+        word of such characters alone has no vector: `UnknownWordError`, which is a `KeyError`.
         """
         rows = self._rows_of(word)
         if not rows:
@@ -263,7 +256,6 @@ class Embeddings:
 
         Parameters
         ----------
-        path : path
         tokenizer : BPETokenizerLoader or BPEModel, optional
             Use this one instead of the one in the file; it must be the same one.
 

@@ -11,33 +11,41 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe.splitting import END_OF_WORD, lower
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.corpus import decode_text
+from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.storage import count_whole_words
 
-if TYPE_CHECKING:
-    from tokembed.bpe.tokenizer import BPETokenizerLoader
-    from tokembed.skipgram.training import TrainingResult
-
+_T = TypeVar("_T")
 SYNONYM_FIGURES = ("auc", "synonym_cosine", "random_cosine")
 WORD_LISTS = Path(__file__).parent / "word_lists"
 MAX_LIST_BYTES = 64 << 20
 FREQUENT_WORDS = 1000  # synonyms are compared with all pairs of so many frequent words
 
 
-def _rows(path: str | os.PathLike[str]) -> list[tuple[int, str, list[str]]]:
-    """Return (line number, line, fields) of a tab- or comma-separated file without its comments and empty lines."""
-    return [
-        (number, line, [part.strip() for part in line.split("\t" if "\t" in line else ",")])
-        for number, line in enumerate(_lines(path), start=1)
-        if line.strip() and not line.startswith("#")
-    ]
+def _rows(path: str | os.PathLike[str], parse: Callable[[list[str]], _T], wanted: str, *, has_heading: bool) -> list[_T]:
+    """Return what `parse` makes of the fields of each line, but for comments, empty lines and what stands above the first.
+
+    Fields are separated by tabs or commas; a line for which `parse` raises is a `ValueError` that names it.
+    """
+    rows: list[_T] = []
+    for number, line in enumerate(_lines(path), start=1):
+        if line.strip() and not line.startswith("#"):
+            try:
+                rows.append(parse([part.strip() for part in line.split("\t" if "\t" in line else ",")]))
+            except (IndexError, ValueError):
+                if rows or not has_heading:
+                    raise ValueError(f"{path}, line {number}: {line!r:.60} is not {wanted}") from None
+    if not rows:
+        raise ValueError(f"{path} holds no word pairs")
+    return rows
 
 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
@@ -71,25 +79,15 @@ class WordPairScore:
 def read_word_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
     """Read lines "word, word, score", separated by tabs or commas; `#` begins a comment, a first line may be a heading.
 
-    Raises
-    ------
-    ValueError
-        A line that is none of these; the message names it.
+    Any other line is a `ValueError` that names it.
     """
-    pairs: list[tuple[str, str, float]] = []
-    for number, line, parts in _rows(path):
-        try:
-            first, second, score = parts[0], parts[1], float(parts[2])
-            if not math.isfinite(score):
-                raise ValueError
-        except (IndexError, ValueError):
-            if not pairs:  # a heading
-                continue
-            raise ValueError(f"{path}, line {number}: {line!r:.60} is not word, word, score") from None
-        pairs.append((first, second, score))
-    if not pairs:
-        raise ValueError(f"{path} holds no word pairs")
-    return pairs
+
+    def judged(fields: list[str]) -> tuple[str, str, float]:
+        if not math.isfinite(score := float(fields[2])):
+            raise ValueError
+        return fields[0], fields[1], score
+
+    return _rows(path, judged, "word, word, score", has_heading=True)
 
 
 def evaluate_word_pairs(embeddings: Embeddings, path: str | os.PathLike[str]) -> WordPairScore:
@@ -143,14 +141,13 @@ class SynonymScore:
 def read_synonyms(name: str | os.PathLike[str] = "test") -> list[tuple[str, str]]:
     """Read pairs of synonyms: the list "development" (to choose settings on), "test" (to quote), or a file of two columns."""
     path = WORD_LISTS / f"synonyms_{name}.tsv" if name in ("development", "test") else Path(name)
-    pairs = []
-    for number, line, parts in _rows(path):
-        if len(parts) != 2 or not all(parts):
-            raise ValueError(f"{path}, line {number}: {line!r:.60} is not word, word")
-        pairs.append((parts[0], parts[1]))
-    if not pairs:
-        raise ValueError(f"{path} holds no pairs")
-    return pairs
+
+    def pair(fields: list[str]) -> tuple[str, str]:
+        if len(fields) != 2 or not all(fields):
+            raise ValueError
+        return fields[0], fields[1]
+
+    return _rows(path, pair, "word, word", has_heading=False)
 
 
 def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -> SynonymScore:
@@ -247,7 +244,6 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
 
     Parameters
     ----------
-    embeddings : Embeddings
     path : path
         See `read_analogies`. Words are lowered if the tokenizer lowers.
     num_words : int

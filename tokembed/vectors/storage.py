@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,7 @@ from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
-
-if TYPE_CHECKING:
-    from tokembed.skipgram.training import TrainingResult
+from tokembed.skipgram.training import TrainingResult
 
 FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
 RESULT_ARRAYS = ("target_vectors", "context_vectors", "counts")  # of a `TrainingResult`; the rest of it is JSON
@@ -108,8 +106,6 @@ class Checkpointer:
 
     Parameters
     ----------
-    path : path
-    tokenizer : BPETokenizerLoader
     token_ids : array (N,) of int32
         The stream that is trained on.
     measure : callable, optional
@@ -156,8 +152,6 @@ def decode_checkpoint(tensors: Tensors, metadata: dict[str, str]) -> tuple[Train
     ValueError
         Something is missing, of the wrong shape or type, or not finite.
     """
-    from tokembed.skipgram.training import TrainingResult
-
     try:
         training = _parse_json(metadata["training"])
         result = TrainingResult(
