@@ -155,15 +155,11 @@ def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | Non
 
 def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add a kebab-case flag for each setting of `TrainingConfig`; `config_from_flags` reads them back."""
-    kinds: dict[str, dict[str, Any]] = {
-        "int": {"type": int},
-        "float": {"type": float},
-        "str": {"type": str},
-        "bool": {"action": argparse.BooleanOptionalAction},
-    }
     for setting in fields(TrainingConfig):
+        kind = type(setting.default)
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         help_text = f"{setting.metadata['help']} (default: {setting.default})"
-        parser.add_argument(flag_of(setting.name), default=setting.default, help=help_text, **kinds[str(setting.type)])
+        parser.add_argument(flag_of(setting.name), default=setting.default, help=help_text, **how)
 
 
 def config_from_flags(args: argparse.Namespace) -> TrainingConfig:

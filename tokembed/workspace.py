@@ -198,12 +198,8 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
 def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> tuple[Path, Embeddings]:
     """Return the file and the vectors that training left for a corpus, or those of a file.
 
-    Raises
-    ------
-    VectorsFileError
-        There is no such file (the message says which command makes it), a damaged one, or one of another text.
-    CorpusError
-        There is no such corpus.
+    No such file (the message says which command makes it), a damaged one and one of another text are a `VectorsFileError`,
+    an unknown corpus is a `CorpusError`.
     """
     command = "uv run python phase3_embeddings/train_embeddings.py" + (f" --dataset {dataset}" if dataset else "")
     own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset)

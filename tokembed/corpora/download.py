@@ -27,19 +27,10 @@ class DownloadError(OSError):
 def download(url: str, path: Path, check: Callable[[bytes], object], *, timeout: float = TIMEOUT_SECONDS) -> None:
     """Download `url` to `path` if `check` accepts its bytes.
 
-    A stalled, short or refused transfer is tried again, `ATTEMPTS` times in all, before it is a `DownloadError`; whatever
-    happens, `path` holds the whole checked file or is left as it was.
-
-    Parameters
-    ----------
-    url : str
-        An http or https address.
-    path : Path
-        The file to make.
-    check : callable
-        Takes the bytes; raises `ValueError` when they are not what was wanted (an error page, another book).
-    timeout : float
-        Seconds without a byte after which an attempt fails. One that takes `WHOLE_SECONDS` in all fails too.
+    `check` raises `ValueError` when they are not what was wanted (an error page, another book). A transfer that is stalled
+    (no byte for `timeout` seconds, or not complete after `WHOLE_SECONDS`), short or refused is a `DownloadError`; what may
+    pass is tried again first, `ATTEMPTS` times in all. Whatever happens, `path` holds the whole checked file or is left as it
+    was.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:

@@ -70,9 +70,7 @@ def _in_memory(name: str, path: Path | None, text: str) -> Corpus:
     if not text.strip():
         where = f" ({files.display_path(path)})" if path and str(path) != name else ""
         raise CorpusError(f"{name}: the corpus is empty{where}")
-    corpus = Corpus(name, path, lambda: iter([text]))
-    corpus.__dict__["text"] = text
-    return corpus
+    return Corpus(name, path, lambda: iter([text]))
 
 
 # ---------------------------------------------------------------- Frankenstein
@@ -88,10 +86,7 @@ def clean_frankenstein(text: str) -> str:
     starts = list(re.finditer(r"^[ \t]*letter[ \t]+(?:1|i)\.?[ \t]*$", text, flags=re.I | re.M))
     if not starts or "frankenstein" not in text.lower() or not re.search(r"^\s*chapter\s+(?:24|xxiv)\b", text, re.I | re.M):
         raise CorpusError(f"this is not the text of Frankenstein from {GUTENBERG_URL}: no 'Letter 1' to 'Chapter 24' in it")
-    body = text[starts[-1].start() :]
-    if footer := _FOOTER.search(body):
-        body = body[: footer.start()]
-    return body.strip() + "\n"
+    return _FOOTER.split(text[starts[-1].start() :], maxsplit=1)[0].strip() + "\n"
 
 
 _FOOTER = re.compile(r"^\W*end of (?:the |this )?project gutenberg", re.I | re.M)
@@ -154,12 +149,11 @@ def clean_wikitext(text: str) -> str:
 def _load_wikitext2(split: str, folders: list[Path]) -> Corpus:
     source = _find(folders, f"wikitext2/{split}.txt")
     if source is None:
-        source = files.raw_dir() / "wikitext2" / f"{split}.txt"
-        _download_wikitext2(source.parent)
+        source = _download_wikitext2(files.raw_dir() / "wikitext2") / f"{split}.txt"
     return _in_memory("wikitext2", source, clean_wikitext(decode_text(source.read_bytes(), files.display_path(source))))
 
 
-def _download_wikitext2(folder: Path) -> None:
+def _download_wikitext2(folder: Path) -> Path:
     datasets = _import_datasets()
     try:
         splits = datasets.load_dataset(*WIKITEXT_REPOSITORY)
@@ -173,6 +167,7 @@ def _download_wikitext2(folder: Path) -> None:
         ) from error
     for split, text in texts.items():
         files.write_atomic(folder / f"{split}.txt", text)
+    return folder
 
 
 def _import_datasets() -> Any:

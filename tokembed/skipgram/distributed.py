@@ -18,16 +18,16 @@ processes then end within 0.6 % of the loss of one on Frankenstein and 0.2 % on 
 eight stay stable (3 % on WikiText-2, with no loss in WordSim-353).
 
 What it costs. A ring all-reduce of b bytes among R nodes sends 2 b (R - 1) / R from each. With V = 1,000,000 tokens and
-D = 300 both tables are 2.4 GB, so that combining everything once sends 4.7 GB from each of 64 nodes. Sections of 4 M tokens a
-node (an epoch of 16 G tokens) at 2 M tokens per second take two seconds; each node then sends, in GB/s,
+D = 300 both tables are 2.4 GB: combining all rows once sends 4.7 GB from each of 64 nodes. Sections of 4 M tokens per node (an
+epoch of 16 G tokens) take two seconds at 2 M tokens per second; each node then sends, in GB/s,
 
 >>> share_of_rows = (1 + (ALL_ROWS_EVERY - 1) * FREQUENT_SHARE) / ALL_ROWS_EVERY  # in a section, on average
 >>> round(4.7 * share_of_rows / 2, 2)
 0.7
 
 10 Gbit/s carry 1.25 GB/s: a node then waits 0.56 times as long as it trains, and 64 nodes do the work of 41; on 1 Gbit/s, 10.
-What a node sends hardly depends on R, but its share of the text shrinks with R. An epoch of 1 G tokens leaves 64 nodes sections
-of 0.25 M: on 10 Gbit/s they then do the work of 6, as 32 would. There it has stopped scaling.
+What a node sends hardly depends on R, but its share of the text shrinks: an epoch of 1 G tokens leaves 64 nodes sections of
+0.25 M, and on 10 Gbit/s they do the work of 6, as 32 would. There it has stopped scaling.
 
 References: McDonald, Hall, Mann (2010), Distributed Training Strategies for the Structured Perceptron (averaging);
 Ji, Satish, Li, Dubey (2016), Parallelizing Word2Vec in Shared and Distributed Memory, section IV (frequent rows more often).
@@ -70,15 +70,8 @@ class LostProcessError(OSError):
 class ProcessGroup:
     """This process among those that `torchrun` started; a context manager that leaves the group in the end.
 
-    Parameters
-    ----------
-    config : TrainingConfig
-        Its device decides how tables travel: nccl between GPUs, gloo otherwise.
-
-    Raises
-    ------
-    LostProcessError
-        From any method that waits for the others, when one of them has died.
+    The device of its `config` decides how tables travel: nccl between GPUs, gloo otherwise. Every method that waits for the
+    others raises `LostProcessError` when one of them has died.
     """
 
     def __init__(self, config: TrainingConfig) -> None:

@@ -30,12 +30,12 @@ class SettingError(ValueError):
         self.name, self.reason = name, reason
 
 
-# By the type of a setting: what its value must be an instance of, what it becomes, and how that is called.
-KINDS: dict[str, tuple[type, type, str]] = {
-    "int": (numbers.Integral, int, "an integer"),  # NumPy's numbers are not JSON, and overflow
-    "float": (numbers.Real, float, "a finite number"),
-    "bool": (bool, bool, "True or False"),
-    "str": (str, str, "a name"),
+# What a setting of each type may be given as. It becomes that type: NumPy's numbers are not JSON, and overflow.
+KINDS: dict[type, tuple[type, str]] = {
+    int: (numbers.Integral, "an integer"),
+    float: (numbers.Real, "a finite number"),
+    bool: (bool, "True or False"),
+    str: (str, "a name"),
 }
 
 
@@ -76,11 +76,13 @@ class TrainingConfig:
                 raise SettingError(name, f"must be {allowed}, not {getattr(self, name)!r}")
 
         for setting in fields(self):
-            name, value, (kind, become, wanted) = setting.name, getattr(self, setting.name), KINDS[str(setting.type)]
-            require(name, isinstance(value, kind) and isinstance(value, bool) == (kind is bool), wanted)
-            require(name, kind is not numbers.Real or math.isfinite(value), wanted)
-            object.__setattr__(self, name, become(value))
-            if kind in (numbers.Integral, numbers.Real):
+            name, value = setting.name, getattr(self, setting.name)
+            kind: type = type(setting.default)
+            given, wanted = KINDS[kind]
+            require(name, isinstance(value, given) and isinstance(value, bool) == (kind is bool), wanted)
+            require(name, kind is not float or math.isfinite(value), wanted)
+            object.__setattr__(self, name, kind(value))
+            if kind in (int, float):
                 low, high = setting.metadata["low"], setting.metadata["high"]
                 require(name, value >= low, f"at least {low:,}")
                 require(name, value <= high, f"at most {high:,}")

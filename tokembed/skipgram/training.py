@@ -103,10 +103,9 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
         raise ValueError(f"device {config.device!r} is not available here (there is: {accelerator or 'cpu'})")
     if is_accelerator or config.engine == "torch":
         return "torch", str(devices.select_device(config.device))
-    if config.engine == "auto" and kind == "auto" and devices.find_accelerator():
-        device = devices.select_device("auto")
-        if device.type != "cpu":
-            return "torch", str(device)
+    is_open = config.engine == kind == "auto"
+    if is_open and devices.find_accelerator() and (device := devices.select_device("auto")).type != "cpu":
+        return "torch", str(device)
     return "hogwild", "cpu"
 
 

@@ -103,13 +103,9 @@ class Embeddings:
     ) -> Embeddings:
         """Return the rows of a whole table, (V, D), whose tokens were trained: those with `counts` above 0."""
         (trained,) = np.nonzero(counts)
-        return cls(
-            [tokens[row] for row in trained.tolist()],
-            vectors[trained],
-            tokenizer,
-            counts[trained],
-            None if word_counts is None else word_counts[trained],
-        )
+        names = [tokens[row] for row in trained.tolist()]
+        alone = None if word_counts is None else word_counts[trained]
+        return cls(names, vectors[trained], tokenizer, counts[trained], alone)
 
     def _checked_counts(self, counts: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
         if counts is None:

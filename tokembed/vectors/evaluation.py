@@ -163,8 +163,7 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
     others = np.sort(np.concatenate([unit[row + 1 :] @ unit[row] for row in range(len(frequent))] or [np.empty(0)]))
     covered = [pair for pair in synonyms if pair[0] in embeddings and pair[1] in embeddings]
     if not covered or not others.size:
-        nan = float("nan")
-        return SynonymScore(nan, nan, nan, len(covered), len(synonyms))
+        return SynonymScore(math.nan, math.nan, math.nan, len(covered), len(synonyms))
     cosines = np.array([embeddings.similarity(first, second) for first, second in covered])
     ranks = (np.searchsorted(others, cosines, "left") + np.searchsorted(others, cosines, "right")) / 2
     auc = float(ranks.mean()) / others.size
@@ -182,9 +181,9 @@ def synonym_measure(
     word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
 
     def measure(result: TrainingResult) -> dict[str, float]:
-        score = evaluate_synonyms(
-            Embeddings.of_trained_rows(tokenizer.id_to_token, result.vectors, result.counts, tokenizer, word_counts), synonyms
-        )
+        tokens = tokenizer.id_to_token
+        embeddings = Embeddings.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts)
+        score = evaluate_synonyms(embeddings, synonyms)
         figures = {name: float(getattr(score, name)) for name in SYNONYM_FIGURES}
         return {name: value for name, value in figures.items() if math.isfinite(value)}
 
@@ -262,11 +261,9 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
     for heading, questions in read_analogies(path).items():
         num_questions += len(questions)
         words = [[lower(word) if is_lowered else word for word in question] for question in questions]
-        asked = np.array(
-            [[place[word] for word in four] for four in words if all(word in place for word in four)], dtype=np.intp
-        )
+        asked = [[place[word] for word in four] for four in words if all(word in place for word in four)]
         num_right = 0
-        for batch in np.array_split(asked.reshape(-1, 4), len(asked) // 512 + 1):
+        for batch in np.array_split(np.array(asked, dtype=np.intp).reshape(-1, 4), len(asked) // 512 + 1):
             a, b, c, expected = batch.T
             scores = (unit[b] - unit[a] + unit[c]) @ unit.T  # (questions, n)
             scores[np.arange(len(batch))[:, None], batch[:, :3]] = -np.inf

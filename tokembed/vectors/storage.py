@@ -102,8 +102,6 @@ def _parse_json(text: str) -> Any:
 class Checkpointer:
     """Keeps a run's state in one file, replaced in one step at each call; `Embeddings.load` reads it too.
 
-    It holds both tables, counts, tokens, tokenizer, settings and history.
-
     Parameters
     ----------
     token_ids : array (N,) of int32
@@ -145,12 +143,9 @@ class Checkpointer:
 
 
 def decode_checkpoint(tensors: Tensors, metadata: dict[str, str]) -> tuple[TrainingResult, npt.NDArray[np.int64]]:
-    """Return the result that a checkpoint holds, and its tokens' whole-word counts, (V,), everything checked.
+    """Return the result that a checkpoint holds, and its tokens' whole-word counts, (V,).
 
-    Raises
-    ------
-    ValueError
-        Something is missing, of the wrong shape or type, or not finite.
+    What is missing, of the wrong shape or type, or not finite, is a `ValueError`.
     """
     try:
         training = _parse_json(metadata["training"])
@@ -184,12 +179,7 @@ def load_checkpoint(
 ) -> TrainingResult:
     """Read a checkpoint to resume, of these `token_ids`, or to look at.
 
-    Raises
-    ------
-    ResumeError
-        It belongs to another tokenizer or other tokens; the message says which.
-    VectorsFileError
-        It is damaged, or not a checkpoint.
+    One of another tokenizer or of other tokens is a `ResumeError`, a damaged one, or none, a `VectorsFileError`.
     """
     tensors, metadata = read_tensors(path)
     name = files.display_path(path)
