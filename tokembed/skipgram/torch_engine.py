@@ -31,14 +31,10 @@ class TorchEngine:
     """
 
     def __init__(
-        self,
-        token_ids: npt.NDArray[np.integer[Any]],
-        counts: npt.NDArray[np.int64],
-        config: TrainingConfig,
-        device: torch.device,
+        self, token_ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig, device: str
     ) -> None:
         self.config = config
-        self.device = device
+        self.device = torch.device(device)
         self._token_ids = token_ids
         initial = sampling.initial_vectors(counts.size, config.embedding_dim, config.seed)
         self.model = SkipGramModel(counts.size, config.embedding_dim).to(device)

@@ -249,11 +249,9 @@ def _make_engine(
     """Return the engine and its description; the one not used is not imported."""
     name, device = choose_engine(config)
     if name == "torch":
-        import torch
-
         from tokembed.skipgram.torch_engine import TorchEngine
 
-        return TorchEngine(ids, counts, config, torch.device(device)), f"torch on {device}"
+        return TorchEngine(ids, counts, config, device), f"torch on {device}"
     from tokembed.skipgram.hogwild import HogwildEngine
 
     workers = config.workers or devices.available_cores()
