@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,35 +28,17 @@ REMEDIES = {
 }
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Settings that go together: of training, and of the tokens that are trained on. Chosen by measurement, see the README."""
-
-    training: dict[str, Any] = field(default_factory=dict)
-    tokens: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """All that differs from the defaults, by the names of the flags."""
-        return {**self.tokens, **self.training}
-
-    def __str__(self) -> str:
-        """Return the preset's flags as one would type them.
-
-        >>> str(PRESETS["fast"])
-        '--num-negative-samples 5 --window-size 3 --batch-size 2048'
-        """
-        flags = ((flag_of(name), value) for name, value in self.values.items())
-        return " ".join(flag if value is True else f"{flag} {value}" for flag, value in flags) or "the defaults"
-
-
-PRESETS = {
-    "fast": Preset({"num_negative_samples": 5, "window_size": 3, "batch_size": 2048}),
-    "balanced": Preset(),
-    "best": Preset(
-        {"num_negative_samples": 5, "epochs": 20, "add_context_vectors": True},
-        {"num_merges": 40_000, "vocabulary_threshold": 5},
-    ),
+# Settings that go together, where they differ from the defaults: chosen by measurement, see the README.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"num_negative_samples": 5, "window_size": 3, "batch_size": 2048},
+    "balanced": {},
+    "best": {
+        "num_merges": 40_000,
+        "vocabulary_threshold": 5,
+        "num_negative_samples": 5,
+        "epochs": 20,
+        "add_context_vectors": True,
+    },
 }
 
 
@@ -67,6 +49,15 @@ def flag_of(name: str) -> str:
     '--num-merges'
     """
     return "--" + name.replace("_", "-")
+
+
+def flags_of(settings: dict[str, Any]) -> str:
+    """Return settings as one would type them.
+
+    >>> flags_of({"window_size": 3, "add_context_vectors": True})
+    '--window-size 3 --add-context-vectors'
+    """
+    return " ".join(flag_of(name) + ("" if value is True else f" {value}") for name, value in settings.items())
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
@@ -85,38 +76,29 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader went away, as `| head` does
-        _discard_output()
+        _flush_or_discard()
         return 0
-    except ValueError as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        return USER_ERROR
-    except FileNotFoundError as error:
-        print(f"error: no such file: {error.filename}" if error.filename else f"error: {_one_line(error)}", file=sys.stderr)
-        return USER_ERROR
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if not package or importlib.util.find_spec(package):  # a part of it is missing: no one's but this program's fault
             raise
-        print(f"error: the package {package} is not installed: {_how_to_install(package)}", file=sys.stderr)
+        group = " --group bench" if package in BENCHMARK_PACKAGES else ""
+        remedy = f"`uv sync{group}` in the checkout installs it, or `pip install {PACKAGE_OF_MODULE.get(package, package)}`"
+        print(f"error: the package {package} is not installed: {remedy}", file=sys.stderr)
         return USER_ERROR
-    except MemoryError as error:
-        print(f"error: too little memory: {_one_line(error)}", file=sys.stderr)
-        return WORLD_ERROR
-    except (OSError, TrainingDivergedError) as error:
+    except (ValueError, OSError, MemoryError, TrainingDivergedError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         _flush_or_discard()
-        return WORLD_ERROR
+        return USER_ERROR if isinstance(error, (ValueError, FileNotFoundError)) else WORLD_ERROR
 
 
 def _one_line(error: BaseException) -> str:
     """Return what went wrong, and what to do about it."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"no such file: {error.filename}"
+    said = " ".join(str(error).split()) or type(error).__name__
     remedies = [REMEDIES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in REMEDIES]
-    return (" ".join(str(error).split()) or type(error).__name__) + "".join(remedies[:1])
-
-
-def _how_to_install(package: str) -> str:
-    group = " --group bench" if package in BENCHMARK_PACKAGES else ""
-    return f"`uv sync{group}` in the checkout installs it, or `pip install {PACKAGE_OF_MODULE.get(package, package)}`"
+    return ("too little memory: " if isinstance(error, MemoryError) else "") + said + "".join(remedies[:1])
 
 
 def _prepare_output() -> None:
@@ -134,13 +116,9 @@ def _flush_or_discard() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        _discard_output()
-
-
-def _discard_output() -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
 
 
 class Parser(argparse.ArgumentParser):
@@ -167,24 +145,21 @@ def positive_int(text: str) -> int:
 
 def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse flags with a `--preset` that changes the defaults of others; what is given explicitly wins."""
-    parser.add_argument("--preset", choices=PRESETS, help="; ".join(f"{name}: {preset}" for name, preset in PRESETS.items()))
+    described = [f"{name}: {flags_of(preset) or 'the defaults'}" for name, preset in PRESETS.items()]
+    parser.add_argument("--preset", choices=PRESETS, help="; ".join(described))
     preset = parser.parse_known_args(argv)[0].preset
     if preset:
-        parser.set_defaults(**PRESETS[preset].values)
+        parser.set_defaults(**PRESETS[preset])
     return parser.parse_args(argv)
 
 
 def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add a kebab-case flag for each setting of `TrainingConfig`; `config_from_flags` reads them back."""
-    kinds: dict[str, dict[str, Any]] = {
-        "int": {"type": int},
-        "float": {"type": float},
-        "str": {"type": str},
-        "bool": {"action": argparse.BooleanOptionalAction},
-    }
     for setting in fields(TrainingConfig):
+        kind = type(setting.default)
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         help_text = f"{setting.metadata['help']} (default: {setting.default})"
-        parser.add_argument(flag_of(setting.name), default=setting.default, help=help_text, **kinds[str(setting.type)])
+        parser.add_argument(flag_of(setting.name), default=setting.default, help=help_text, **how)
 
 
 def config_from_flags(args: argparse.Namespace) -> TrainingConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -26,13 +27,11 @@ def find_accelerator() -> str | None:
     """
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return "mps"
-    try:
+    with contextlib.suppress(OSError, AttributeError):  # no driver
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int(0)
         if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0:
             return "cuda"
-    except (OSError, AttributeError):
-        pass
     return None
 
 
@@ -60,11 +59,12 @@ def select_device(requested: str = "auto") -> torch.device:
     import torch
 
     kind = check_device_name(requested)
-    available = {"mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available(), "cpu": True}
+    is_there = {"mps": torch.backends.mps.is_available(), "cuda": torch.cuda.is_available(), "cpu": True}
+    available = [name for name in is_there if is_there[name]]  # the best first
     if kind == "auto":
-        return torch.device(next(name for name, there in available.items() if there))
-    if not available[kind]:
-        there = ", ".join(name for name, is_there in available.items() if is_there)
+        return torch.device(available[0])
+    if kind not in available:
+        there = ", ".join(available)
         raise ValueError(f"device {requested!r} is not available here (there is: {there}); 'auto' takes the best")
     if kind == "cuda" and ":" in requested and int(requested[5:]) >= torch.cuda.device_count():
         raise ValueError(f"device {requested!r} is not available here: torch finds {torch.cuda.device_count()} GPU(s)")

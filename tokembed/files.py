@@ -83,20 +83,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A crash, a full disk or `Ctrl-C` inside the block leaves the earlier file, or none, and no temporary one. A process that is
     killed leaves its temporary file too; the next to write `path` removes it, an hour later at the earliest, because another
-    process may be writing it. Folders above `path` are made; a link is followed.
-
-    Raises
-    ------
-    ValueError
-        There is a folder, a pipe or a device of that name.
-    OSError
-        The folder can't be made or written.
+    process may be writing it. Folders above `path` are made (`OSError` if they can't be); a link is followed; a folder, a
+    pipe or a device of that name is a `ValueError`.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        raise ValueError(
-            f"{display_path(path)} is {'a folder' if path.is_dir() else 'not an ordinary file'}: name a file to write"
-        )
+        what = "a folder" if path.is_dir() else "not an ordinary file"
+        raise ValueError(f"{display_path(path)} is {what}: name a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     # Dot first, suffix kept: a listing hides it, and libraries that look at the suffix still know the format.
     prefix, suffix = f".{path.stem}.", f".tmp{path.suffix}"

@@ -6,14 +6,15 @@ stale file; a file that does not match, or is damaged, is rebuilt.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -69,13 +70,8 @@ def tokenizer_for(
 ) -> tuple[BPETokenizerLoader, Path, bool]:
     """Return the corpus' tokenizer, its file, and whether it was there already."""
     path = files.processed_dir() / f"{artifact_name(corpus)}_bpe_{num_merges}.json"
-    source = {
-        "corpus": corpus.fingerprint,
-        "num_merges": num_merges,
-        "min_frequency": min_frequency,
-        "lowercase": lowercase,
-        "format": FORMAT_VERSION,
-    }
+    settings: dict[str, Any] = {"num_merges": num_merges, "min_frequency": min_frequency, "lowercase": lowercase}
+    source = {"corpus": corpus.fingerprint, **settings, "format": FORMAT_VERSION}
     if path.is_file():
         try:
             model = BPEModel.load(path)
@@ -83,10 +79,7 @@ def tokenizer_for(
                 return BPETokenizerLoader(model), path, True
         except ModelFileError as error:
             print(f"the kept tokenizer is damaged and rebuilt: {error}", file=sys.stderr)
-    model = train_bpe(
-        corpus.chunks(PART_CHARACTERS), num_merges, lowercase=lowercase, min_frequency=min_frequency, progress=progress
-    )
-    model = replace(model, source=source)
+    model = replace(train_bpe(corpus.chunks(PART_CHARACTERS), **settings, progress=progress), source=source)
     model.save(path)
     return BPETokenizerLoader(model), path, False
 
@@ -97,8 +90,8 @@ def prepare_tokens(
     """Return a corpus' tokenizer and token ids, kept or made, and print a line about each."""
     if vocabulary_threshold < 0:
         raise ValueError(f"--vocabulary-threshold must be 0 (none) or more, not {vocabulary_threshold}")
-    source = files.display_path(corpus.path or "built in")
-    describe_row("corpus", corpus.name, f"{corpus.num_characters:,} characters", source)
+    where = files.display_path(corpus.path or "built in")
+    describe_row("corpus", corpus.name, f"{corpus.num_characters:,} characters", where)
     num_merges = num_merges or default_num_merges(corpus)
     tokenizer, path, was_kept = tokenizer_for(corpus, num_merges, progress=True)
     model = tokenizer.model
@@ -131,34 +124,29 @@ def token_ids_for(
     """
     source: dict[str, object] = {"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}
     path = tokenizer_path.with_suffix(".ids.npy")
-
-    def parts() -> Iterator[npt.NDArray[np.int32]]:
-        return (tokenizer.encode_array(part) for part in corpus.chunks(PART_CHARACTERS))
-
-    whole, was_kept = _kept_ids(path, source, parts)
-    if not vocabulary_threshold:
-        return whole, path, was_kept
-    path = tokenizer_path.with_suffix(f".threshold_{vocabulary_threshold}.ids.npy")
-    source["vocabulary_threshold"] = vocabulary_threshold
-
-    def split_parts() -> Iterator[npt.NDArray[np.int32]]:
-        counts = sampling.count_tokens(whole, tokenizer.vocab_size)
-        splitter = RareTokenSplitter(tokenizer, counts, vocabulary_threshold)
-        return (splitter.split(part) for part in sampling.parts(whole, 1 << 20))
-
-    ids, was_kept = _kept_ids(path, source, split_parts)
+    parts = (tokenizer.encode_array(part) for part in corpus.chunks(PART_CHARACTERS))
+    ids, was_kept = _kept_ids(path, source, parts)
+    if vocabulary_threshold:
+        path = tokenizer_path.with_suffix(f".threshold_{vocabulary_threshold}.ids.npy")
+        source["vocabulary_threshold"] = vocabulary_threshold
+        ids, was_kept = _kept_ids(path, source, _split_parts(ids, tokenizer, vocabulary_threshold))
     return ids, path, was_kept
 
 
+def _split_parts(ids: npt.NDArray[np.int32], tokenizer: BPETokenizerLoader, threshold: int) -> Iterator[npt.NDArray[np.int32]]:
+    splitter = RareTokenSplitter(tokenizer, sampling.count_tokens(ids, tokenizer.vocab_size), threshold)
+    yield from (splitter.split(part) for part in sampling.parts(ids, 1 << 20))
+
+
 def _kept_ids(
-    path: Path, source: dict[str, object], make_parts: Callable[[], Iterable[npt.NDArray[np.int32]]]
+    path: Path, source: dict[str, object], parts: Iterator[npt.NDArray[np.int32]]
 ) -> tuple[npt.NDArray[np.int32], bool]:
-    """Map the ids of a file that was made from `source`, or make it; tell whether it was there already."""
+    """Map the ids of a file that was made from `source`, or make it of `parts`; tell whether it was there already."""
     ids = _read_ids(path, source) if path.is_file() else None
     if ids is not None:
         return ids, True
     with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
-        checksum = _write_array(file, make_parts())
+        checksum = _write_array(file, parts)
         file.write(b"\n" + json.dumps({**source, "crc32": checksum}).encode() + b"\n")
     ids = _read_ids(path, source)
     if ids is None:
@@ -199,10 +187,7 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
         ids: npt.NDArray[np.int32] = np.load(path, mmap_mode="r", allow_pickle=False)
         if ids.dtype != np.int32 or ids.ndim != 1:
             raise ValueError(f"an array of {ids.dtype} of shape {ids.shape}")
-        found = 0
-        for part in sampling.parts(ids):
-            found = zlib.crc32(part.data, found)
-        if found != checksum:
+        if functools.reduce(lambda found, part: zlib.crc32(part.data, found), sampling.parts(ids), 0) != checksum:
             raise ValueError("their checksum differs")
         return ids
     except Exception as error:  # of a damaged header numpy raises whatever Python's tokenizer and parser do
@@ -213,12 +198,8 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
 def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> tuple[Path, Embeddings]:
     """Return the file and the vectors that training left for a corpus, or those of a file.
 
-    Raises
-    ------
-    VectorsFileError
-        There is no such file (the message says which command makes it), a damaged one, or one of another text.
-    CorpusError
-        There is no such corpus.
+    No such file (the message says which command makes it), a damaged one and one of another text are a `VectorsFileError`,
+    an unknown corpus is a `CorpusError`.
     """
     command = "uv run python phase3_embeddings/train_embeddings.py" + (f" --dataset {dataset}" if dataset else "")
     own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset)

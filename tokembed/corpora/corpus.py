@@ -5,14 +5,16 @@ from __future__ import annotations
 import codecs
 import gzip
 import hashlib
+import itertools
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 READ_BYTES = 1 << 20
+_SPACE = re.compile(r"\s")
 MAX_PIECE_CHARACTERS = 1 << 28  # without white space: what is cut there must fit into memory
 
 
@@ -68,12 +70,8 @@ class Corpus:
     def chunks(self, size: int = READ_BYTES) -> Iterator[str]:
         """Yield the text in parts of about `size` characters, cut at white space, so that no piece is cut.
 
-        A file larger than memory is streamed: one part at a time is held.
-
-        Raises
-        ------
-        CorpusError
-            At the end, when the file has changed since `load_corpus`.
+        A file larger than memory is streamed: one part at a time is held. If it has changed since `load_corpus`, the end is a
+        `CorpusError`.
         """
         if size < 1:
             raise ValueError(f"size must be at least 1 character, not {size}")
@@ -83,11 +81,11 @@ class Corpus:
             start = 0
             while num_held + len(part) - start >= size:
                 # The cut lies at the first white space from `size` on, so a long word stays whole.
-                cut = _next_space(part, start + max(size - num_held, 0))
-                if cut < 0:
+                space = _SPACE.search(part, start + max(size - num_held, 0))
+                if space is None:
                     break
-                yield "".join([*held, part[start:cut]])
-                held, num_held, start = [], 0, cut
+                yield "".join([*held, part[start : space.start()]])
+                held, num_held, start = [], 0, space.start()
             held.append(part[start:])
             num_held += len(part) - start
             if num_held > size + MAX_PIECE_CHARACTERS:
@@ -106,46 +104,32 @@ def state_of(path: Path) -> tuple[int, int]:
 
 def stream_text(path: Path) -> Iterator[str]:
     """Yield a file's text in parts, without byte order mark; one part at a time is in memory."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    num_bytes = 0
     with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-        while True:
-            try:
-                data = file.read(READ_BYTES)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise CorpusError(f"{path} is not a complete gzip file: {error}") from error
-            _refuse_nul(data, str(path), num_bytes)
-            pending = len(decoder.getstate()[0])
-            try:
-                text = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as error:
-                raise _not_utf8(str(path), num_bytes - pending + error.start) from None
-            yield text.removeprefix("\ufeff") if num_bytes == 0 else text
-            num_bytes += len(data)
-            if not data:
-                return
+        try:
+            yield from _decoded(iter(lambda: file.read(READ_BYTES), b""), str(path))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise CorpusError(f"{path} is not a complete gzip file: {error}") from error
 
 
 def decode_text(data: bytes, source: str) -> str:
     """Decode UTF-8, with or without a byte order mark; raise `CorpusError` naming `source` and the byte that is wrong."""
-    _refuse_nul(data, source, 0)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(source, error.start) from None
+    return "".join(_decoded([data], source))
 
 
-def _refuse_nul(data: bytes, source: str, offset: int) -> None:
-    nul = data.find(0)
-    if nul >= 0:
-        raise CorpusError(f"{source} is not text: a NUL byte at byte {offset + nul} (a binary file, or UTF-16?)")
-
-
-def _not_utf8(source: str, offset: int) -> CorpusError:
-    return CorpusError(f"{source} is not UTF-8: invalid at byte {offset}. Convert it, e.g. `iconv -f latin1 -t UTF-8`")
-
-
-def _next_space(text: str, start: int) -> int:
-    """Return the first white space at or after `start`, or -1."""
-    match = re.compile(r"\s").search(text, start)
-    return match.start() if match else -1
+def _decoded(blocks: Iterable[bytes], source: str) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    num_bytes = 0
+    for data in itertools.chain(blocks, [b""]):
+        nul = data.find(0)
+        if nul >= 0:
+            raise CorpusError(f"{source} is not text: a NUL byte at byte {num_bytes + nul} (a binary file, or UTF-16?)")
+        pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            wrong = num_bytes - pending + error.start
+            raise CorpusError(
+                f"{source} is not UTF-8: invalid at byte {wrong}. Convert it, e.g. `iconv -f latin1 -t UTF-8`"
+            ) from None
+        yield text.removeprefix("\ufeff") if num_bytes == 0 else text
+        num_bytes += len(data)

@@ -27,23 +27,10 @@ class DownloadError(OSError):
 def download(url: str, path: Path, check: Callable[[bytes], object], *, timeout: float = TIMEOUT_SECONDS) -> None:
     """Download `url` to `path` if `check` accepts its bytes.
 
-    A stalled, short or refused transfer is tried again, `ATTEMPTS` times in all; whatever happens, `path` holds the whole
-    checked file or is left as it was.
-
-    Parameters
-    ----------
-    url : str
-        An http or https address.
-    path : Path
-        The file to make.
-    check : callable
-        Takes the bytes; raises `ValueError` when they are not what was wanted (an error page, another book).
-    timeout : float
-        Seconds without a byte after which an attempt fails. One that takes `WHOLE_SECONDS` in all fails too.
-
-    Raises
-    ------
-    DownloadError
+    `check` raises `ValueError` when they are not what was wanted (an error page, another book). A transfer that is stalled
+    (no byte for `timeout` seconds, or not complete after `WHOLE_SECONDS`), short or refused is a `DownloadError`; what may
+    pass is tried again first, `ATTEMPTS` times in all. Whatever happens, `path` holds the whole checked file or is left as it
+    was.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -68,19 +55,18 @@ def _fetch(url: str, timeout: float) -> bytes:
     with urllib.request.urlopen(request, timeout=timeout) as response:
         length = response.headers.get("Content-Length")
         expected = int(length) if length and length.isdigit() else None
-        parts, num_bytes = [], 0
+        data = bytearray()
         with tqdm(total=expected, unit="B", unit_scale=True, desc="download", disable=None, leave=False) as bar:
             while part := response.read1(1 << 16):  # what has come, without waiting for the rest of a block
-                parts.append(part)
-                num_bytes += len(part)
+                data += part
                 bar.update(len(part))
-                if num_bytes > MAX_BYTES:
+                if len(data) > MAX_BYTES:
                     raise DownloadError(f"larger than {MAX_BYTES >> 20} MiB")
                 if time.monotonic() > deadline:
                     raise DownloadError(f"not complete after {WHOLE_SECONDS:.0f} s")
-    if expected is not None and num_bytes != expected:
-        raise http.client.IncompleteRead(b"", expected - num_bytes)
-    return b"".join(parts)
+    if expected is not None and len(data) != expected:
+        raise http.client.IncompleteRead(b"", expected - len(data))
+    return bytes(data)
 
 
 def _is_worth_another_try(error: Exception) -> bool:

@@ -60,7 +60,9 @@ def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str
     if name == "wikitext2":
         return _load_wikitext2(split, files.raw_dirs(raw_dir))
     if name == "pydocs":
-        return _load_pydocs()
+        from pydoc_data import topics
+
+        return _in_memory("pydocs", None, "\n\n".join(topics.topics[topic] for topic in sorted(topics.topics)))
     return _load_file(name)
 
 
@@ -68,9 +70,7 @@ def _in_memory(name: str, path: Path | None, text: str) -> Corpus:
     if not text.strip():
         where = f" ({files.display_path(path)})" if path and str(path) != name else ""
         raise CorpusError(f"{name}: the corpus is empty{where}")
-    corpus = Corpus(name, path, lambda: iter([text]))
-    corpus.__dict__["text"] = text
-    return corpus
+    return Corpus(name, path, lambda: iter([text]))
 
 
 # ---------------------------------------------------------------- Frankenstein
@@ -79,21 +79,14 @@ def _in_memory(name: str, path: Path | None, text: str) -> Corpus:
 def clean_frankenstein(text: str) -> str:
     """Cut Project Gutenberg's header (all before the last "Letter 1" heading) and footer off the book.
 
-    The table of contents names "Letter 1" too, hence the last. A text already cleaned comes back as it is.
-
-    Raises
-    ------
-    CorpusError
-        The text is not that book.
+    The table of contents names "Letter 1" too, hence the last. A text already cleaned comes back as it is; one that is not
+    that book is a `CorpusError`.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     starts = list(re.finditer(r"^[ \t]*letter[ \t]+(?:1|i)\.?[ \t]*$", text, flags=re.I | re.M))
     if not starts or "frankenstein" not in text.lower() or not re.search(r"^\s*chapter\s+(?:24|xxiv)\b", text, re.I | re.M):
         raise CorpusError(f"this is not the text of Frankenstein from {GUTENBERG_URL}: no 'Letter 1' to 'Chapter 24' in it")
-    body = text[starts[-1].start() :]
-    if footer := _FOOTER.search(body):
-        body = body[: footer.start()]
-    return body.strip() + "\n"
+    return _FOOTER.split(text[starts[-1].start() :], maxsplit=1)[0].strip() + "\n"
 
 
 _FOOTER = re.compile(r"^\W*end of (?:the |this )?project gutenberg", re.I | re.M)
@@ -108,33 +101,28 @@ def _check_download(data: bytes) -> None:
 
 
 def _load_frankenstein(folders: list[Path]) -> Corpus:
-    own = files.raw_dir()
-    for folder in folders:
-        for file_name in ("frankenstein.txt", "pg84.txt"):
-            source = folder / file_name
-            if source.is_file():
-                text = _cleaned(source)
-                if file_name == "pg84.txt":
-                    _keep(own / "frankenstein.txt", text)
-                return _in_memory("frankenstein", source, text)
-    source = own / "pg84.txt"
+    source = _find(folders, "frankenstein.txt", "pg84.txt")
+    if source is None:
+        source = files.raw_dir() / "pg84.txt"
+        try:
+            download.download(GUTENBERG_URL, source, _check_download)
+        except download.DownloadError as error:
+            raise CorpusNotFoundError(
+                f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {files.display_path(source)} "
+                "(or set TOKEMBED_RAW_DIR to the folder that has it)"
+            ) from error
     try:
-        download.download(GUTENBERG_URL, source, _check_download)
-    except download.DownloadError as error:
-        raise CorpusNotFoundError(
-            f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {files.display_path(source)} "
-            "(or set TOKEMBED_RAW_DIR to the folder that has it)"
-        ) from error
-    text = _cleaned(source)
-    _keep(own / "frankenstein.txt", text)
+        text = clean_frankenstein(decode_text(source.read_bytes(), files.display_path(source)))
+    except CorpusError as error:
+        raise CorpusError(f"{files.display_path(source)}: {error}") from None
+    if source.name == "pg84.txt":
+        _keep(files.raw_dir() / "frankenstein.txt", text)
     return _in_memory("frankenstein", source, text)
 
 
-def _cleaned(source: Path) -> str:
-    try:
-        return clean_frankenstein(decode_text(source.read_bytes(), files.display_path(source)))
-    except CorpusError as error:
-        raise CorpusError(f"{files.display_path(source)}: {error}") from None
+def _find(folders: list[Path], *names: str) -> Path | None:
+    """Return the first file of one of these names, in the first folder that has any."""
+    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
 def _keep(path: Path, text: str) -> None:
@@ -159,15 +147,13 @@ def clean_wikitext(text: str) -> str:
 
 
 def _load_wikitext2(split: str, folders: list[Path]) -> Corpus:
-    relative = Path("wikitext2") / f"{split}.txt"
-    source = next((folder / relative for folder in folders if (folder / relative).is_file()), None)
+    source = _find(folders, f"wikitext2/{split}.txt")
     if source is None:
-        _download_wikitext2(files.raw_dir() / "wikitext2")
-        source = files.raw_dir() / relative
+        source = _download_wikitext2(files.raw_dir() / "wikitext2") / f"{split}.txt"
     return _in_memory("wikitext2", source, clean_wikitext(decode_text(source.read_bytes(), files.display_path(source))))
 
 
-def _download_wikitext2(folder: Path) -> None:
+def _download_wikitext2(folder: Path) -> Path:
     datasets = _import_datasets()
     try:
         splits = datasets.load_dataset(*WIKITEXT_REPOSITORY)
@@ -181,33 +167,28 @@ def _download_wikitext2(folder: Path) -> None:
         ) from error
     for split, text in texts.items():
         files.write_atomic(folder / f"{split}.txt", text)
+    return folder
 
 
 def _import_datasets() -> Any:
     """Import `datasets` (seconds, and needed here alone); offline, have it look into its cache without minutes of retries."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    offline = {}
+    is_offline = False
     if not urllib.request.getproxies() and "HF_HUB_OFFLINE" not in os.environ:
         try:
             socket.getaddrinfo(urllib.parse.urlsplit(endpoint).hostname, None)
         except OSError:
-            offline = {"HF_HUB_OFFLINE": "1"}  # read once, when the hub's client is imported
-    os.environ.update(offline)
+            is_offline = True
+            os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is imported
     try:
         import datasets
     finally:
-        for name in offline:
-            del os.environ[name]
+        if is_offline:
+            del os.environ["HF_HUB_OFFLINE"]
     return datasets
 
 
-# ---------------------------------------------------------------- embedded, and the user's own
-
-
-def _load_pydocs() -> Corpus:
-    from pydoc_data import topics
-
-    return _in_memory("pydocs", None, "\n\n".join(topics.topics[topic] for topic in sorted(topics.topics)))
+# ---------------------------------------------------------------- the user's own
 
 
 def _load_file(name: str | os.PathLike[str]) -> Corpus:
@@ -219,15 +200,11 @@ def _load_file(name: str | os.PathLike[str]) -> Corpus:
     if is_folder:
         raise CorpusError(f"{name} is a folder: name a .txt or .txt.gz file in it")
     if not is_file:
-        looks_like_path = path.suffix in {".txt", ".gz"} or len(path.parts) > 1
-        if looks_like_path:
+        if path.suffix in {".txt", ".gz"} or len(path.parts) > 1:  # it looks like a path
             raise CorpusNotFoundError(f"no such file: {name}")
-        close = difflib.get_close_matches(str(name), NAMES, n=1)
-        raise CorpusError(
-            f"unknown dataset {str(name)!r}: "
-            + (f"did you mean {close[0]}? " if close else "")
-            + f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
-        )
+        close = "".join(f"did you mean {near}? " for near in difflib.get_close_matches(str(name), NAMES, n=1))
+        choices = f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
+        raise CorpusError(f"unknown dataset {str(name)!r}: {close}{choices}")
     corpus = Corpus(str(name), path, lambda: stream_text(path), state_of(path))
     num_read, parts = 0, []
     for part in stream_text(path):  # a packed file may be a thousand times larger than it looks: count what comes out

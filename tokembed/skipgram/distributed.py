@@ -18,15 +18,16 @@ processes then end within 0.6 % of the loss of one on Frankenstein and 0.2 % on 
 eight stay stable (3 % on WikiText-2, with no loss in WordSim-353).
 
 What it costs. A ring all-reduce of b bytes among R nodes sends 2 b (R - 1) / R from each. With V = 1,000,000 tokens and
-D = 300 both tables are 2.4 GB, so that combining everything once sends 4.7 GB from each of 64 nodes. Sections of 4 M tokens a
-node (an epoch of 16 G tokens) at 2 M tokens per second take two seconds; each node then sends, in GB/s,
+D = 300 both tables are 2.4 GB: combining all rows once sends 4.7 GB from each of 64 nodes. Sections of 4 M tokens per node (an
+epoch of 16 G tokens) take two seconds at 2 M tokens per second; each node then sends, in GB/s,
 
->>> round(bytes_per_second(1_000_000, 300, num_nodes=64, tokens_per_second=2e6, section_tokens=4e6) / 1e9, 2)
+>>> share_of_rows = (1 + (ALL_ROWS_EVERY - 1) * FREQUENT_SHARE) / ALL_ROWS_EVERY  # in a section, on average
+>>> round(4.7 * share_of_rows / 2, 2)
 0.7
 
 10 Gbit/s carry 1.25 GB/s: a node then waits 0.56 times as long as it trains, and 64 nodes do the work of 41; on 1 Gbit/s, 10.
-What a node sends hardly depends on R, but its share of the text shrinks with R. An epoch of 1 G tokens leaves 64 nodes sections
-of 0.25 M: on 10 Gbit/s they then do the work of 6, as 32 would. There it has stopped scaling.
+What a node sends hardly depends on R, but its share of the text shrinks: an epoch of 1 G tokens leaves 64 nodes sections of
+0.25 M, and on 10 Gbit/s they do the work of 6, as 32 would. There it has stopped scaling.
 
 References: McDonald, Hall, Mann (2010), Distributed Training Strategies for the Structured Perceptron (averaging);
 Ji, Satish, Li, Dubey (2016), Parallelizing Word2Vec in Shared and Distributed Memory, section IV (frequent rows more often).
@@ -40,7 +41,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,7 @@ from torch import Tensor
 from tokembed import device as devices
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import Report, TrainingConfig
+from tokembed.skipgram.training import Engine
 
 SECTIONS_PER_EPOCH = 64
 ALL_ROWS_EVERY = 4  # sections
@@ -61,13 +63,6 @@ PATIENCE = timedelta(minutes=10)  # for a process that does not answer
 _T = TypeVar("_T")
 
 
-class SharedEngine(Protocol):
-    """What a group trains with: see `training.Engine`."""
-
-    def tables(self) -> tuple[Tensor, Tensor]: ...
-    def train(self, epoch: int, start: int, end: int, report: Report) -> tuple[int, float]: ...
-
-
 class LostProcessError(OSError):
     """Another process of the group is gone."""
 
@@ -75,15 +70,8 @@ class LostProcessError(OSError):
 class ProcessGroup:
     """This process among those that `torchrun` started; a context manager that leaves the group in the end.
 
-    Parameters
-    ----------
-    config : TrainingConfig
-        Its device decides how tables travel: nccl between GPUs, gloo otherwise.
-
-    Raises
-    ------
-    LostProcessError
-        From any method that waits for the others, when one of them has died.
+    The device of its `config` decides how tables travel: nccl between GPUs, gloo otherwise. Every method that waits for the
+    others raises `LostProcessError` when one of them has died.
     """
 
     def __init__(self, config: TrainingConfig) -> None:
@@ -136,7 +124,7 @@ class ProcessGroup:
         return box[0]
 
     def train_epoch(
-        self, engine: SharedEngine, epoch: int, num_tokens: int, counts: npt.NDArray[np.int64], report: Report
+        self, engine: Engine, epoch: int, num_tokens: int, counts: npt.NDArray[np.int64], report: Report
     ) -> tuple[int, float]:
         """Train on this process' parts of the stream, combine on schedule; return all processes' pairs and summed loss."""
         tables = engine.tables()
@@ -194,13 +182,3 @@ def share_of_sum(closed: Tensor, size: int) -> Tensor:
     """
     x = closed.clamp(min=1e-4)
     return torch.expm1(-size * x) / (size * torch.expm1(-x))
-
-
-def bytes_per_second(
-    vocab_size: int, embedding_dim: int, *, num_nodes: int, tokens_per_second: float, section_tokens: float
-) -> float:
-    """Return what each node sends, averaged over the schedule, when each trains `section_tokens` a section."""
-    tables = 2 * vocab_size * embedding_dim * 4
-    share = (1 + (ALL_ROWS_EVERY - 1) * FREQUENT_SHARE) / ALL_ROWS_EVERY
-    seconds = section_tokens / tokens_per_second
-    return 2 * tables * share * (num_nodes - 1) / num_nodes / seconds

@@ -22,20 +22,10 @@ CACHE_LINE_FLOATS = 16
 
 
 class HogwildEngine:
-    """Skip-gram with negative sampling on `workers` threads.
+    """Skip-gram with negative sampling on `workers` threads; with one, the same seed gives the same bits.
 
-    Parameters
-    ----------
-    token_ids : array (N,) of integers
-        The stream; may be memory-mapped.
-    counts : array (V,) of int64
-        Occurrences of each id, 0 for those that training drops.
-    config : TrainingConfig
-    workers : int
-        Threads. With one, the same seed gives the same bits.
+    The stream of ids, (N,), may be memory-mapped; `counts`, (V,), are 0 for those that training drops.
     """
-
-    name = "hogwild"
 
     def __init__(
         self, token_ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig, workers: int

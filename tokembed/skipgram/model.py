@@ -17,8 +17,7 @@ class SkipGramModel(nn.Module):
 
     References
     ----------
-    Mikolov, Sutskever, Chen, Corrado, Dean (2013), Distributed Representations of Words and Phrases and their
-    Compositionality.
+    Mikolov et al. (2013), Distributed Representations of Words and Phrases and their Compositionality.
     """
 
     def __init__(self, vocab_size: int, embedding_dim: int) -> None:
@@ -91,8 +90,7 @@ def descend(
     negative_steps = -learning_rate * torch.sigmoid(negative_scores) * is_negative  # (B, K)
     target_steps = positive_steps.unsqueeze(1) * positives + torch.bmm(negative_steps.unsqueeze(1), negatives).squeeze(1)
     if gap_closed:
-        num_terms = 1 + negative_ids.shape[1]
-        target_damping = damping(target_ids, len(target_table), gap_closed * num_terms)
+        target_damping = damping(target_ids, len(target_table), gap_closed * (1 + negative_ids.shape[1]))
         context_damping = damping(torch.cat([positive_ids, negative_ids.flatten()]), len(context_table), gap_closed)
         target_steps = target_steps * target_damping[target_ids].unsqueeze(1)
         positive_steps = positive_steps * context_damping[positive_ids]
@@ -113,7 +111,6 @@ def damping(ids: Tensor, vocab_size: int, gap_closed: float) -> Tensor:
     >>> damping(torch.tensor([0, 0, 1]), 3, 0.5).numpy().round(2).tolist()
     [0.6299999952316284, 0.7900000214576721, 1.0]
     """
-    ones = torch.ones(len(ids), device=ids.device)
-    x = gap_closed * torch.zeros(vocab_size, device=ids.device).index_add_(0, ids, ones)
-    x = x.clamp(min=1e-6)
+    num_terms = torch.zeros(vocab_size, device=ids.device).index_add_(0, ids, torch.ones(len(ids), device=ids.device))
+    x = (gap_closed * num_terms).clamp(min=1e-6)
     return -torch.expm1(-x) / x

@@ -24,8 +24,8 @@ def skipgram_loss(
 
     References
     ----------
-    Mikolov, Sutskever, Chen, Corrado, Dean (2013), Distributed Representations of Words and Phrases and their
-    Compositionality, equation 4 (with the sign turned: it is maximised there).
+    Mikolov et al. (2013), Distributed Representations of Words and Phrases and their Compositionality, equation 4 (with the
+    sign turned: it is maximised there).
     """
     return float(softplus(-(target @ positive)) + softplus(negatives @ target).sum())
 
@@ -72,8 +72,7 @@ def softmax_step(
 
     References
     ----------
-    Mikolov, Sutskever, Chen, Corrado, Dean (2013), Distributed Representations of Words and Phrases and their
-    Compositionality, equation 2.
+    Mikolov et al. (2013), Distributed Representations of Words and Phrases and their Compositionality, equation 2.
     """
     inputs = target_vectors[targets]  # (B, D)
     scores = inputs @ context_vectors.T  # (B, V)

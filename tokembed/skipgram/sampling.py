@@ -6,13 +6,12 @@ V is the vocabulary's size throughout.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from tokembed.skipgram.settings import TrainingConfig
+from tokembed.skipgram.settings import TrainingConfig
 
 
 def count_tokens(token_ids: npt.NDArray[np.integer[Any]], vocab_size: int, min_count: int = 1) -> npt.NDArray[np.int64]:
@@ -135,15 +134,8 @@ def window_pairs(tokens: npt.NDArray[np.integer[Any]], windows: npt.NDArray[np.i
     >>> window_pairs(np.array([7, 8, 9]), np.array([1, 1, 2])).tolist()
     [[8, 7], [7, 8], [9, 8], [7, 9], [8, 9]]
     """
-    centers, neighbours = [], []
-    for distance in range(1, int(windows.max(initial=0)) + 1):
-        (reaching,) = np.nonzero(windows >= distance)
-        for offset in (-distance, distance):
-            inside = reaching[(reaching + offset >= 0) & (reaching + offset < tokens.size)]
-            centers.append(inside)
-            neighbours.append(inside + offset)
-    if not centers:
-        return np.empty((0, 2), dtype=np.int64)
-    center, neighbour = np.concatenate(centers), np.concatenate(neighbours)
-    order = np.lexsort((neighbour, center))
-    return np.stack([tokens[neighbour[order]], tokens[center[order]]], axis=1).astype(np.int64)
+    widest = int(windows.max(initial=0))
+    offsets = np.delete(np.arange(-widest, widest + 1), widest)  # (2W,)
+    neighbours = np.arange(tokens.size)[:, None] + offsets
+    inside = (neighbours >= 0) & (neighbours < tokens.size) & (abs(offsets) <= windows[:, None])
+    return np.stack([tokens[neighbours[inside]], np.repeat(tokens, inside.sum(axis=1))], axis=1).astype(np.int64)

@@ -30,8 +30,17 @@ class SettingError(ValueError):
         self.name, self.reason = name, reason
 
 
-def _setting(default: Any, help_text: str) -> Any:
-    return field(default=default, metadata={"help": help_text})
+# What a setting of each type may be given as. It becomes that type: NumPy's numbers are not JSON, and overflow.
+KINDS: dict[type, tuple[type, str]] = {
+    int: (numbers.Integral, "an integer"),
+    float: (numbers.Real, "a finite number"),
+    bool: (bool, "True or False"),
+    str: (str, "a name"),
+}
+
+
+def _setting(default: Any, help_text: str, low: float = -math.inf, high: float = math.inf) -> Any:
+    return field(default=default, metadata={"help": help_text, "low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -44,20 +53,20 @@ class TrainingConfig:
         A setting out of its range; the message names it, its value and what is allowed.
     """
 
-    embedding_dim: int = _setting(100, "numbers in a vector")
-    window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many")
-    num_negative_samples: int = _setting(10, "noise tokens a position is told apart from")
-    batch_size: int = _setting(512, "pairs per step; torch engine only")
-    epochs: int = _setting(10, "passes over the tokens")
-    learning_rate: float = _setting(0.025, "at the start; falls linearly")
-    min_learning_rate: float = _setting(1e-4, "at the end")
-    min_count: int = _setting(5, "drop tokens that occur less often")
-    subsample: float = _setting(1e-3, "thin out tokens more frequent than about this share; 0: none")
-    ns_exponent: float = _setting(0.75, "negatives are drawn by count to this power")
+    embedding_dim: int = _setting(100, "numbers in a vector", 1, MAX_INT)
+    window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many", 1, MAX_INT)
+    num_negative_samples: int = _setting(10, "noise tokens a position is told apart from", 1, MAX_INT)
+    batch_size: int = _setting(512, "pairs per step; torch engine only", 1, MAX_INT)
+    epochs: int = _setting(10, "passes over the tokens", 1, MAX_INT)
+    learning_rate: float = _setting(0.025, "at the start; falls linearly", high=MAX_LEARNING_RATE)
+    min_learning_rate: float = _setting(1e-4, "at the end", 0)
+    min_count: int = _setting(5, "drop tokens that occur less often", 1, MAX_INT)
+    subsample: float = _setting(1e-3, "thin out tokens more frequent than about this share; 0: none", 0)
+    ns_exponent: float = _setting(0.75, "negatives are drawn by count to this power", -MAX_EXPONENT, MAX_EXPONENT)
     add_context_vectors: bool = _setting(False, "a token's vector is the sum of both of its vectors, as target and as context")
-    early_stopping: int = _setting(0, "stop when the loss has not fallen for so many epochs; 0: never")
-    seed: int = _setting(1, "of all that is drawn")
-    workers: int = _setting(0, "threads of the hogwild engine; 0: one per core")
+    early_stopping: int = _setting(0, "stop when the loss has not fallen for so many epochs; 0: never", 0)
+    seed: int = _setting(1, "of all that is drawn", 0)
+    workers: int = _setting(0, "threads of the hogwild engine; 0: one per core", 0)
     engine: str = _setting("auto", "hogwild (CPU threads) or torch (batches on a device)")
     device: str = _setting("auto", "mps, cuda or cpu")
 
@@ -67,28 +76,17 @@ class TrainingConfig:
                 raise SettingError(name, f"must be {allowed}, not {getattr(self, name)!r}")
 
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            if setting.type == "int":
-                require(setting.name, isinstance(value, numbers.Integral) and not isinstance(value, bool), "an integer")
-                object.__setattr__(self, setting.name, int(value))  # NumPy's numbers are not JSON, and overflow
-            elif setting.type == "float":
-                is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-                require(setting.name, is_number and math.isfinite(value), "a finite number")
-                object.__setattr__(self, setting.name, float(value))
-            elif setting.type == "bool":
-                require(setting.name, isinstance(value, bool), "True or False")
-            else:
-                require(setting.name, isinstance(value, str), "a name")
-        for name in ("embedding_dim", "window_size", "num_negative_samples", "batch_size", "epochs", "min_count"):
-            require(name, getattr(self, name) >= 1, "at least 1")
-            require(name, getattr(self, name) <= MAX_INT, f"at most {MAX_INT:,}")
-        require("ns_exponent", abs(self.ns_exponent) <= MAX_EXPONENT, f"from -{MAX_EXPONENT:g} to {MAX_EXPONENT:g}")
-        require("learning_rate", 0 < self.learning_rate <= MAX_LEARNING_RATE, f"above 0 and at most {MAX_LEARNING_RATE:g}")
-        require("min_learning_rate", self.min_learning_rate >= 0, "at least 0")
-        require("subsample", self.subsample >= 0, "at least 0")
-        require("early_stopping", self.early_stopping >= 0, "at least 0 (0: never)")
-        require("seed", self.seed >= 0, "at least 0")
-        require("workers", self.workers >= 0, "at least 0 (0: one per core)")
+            name, value = setting.name, getattr(self, setting.name)
+            kind: type = type(setting.default)
+            given, wanted = KINDS[kind]
+            require(name, isinstance(value, given) and isinstance(value, bool) == (kind is bool), wanted)
+            require(name, kind is not float or math.isfinite(value), wanted)
+            object.__setattr__(self, name, kind(value))
+            if kind in (int, float):
+                low, high = setting.metadata["low"], setting.metadata["high"]
+                require(name, value >= low, f"at least {low:,}")
+                require(name, value <= high, f"at most {high:,}")
+        require("learning_rate", self.learning_rate > 0, "above 0")
         require("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
         try:
             devices.check_device_name(self.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,7 @@ from torch import Tensor
 
 from tokembed.skipgram import sampling
 from tokembed.skipgram.model import SkipGramModel, descend
-
-if TYPE_CHECKING:
-    from tokembed.skipgram.settings import Report, TrainingConfig
+from tokembed.skipgram.settings import Report, TrainingConfig
 
 BLOCK_TOKENS = 8192  # tokens whose pairs are made at once: the host waits for the device once a block
 # Tokens whose pairs are shuffled among one another, or as many as a batch has pairs, if that is more: a batch from a short
@@ -32,17 +30,11 @@ class TorchEngine:
     Pairs and negatives are made on the device; the host waits for it once a block, to read the loss.
     """
 
-    name = "torch"
-
     def __init__(
-        self,
-        token_ids: npt.NDArray[np.integer[Any]],
-        counts: npt.NDArray[np.int64],
-        config: TrainingConfig,
-        device: torch.device,
+        self, token_ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig, device: str
     ) -> None:
         self.config = config
-        self.device = device
+        self.device = torch.device(device)
         self._token_ids = token_ids
         initial = sampling.initial_vectors(counts.size, config.embedding_dim, config.seed)
         self.model = SkipGramModel(counts.size, config.embedding_dim).to(device)
@@ -123,18 +115,17 @@ class TorchEngine:
 
     def _train_pairs(self, targets: Tensor, positives: Tensor, rate: float) -> float:
         """Train on pairs in batches; return their summed loss."""
-        batch_size, num_negatives = self.config.batch_size, self.config.num_negative_samples
         losses = []
-        for start in range(0, len(targets), batch_size):
-            batch = slice(start, start + batch_size)
-            negatives = self._negatives(len(targets[batch]), num_negatives)
+        for start in range(0, len(targets), self.config.batch_size):
+            batch = slice(start, start + self.config.batch_size)
+            negatives = self._negatives(len(targets[batch]))
             losses.append(descend(self.model, targets[batch], positives[batch], negatives, rate, GAP_CLOSED * rate))
         # Summed in float64 on the host: MPS has no float64.
         return float(torch.stack(losses).cpu().double().sum()) if losses else 0.0
 
-    def _negatives(self, num_pairs: int, num_negatives: int) -> Tensor:
+    def _negatives(self, num_pairs: int) -> Tensor:
         """Draw (B, K) negatives from the noise distribution by its alias table."""
-        shape = (num_pairs, num_negatives)
+        shape = (num_pairs, self.config.num_negative_samples)
         columns = torch.randint(len(self._aliases), shape, generator=self._random, device=self.device)
         own = torch.rand(shape, generator=self._random, device=self.device) < self._thresholds[columns]
         return torch.where(own, columns, self._aliases[columns])

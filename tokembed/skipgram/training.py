@@ -26,8 +26,6 @@ class Engine(Protocol):
     """What trains: two tables, and a pass over a part of the stream at a time."""
 
     @property
-    def name(self) -> str: ...
-    @property
     def target_vectors(self) -> npt.NDArray[np.float32]: ...
     @property
     def context_vectors(self) -> npt.NDArray[np.float32]: ...
@@ -95,25 +93,19 @@ class TrainingResult:
 def choose_engine(config: TrainingConfig) -> tuple[str, str]:
     """Return (engine, device) for a configuration, without importing torch unless torch will train.
 
-    Raises
-    ------
-    ValueError
-        The hogwild engine with a device that is not the CPU, or a device that is not here.
+    The hogwild engine with a device that is not the CPU is a `ValueError`, and so is a device that is not here.
     """
     kind = devices.check_device_name(config.device)
-    if kind not in ("auto", "cpu"):
-        if config.engine == "hogwild":
-            raise ValueError(f"the hogwild engine runs on the CPU, not on {config.device!r}: choose the torch engine")
-        accelerator = devices.find_accelerator()
-        if kind != accelerator:
-            raise ValueError(f"device {config.device!r} is not available here (there is: {accelerator or 'cpu'})")
+    is_accelerator = kind not in ("auto", "cpu")
+    if is_accelerator and config.engine == "hogwild":
+        raise ValueError(f"the hogwild engine runs on the CPU, not on {config.device!r}: choose the torch engine")
+    if is_accelerator and kind != (accelerator := devices.find_accelerator()):
+        raise ValueError(f"device {config.device!r} is not available here (there is: {accelerator or 'cpu'})")
+    if is_accelerator or config.engine == "torch":
         return "torch", str(devices.select_device(config.device))
-    if config.engine == "torch":
-        return "torch", str(devices.select_device(config.device))
-    if config.engine == "auto" and kind == "auto" and devices.find_accelerator():
-        device = devices.select_device("auto")
-        if device.type != "cpu":
-            return "torch", str(device)
+    is_open = config.engine == kind == "auto"
+    if is_open and devices.find_accelerator() and (device := devices.select_device("auto")).type != "cpu":
+        return "torch", str(device)
     return "hogwild", "cpu"
 
 
@@ -145,7 +137,6 @@ def train_skipgram(
         Called after each epoch with the result so far, to be kept; never with a loss or a vector that is not finite.
     resume : TrainingResult, optional
         What an earlier run of the same stream and settings had reached; training continues after its last epoch.
-
     group : distributed.ProcessGroup, optional
         The processes that train together, each of which makes this call with the same stream and settings.
 
@@ -172,55 +163,47 @@ def train_skipgram(
             f"among {ids.size:,}; give more text or a lower min_count"
         )
     engine, description = _make_engine(ids, counts, config)
-
-    losses: list[float] = []
-    pairs: list[int] = []
-    seconds: list[float] = []
     if resume is not None:
         check_resumable(resume, config, counts)
         engine.restore(resume.target_vectors, resume.context_vectors)
-        losses, pairs, seconds = list(resume.epoch_losses), list(resume.num_pairs), list(resume.seconds)
-
-    def so_far() -> TrainingResult:
-        return TrainingResult(
-            engine.target_vectors, engine.context_vectors, counts, list(losses), list(pairs), list(seconds), ids.size, config,
-            description,
-        )  # fmt: skip
-
+    losses, pairs, seconds = (resume.epoch_losses, resume.num_pairs, resume.seconds) if resume else ([], [], [])
+    result = TrainingResult(
+        engine.target_vectors, engine.context_vectors, counts, losses, pairs, seconds, ids.size, config, description
+    )
     for epoch in range(len(losses), config.epochs):
-        if has_stopped_early(losses, config.early_stopping):
+        if has_stopped_early(result.epoch_losses, config.early_stopping):
             break
         start = time.perf_counter()
-        label = f"epoch {epoch + 1}/{config.epochs}"
-        with tqdm(
-            total=ids.size, desc=label, unit="tok", unit_scale=True, disable=None if progress else True, leave=False
-        ) as bar:
+        label, is_quiet = f"epoch {epoch + 1}/{config.epochs}", None if progress else True
+        with tqdm(total=ids.size, desc=label, unit="tok", unit_scale=True, disable=is_quiet, leave=False) as bar:
             if group is None:
                 num_pairs, loss = engine.train(epoch, 0, ids.size, _reporter(bar))
             else:
                 num_pairs, loss = group.train_epoch(engine, epoch, ids.size, counts, _reporter(bar))
-        seconds.append(time.perf_counter() - start)
+        elapsed = time.perf_counter() - start
         if num_pairs == 0:
             raise ValueError("nothing to learn: no token has a neighbour in its window; give more text or a higher subsample")
-        losses.append(loss / num_pairs)
-        pairs.append(num_pairs)
-        reached = so_far()
-        if not math.isfinite(losses[-1]) or not is_finite(reached):
+        mean_loss = loss / num_pairs
+        result = replace(
+            result,
+            target_vectors=engine.target_vectors,
+            context_vectors=engine.context_vectors,
+            epoch_losses=[*result.epoch_losses, mean_loss],
+            num_pairs=[*result.num_pairs, num_pairs],
+            seconds=[*result.seconds, elapsed],
+        )
+        are_finite = all(np.isfinite(table).all() for table in (result.target_vectors, result.context_vectors))
+        if not (are_finite and math.isfinite(mean_loss)):
             raise TrainingDivergedError(
-                f"training diverged in epoch {epoch + 1}: the loss is {losses[-1]:.6g}"
-                + (", and vectors hold numbers that are not finite" if math.isfinite(losses[-1]) else "")
+                f"training diverged in epoch {epoch + 1}: the loss is {mean_loss:.6g}"
+                + (", and vectors hold numbers that are not finite" if math.isfinite(mean_loss) else "")
                 + f"; lower the learning rate ({config.learning_rate}), or take fewer negatives or a narrower window"
             )
         if on_epoch:
-            on_epoch(epoch + 1, losses[-1], ids.size / seconds[-1])
+            on_epoch(epoch + 1, mean_loss, ids.size / elapsed)
         if on_checkpoint:
-            on_checkpoint(reached)
-    return so_far()
-
-
-def is_finite(result: TrainingResult) -> bool:
-    """Tell whether every number of both tables is finite."""
-    return all(bool(np.isfinite(table).all()) for table in (result.target_vectors, result.context_vectors))
+            on_checkpoint(result)
+    return result
 
 
 def has_stopped_early(losses: list[float], patience: int) -> bool:
@@ -266,11 +249,9 @@ def _make_engine(
     """Return the engine and its description; the one not used is not imported."""
     name, device = choose_engine(config)
     if name == "torch":
-        import torch
-
         from tokembed.skipgram.torch_engine import TorchEngine
 
-        return TorchEngine(ids, counts, config, torch.device(device)), f"torch on {device}"
+        return TorchEngine(ids, counts, config, device), f"torch on {device}"
     from tokembed.skipgram.hogwild import HogwildEngine
 
     workers = config.workers or devices.available_cores()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,9 @@ from tokembed import files
 from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.vectors import storage
+from tokembed.skipgram.training import TrainingResult
+from tokembed.vectors import formats, storage
 from tokembed.vectors.storage import VectorsFileError
-
-if TYPE_CHECKING:
-    from tokembed.skipgram.training import TrainingResult
 
 
 class UnknownWordError(KeyError, ValueError):
@@ -70,9 +68,7 @@ class Embeddings:
         with np.errstate(over="ignore"):  # a number too large for 32 bits becomes infinite, and is reported below
             self.vectors = np.array(vectors, dtype=np.float32, order="C")
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.tokens) or self.vectors.shape[1] == 0:
-            raise ValueError(
-                f"{len(self.tokens)} tokens need vectors of shape ({len(self.tokens)}, D), not {self.vectors.shape}"
-            )
+            raise ValueError(f"{len(self)} tokens need vectors of shape ({len(self)}, D), not {self.vectors.shape}")
         if not np.isfinite(self.vectors).all():
             row = int(np.nonzero(~np.isfinite(self.vectors).all(axis=1))[0][0])
             raise ValueError(f"the vector of {self.tokens[row]!r} holds a number that is not finite")
@@ -90,10 +86,7 @@ class Embeddings:
     def from_training(
         cls, result: TrainingResult, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.integer[Any]] | None = None
     ) -> Embeddings:
-        """Return `result.vectors` of the tokens that were trained; those never trained have nothing to say.
-
-        With the `token_ids` that were trained on, words are told from fragments (see `is_word`).
-        """
+        """Return the vectors of the tokens that were trained; with the `token_ids`, words are told from fragments."""
         if len(result.counts) != tokenizer.vocab_size:
             raise ValueError(f"vectors for {len(result.counts)} tokens, but the tokenizer has {tokenizer.vocab_size}")
         word_counts = None if token_ids is None else storage.count_whole_words(token_ids, tokenizer.id_to_token)
@@ -110,13 +103,9 @@ class Embeddings:
     ) -> Embeddings:
         """Return the rows of a whole table, (V, D), whose tokens were trained: those with `counts` above 0."""
         (trained,) = np.nonzero(counts)
-        return cls(
-            [tokens[row] for row in trained.tolist()],
-            vectors[trained],
-            tokenizer,
-            counts[trained],
-            None if word_counts is None else word_counts[trained],
-        )
+        names = [tokens[row] for row in trained.tolist()]
+        alone = None if word_counts is None else word_counts[trained]
+        return cls(names, vectors[trained], tokenizer, counts[trained], alone)
 
     def _checked_counts(self, counts: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
         if counts is None:
@@ -182,19 +171,12 @@ class Embeddings:
         """Return a word's vector, shape (D,): its token's, or the mean of its tokens' vectors.
 
         A token that was never trained is split into those that it was merged from; a character never trained is left out. A
-        word of such characters alone has no vector.
-
-        Raises
-        ------
-        UnknownWordError
-            No token of the word has a vector. (It is a `KeyError`.)
+        word of such characters alone has no vector: `UnknownWordError`, which is a `KeyError`.
         """
         rows = self._rows_of(word)
         if not rows:
-            hint = (
-                "none of its tokens was trained" if self.tokenizer else "there is no such token, and no tokenizer to split it"
-            )
-            raise UnknownWordError(f"no vector for {word!r}: {hint}")
+            why = "none of its tokens was trained" if self.tokenizer else "no such token, and no tokenizer to split it"
+            raise UnknownWordError(f"no vector for {word!r}: {why}")
         mean: npt.NDArray[np.float32] = self.vectors[rows].mean(axis=0, dtype=np.float64).astype(np.float32)
         return mean
 
@@ -246,19 +228,15 @@ class Embeddings:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write vectors, tokens, counts and tokenizer to one safetensors file, in one step."""
-        tensors: storage.Tensors = {"vectors": self.vectors}
-        for name, counts in (("counts", self.counts), ("word_counts", self.word_counts)):
-            if counts is not None:
-                tensors[name] = counts
-        storage.write_tensors(path, tensors, storage.file_metadata(self.tokens, self.tokenizer))
+        tensors = {"vectors": self.vectors, "counts": self.counts, "word_counts": self.word_counts}
+        given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        storage.write_tensors(path, given, storage.file_metadata(self.tokens, self.tokenizer))
 
     def save_word2vec_format(self, path: str | os.PathLike[str]) -> None:
         """Write the vectors as a word2vec text file, which gensim's `KeyedVectors.load_word2vec_format` reads back equal.
 
         White space and the like in tokens is escaped (see `formats.escaped`); `formats.unescaped` restores it.
         """
-        from tokembed.vectors import formats
-
         formats.save_word2vec_format(self, path)
 
     def save_projector(self, folder: str | os.PathLike[str]) -> None:
@@ -266,8 +244,6 @@ class Embeddings:
 
         `tensorboard --logdir FOLDER` shows them; projector.tensorflow.org loads its `vectors.tsv` and `metadata.tsv`.
         """
-        from tokembed.vectors import formats
-
         formats.save_projector(self, folder)
 
     @classmethod
@@ -276,7 +252,6 @@ class Embeddings:
 
         Parameters
         ----------
-        path : path
         tokenizer : BPETokenizerLoader or BPEModel, optional
             Use this one instead of the one in the file; it must be the same one.
 
@@ -287,29 +262,22 @@ class Embeddings:
         """
         tensors, metadata = storage.read_tensors(path)
         try:
-            return cls._from_tensors(tensors, metadata, tokenizer)
+            tokens = storage.tokens_in(metadata)
+            if "tokenizer" in metadata:
+                stored = BPEModel.from_json(metadata["tokenizer"])
+                if tokenizer is not None and tokenizer.fingerprint != stored.fingerprint:
+                    raise ValueError("these vectors belong to another tokenizer than the one given")
+                tokenizer = tokenizer or stored
+            if "target_vectors" in tensors:  # a checkpoint
+                result, word_counts = storage.decode_checkpoint(tensors, metadata)
+                return cls.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts)
+            if "vectors" not in tensors:
+                raise ValueError("it holds no vectors")
+            if tensors["vectors"].dtype != np.float32:
+                raise ValueError(f"vectors are {tensors['vectors'].dtype}, not float32")
+            return cls(tokens, tensors["vectors"], tokenizer, tensors.get("counts"), tensors.get("word_counts"))
         except (ValueError, TypeError, IndexError) as error:
             raise VectorsFileError(f"{files.display_path(path)}: {error}") from None
-
-    @classmethod
-    def _from_tensors(
-        cls, tensors: storage.Tensors, metadata: dict[str, str], tokenizer: BPETokenizerLoader | BPEModel | None
-    ) -> Embeddings:
-        tokens = storage.tokens_in(metadata)
-        if "tokenizer" in metadata:
-            stored = BPEModel.from_json(metadata["tokenizer"])
-            if tokenizer is not None and tokenizer.fingerprint != stored.fingerprint:
-                raise ValueError("these vectors belong to another tokenizer than the one given")
-            tokenizer = tokenizer or stored
-        if storage.is_checkpoint(tensors):
-            result, word_counts = storage.decode_checkpoint(tensors, metadata)
-            return cls.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts)
-        if "vectors" not in tensors:
-            raise ValueError("it holds no vectors")
-        vectors = tensors["vectors"]
-        if vectors.dtype != np.float32:
-            raise ValueError(f"vectors are {vectors.dtype}, not float32")
-        return cls(tokens, vectors, tokenizer, tensors.get("counts"), tensors.get("word_counts"))
 
 
 def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

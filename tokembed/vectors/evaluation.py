@@ -11,33 +11,41 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe.splitting import END_OF_WORD, lower
+from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.corpus import decode_text
+from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.storage import count_whole_words
 
-if TYPE_CHECKING:
-    from tokembed.bpe.tokenizer import BPETokenizerLoader
-    from tokembed.skipgram.training import TrainingResult
-
+_T = TypeVar("_T")
 SYNONYM_FIGURES = ("auc", "synonym_cosine", "random_cosine")
 WORD_LISTS = Path(__file__).parent / "word_lists"
 MAX_LIST_BYTES = 64 << 20
 FREQUENT_WORDS = 1000  # synonyms are compared with all pairs of so many frequent words
 
 
-def _rows(path: str | os.PathLike[str]) -> list[tuple[int, str, list[str]]]:
-    """Return (line number, line, fields) of a tab- or comma-separated file without its comments and empty lines."""
-    return [
-        (number, line, [part.strip() for part in line.split("\t" if "\t" in line else ",")])
-        for number, line in enumerate(_lines(path), start=1)
-        if line.strip() and not line.startswith("#")
-    ]
+def _rows(path: str | os.PathLike[str], parse: Callable[[list[str]], _T], wanted: str, *, has_heading: bool) -> list[_T]:
+    """Return what `parse` makes of the fields of each line, but for comments, empty lines and what stands above the first.
+
+    Fields are separated by tabs or commas; a line for which `parse` raises is a `ValueError` that names it.
+    """
+    rows: list[_T] = []
+    for number, line in enumerate(_lines(path), start=1):
+        if line.strip() and not line.startswith("#"):
+            try:
+                rows.append(parse([part.strip() for part in line.split("\t" if "\t" in line else ",")]))
+            except (IndexError, ValueError):
+                if rows or not has_heading:
+                    raise ValueError(f"{path}, line {number}: {line!r:.60} is not {wanted}") from None
+    if not rows:
+        raise ValueError(f"{path} holds no word pairs")
+    return rows
 
 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
@@ -71,25 +79,15 @@ class WordPairScore:
 def read_word_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
     """Read lines "word, word, score", separated by tabs or commas; `#` begins a comment, a first line may be a heading.
 
-    Raises
-    ------
-    ValueError
-        A line that is none of these; the message names it.
+    Any other line is a `ValueError` that names it.
     """
-    pairs: list[tuple[str, str, float]] = []
-    for number, line, parts in _rows(path):
-        try:
-            first, second, score = parts[0], parts[1], float(parts[2])
-            if not math.isfinite(score):
-                raise ValueError
-        except (IndexError, ValueError):
-            if not pairs:  # a heading
-                continue
-            raise ValueError(f"{path}, line {number}: {line!r:.60} is not word, word, score") from None
-        pairs.append((first, second, score))
-    if not pairs:
-        raise ValueError(f"{path} holds no word pairs")
-    return pairs
+
+    def judged(fields: list[str]) -> tuple[str, str, float]:
+        if not math.isfinite(score := float(fields[2])):
+            raise ValueError
+        return fields[0], fields[1], score
+
+    return _rows(path, judged, "word, word, score", has_heading=True)
 
 
 def evaluate_word_pairs(embeddings: Embeddings, path: str | os.PathLike[str]) -> WordPairScore:
@@ -143,14 +141,13 @@ class SynonymScore:
 def read_synonyms(name: str | os.PathLike[str] = "test") -> list[tuple[str, str]]:
     """Read pairs of synonyms: the list "development" (to choose settings on), "test" (to quote), or a file of two columns."""
     path = WORD_LISTS / f"synonyms_{name}.tsv" if name in ("development", "test") else Path(name)
-    pairs = []
-    for number, line, parts in _rows(path):
-        if len(parts) != 2 or not all(parts):
-            raise ValueError(f"{path}, line {number}: {line!r:.60} is not word, word")
-        pairs.append((parts[0], parts[1]))
-    if not pairs:
-        raise ValueError(f"{path} holds no pairs")
-    return pairs
+
+    def pair(fields: list[str]) -> tuple[str, str]:
+        if len(fields) != 2 or not all(fields):
+            raise ValueError
+        return fields[0], fields[1]
+
+    return _rows(path, pair, "word, word", has_heading=False)
 
 
 def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -> SynonymScore:
@@ -166,8 +163,7 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
     others = np.sort(np.concatenate([unit[row + 1 :] @ unit[row] for row in range(len(frequent))] or [np.empty(0)]))
     covered = [pair for pair in synonyms if pair[0] in embeddings and pair[1] in embeddings]
     if not covered or not others.size:
-        nan = float("nan")
-        return SynonymScore(nan, nan, nan, len(covered), len(synonyms))
+        return SynonymScore(math.nan, math.nan, math.nan, len(covered), len(synonyms))
     cosines = np.array([embeddings.similarity(first, second) for first, second in covered])
     ranks = (np.searchsorted(others, cosines, "left") + np.searchsorted(others, cosines, "right")) / 2
     auc = float(ranks.mean()) / others.size
@@ -185,9 +181,9 @@ def synonym_measure(
     word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
 
     def measure(result: TrainingResult) -> dict[str, float]:
-        score = evaluate_synonyms(
-            Embeddings.of_trained_rows(tokenizer.id_to_token, result.vectors, result.counts, tokenizer, word_counts), synonyms
-        )
+        tokens = tokenizer.id_to_token
+        embeddings = Embeddings.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts)
+        score = evaluate_synonyms(embeddings, synonyms)
         figures = {name: float(getattr(score, name)) for name in SYNONYM_FIGURES}
         return {name: value for name, value in figures.items() if math.isfinite(value)}
 
@@ -247,7 +243,6 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
 
     Parameters
     ----------
-    embeddings : Embeddings
     path : path
         See `read_analogies`. Words are lowered if the tokenizer lowers.
     num_words : int
@@ -266,11 +261,9 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
     for heading, questions in read_analogies(path).items():
         num_questions += len(questions)
         words = [[lower(word) if is_lowered else word for word in question] for question in questions]
-        asked = np.array(
-            [[place[word] for word in four] for four in words if all(word in place for word in four)], dtype=np.intp
-        )
+        asked = [[place[word] for word in four] for four in words if all(word in place for word in four)]
         num_right = 0
-        for batch in np.array_split(asked.reshape(-1, 4), len(asked) // 512 + 1):
+        for batch in np.array_split(np.array(asked, dtype=np.intp).reshape(-1, 4), len(asked) // 512 + 1):
             a, b, c, expected = batch.T
             scores = (unit[b] - unit[a] + unit[c]) @ unit.T  # (questions, n)
             scores[np.arange(len(batch))[:, None], batch[:, :3]] = -np.inf

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from tokembed import files
 
@@ -39,6 +40,10 @@ def unescaped(token: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), token)
 
 
+def _numbers(vector: npt.NDArray[np.float32], separator: str) -> str:
+    return separator.join(f"{number:.9g}" for number in vector)  # nine significant digits name a float32 exactly
+
+
 def save_word2vec_format(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     """Write "V D", then a token and its D numbers per line, the most frequent first; as float32 they read back exactly."""
     order = np.arange(len(embeddings))
@@ -47,10 +52,7 @@ def save_word2vec_format(embeddings: Embeddings, path: str | os.PathLike[str]) -
     lines = io.StringIO()
     lines.write(f"{len(embeddings)} {embeddings.embedding_dim}\n")
     for row in order:
-        # Nine significant digits name a float32 exactly.
-        lines.write(
-            escaped(embeddings.tokens[row]) + " " + " ".join(f"{number:.9g}" for number in embeddings.vectors[row]) + "\n"
-        )
+        lines.write(f"{escaped(embeddings.tokens[row])} {_numbers(embeddings.vectors[row], ' ')}\n")
     files.write_atomic(path, lines.getvalue())
 
 
@@ -63,16 +65,13 @@ PROJECTOR_CONFIG = """embeddings {
 
 
 def save_projector(embeddings: Embeddings, folder: str | os.PathLike[str]) -> None:
-    """Write `vectors.tsv` and `metadata.tsv`, one line per token in both, in one order, and `projector_config.pbtxt`.
-
-    projector.tensorflow.org loads the first two; `tensorboard --logdir FOLDER` finds them by the third.
-    """
+    """Write `vectors.tsv` and `metadata.tsv`, one line per token in both, and `projector_config.pbtxt`, which names them."""
     folder = Path(folder)
     vectors, metadata = io.StringIO(), io.StringIO()
     counts, is_word = embeddings.counts, embeddings.is_word
     metadata.write("token\tcount\tis_word\n")
     for row, token in enumerate(embeddings.tokens):
-        vectors.write("\t".join(f"{number:.9g}" for number in embeddings.vectors[row]) + "\n")
+        vectors.write(_numbers(embeddings.vectors[row], "\t") + "\n")
         metadata.write(f"{escaped(token)}\t{'' if counts is None else counts[row]}\t{'yes' if is_word[row] else 'no'}\n")
     files.write_atomic(folder / "vectors.tsv", vectors.getvalue())
     files.write_atomic(folder / "metadata.tsv", metadata.getvalue())

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,10 @@ from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
-
-if TYPE_CHECKING:
-    from tokembed.skipgram.training import TrainingResult
+from tokembed.skipgram.training import TrainingResult
 
 FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
+RESULT_ARRAYS = ("target_vectors", "context_vectors", "counts")  # of a `TrainingResult`; the rest of it is JSON
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -103,12 +102,8 @@ def _parse_json(text: str) -> Any:
 class Checkpointer:
     """Keeps a run's state in one file, replaced in one step at each call; `Embeddings.load` reads it too.
 
-    It holds both tables, counts, tokens, tokenizer, settings and history.
-
     Parameters
     ----------
-    path : path
-    tokenizer : BPETokenizerLoader
     token_ids : array (N,) of int32
         The stream that is trained on.
     measure : callable, optional
@@ -139,42 +134,19 @@ class Checkpointer:
         if not self._history:
             self._history.append(self._measure(result.before_training()))
         self._history.append(self._measure(result))
-        tensors: Tensors = {
-            "target_vectors": result.target_vectors,
-            "context_vectors": result.context_vectors,
-            "counts": result.counts,
-            "word_counts": self._word_counts,
-        }
-        training = {
-            "config": asdict(result.config),
-            "epoch": len(result.epoch_losses),
-            "epoch_losses": result.epoch_losses,
-            "num_pairs": result.num_pairs,
-            "seconds": result.seconds,
-            "num_tokens": result.num_tokens,
-            "engine": result.engine,
-            "tokens_sha256": self._tokens_sha256,
-            "history": self._history,
-        }
-        write_tensors(self.path, tensors, {**self._metadata, "training": json.dumps(training)})
+        training = {**vars(result), "config": asdict(result.config), "epoch": len(result.epoch_losses)}
+        tensors = {name: training.pop(name) for name in RESULT_ARRAYS}
+        training |= {"tokens_sha256": self._tokens_sha256, "history": self._history}
+        metadata = {**self._metadata, "training": json.dumps(training)}
+        write_tensors(self.path, {**tensors, "word_counts": self._word_counts}, metadata)
         self.has_saved = True
 
 
-def is_checkpoint(tensors: Tensors) -> bool:
-    """Tell a checkpoint's arrays from plain vectors."""
-    return "target_vectors" in tensors
-
-
 def decode_checkpoint(tensors: Tensors, metadata: dict[str, str]) -> tuple[TrainingResult, npt.NDArray[np.int64]]:
-    """Return the result that a checkpoint holds, and its tokens' whole-word counts, (V,), everything checked.
+    """Return the result that a checkpoint holds, and its tokens' whole-word counts, (V,).
 
-    Raises
-    ------
-    ValueError
-        Something is missing, of the wrong shape or type, or not finite.
+    What is missing, of the wrong shape or type, or not finite, is a `ValueError`.
     """
-    from tokembed.skipgram.training import TrainingResult
-
     try:
         training = _parse_json(metadata["training"])
         result = TrainingResult(
@@ -207,12 +179,7 @@ def load_checkpoint(
 ) -> TrainingResult:
     """Read a checkpoint to resume, of these `token_ids`, or to look at.
 
-    Raises
-    ------
-    ResumeError
-        It belongs to another tokenizer or other tokens; the message says which.
-    VectorsFileError
-        It is damaged, or not a checkpoint.
+    One of another tokenizer or of other tokens is a `ResumeError`, a damaged one, or none, a `VectorsFileError`.
     """
     tensors, metadata = read_tensors(path)
     name = files.display_path(path)
