@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,17 +28,35 @@ REMEDIES = {
 }
 
 
-# Settings that go together, where they differ from the defaults: chosen by measurement, see the README.
-PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"num_negative_samples": 5, "window_size": 3, "batch_size": 2048},
-    "balanced": {},
-    "best": {
-        "num_merges": 40_000,
-        "vocabulary_threshold": 5,
-        "num_negative_samples": 5,
-        "epochs": 20,
-        "add_context_vectors": True,
-    },
+@dataclass(frozen=True)
+class Preset:
+    """Settings that go together, where they differ from the defaults. Chosen by measurement, see the README."""
+
+    training: dict[str, Any] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)  # of what is trained on; no settings of training
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All of them, by name."""
+        return {**self.tokens, **self.training}
+
+    def __str__(self) -> str:
+        """Return the preset's flags as one would type them.
+
+        >>> str(Preset({"window_size": 3, "add_context_vectors": True}))
+        '--window-size 3 --add-context-vectors'
+        """
+        flags = [flag_of(name) + ("" if value is True else f" {value}") for name, value in self.values.items()]
+        return " ".join(flags) or "the defaults"
+
+
+PRESETS = {
+    "fast": Preset({"num_negative_samples": 5, "window_size": 3, "batch_size": 2048}),
+    "balanced": Preset(),
+    "best": Preset(
+        {"num_negative_samples": 5, "epochs": 20, "add_context_vectors": True},
+        {"num_merges": 40_000, "vocabulary_threshold": 5},
+    ),
 }
 
 
@@ -49,15 +67,6 @@ def flag_of(name: str) -> str:
     '--num-merges'
     """
     return "--" + name.replace("_", "-")
-
-
-def flags_of(settings: dict[str, Any]) -> str:
-    """Return settings as one would type them.
-
-    >>> flags_of({"window_size": 3, "add_context_vectors": True})
-    '--window-size 3 --add-context-vectors'
-    """
-    return " ".join(flag_of(name) + ("" if value is True else f" {value}") for name, value in settings.items())
 
 
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
@@ -145,11 +154,10 @@ def positive_int(text: str) -> int:
 
 def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse flags with a `--preset` that changes the defaults of others; what is given explicitly wins."""
-    described = [f"{name}: {flags_of(preset) or 'the defaults'}" for name, preset in PRESETS.items()]
-    parser.add_argument("--preset", choices=PRESETS, help="; ".join(described))
+    parser.add_argument("--preset", choices=PRESETS, help="; ".join(f"{name}: {preset}" for name, preset in PRESETS.items()))
     preset = parser.parse_known_args(argv)[0].preset
     if preset:
-        parser.set_defaults(**PRESETS[preset])
+        parser.set_defaults(**PRESETS[preset].values)
     return parser.parse_args(argv)
 
 

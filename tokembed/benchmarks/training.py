@@ -104,7 +104,8 @@ def compare_trainers(
 
 def preset_jobs() -> dict[str, dict[str, Any]]:
     """Return the presets, and the balanced one on 1 and 4 threads, as names and changed settings."""
-    return {**PRESETS, "balanced, 1 thread": {"workers": 1}, "balanced, 4 threads": {"workers": 4}}
+    presets = {name: preset.values for name, preset in PRESETS.items()}
+    return {**presets, "balanced, 1 thread": {"workers": 1}, "balanced, 4 threads": {"workers": 4}}
 
 
 def sweep_jobs() -> dict[str, dict[str, Any]]:
