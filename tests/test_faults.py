@@ -294,8 +294,9 @@ def package_that_keeps_nothing(tmp_path: Path) -> dict[str, str]:
 
 SMALL_KERNEL = (
     "import numpy as np; from tokembed.bpe import _encoding_kernels as kernels\n"
-    "counts = np.zeros(3, np.int64); kernels.tally(np.array([0, 2, 2], np.int32), counts); print(counts)",
-    "[1 0 2]\n",
+    "merges, first = np.full(256, kernels.EMPTY, np.uint64), np.full((256, 256), kernels.NO_PAIR, np.int32)\n"
+    "kernels.enter_merges(np.array([[1, 2], [3, 1]], np.int32), 7, merges, first); print(first[1, 2], first[3, 1])",
+    "7 8\n",
 )
 LEARNING = (
     "from tokembed import train_bpe; print(train_bpe('low low lower', 2).merges)",

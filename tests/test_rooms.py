@@ -16,7 +16,8 @@ PACKAGE = REPOSITORY / "tokembed"
 # An import leads from a higher floor to a lower one, or stays in its room.
 FLOORS = (
     {"files", "device", "compilation"},
-    {"corpora", "bpe", "skipgram"},
+    {"corpora"},
+    {"bpe", "skipgram"},
     {"vectors"},
     {"cli"},
     {"workspace"},

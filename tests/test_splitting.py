@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tokembed.bpe import splitting
-from tokembed.bpe.splitting import PUNCTUATION, SPACE, WORD
+from tokembed.bpe import _splitting_kernels as kernels, finding, splitting
 
 
 def test_pieces_are_what_the_rule_says_on_known_text() -> None:
@@ -26,14 +25,17 @@ def test_a_piece_never_depends_on_its_neighbours(texts: list[str]) -> None:
     assert splitting.pieces(" ".join(texts)) == [piece for text in texts for piece in splitting.pieces(text)]
 
 
-def test_classes_agree_with_re_at_every_code_point() -> None:
-    classes = splitting.character_classes()
-    assert classes.shape == (0x110000,)
+def test_kinds_agree_with_re_at_every_code_point() -> None:
+    kinds = finding.character_kinds("words")
+    assert kinds.shape == (0x110000,)
+    word = kernels.LETTER | kernels.UPPER | kernels.LOWER
     sample = [*range(0x3000), *range(0x3000, 0x110000, 7)]
-    expected = [WORD if re.match(r"\w", chr(c)) else SPACE if re.match(r"\s", chr(c)) else PUNCTUATION for c in sample]
-    np.testing.assert_array_equal(classes[sample], expected)
+    expected = [
+        word if re.match(r"\w", chr(c)) else kernels.SPACE if re.match(r"\s", chr(c)) else kernels.OTHER for c in sample
+    ]
+    np.testing.assert_array_equal(kinds[sample], expected)
 
 
 def test_a_lone_surrogate_is_refused_with_its_position() -> None:
     with pytest.raises(ValueError, match="position 3"):
-        splitting.check_no_surrogate("abc\ud800")
+        splitting.utf8("abc\ud800")

@@ -62,7 +62,7 @@ def test_offsets_cover_the_pieces_in_order(any_tokenizer: BPETokenizerLoader, te
 @given(st.text(alphabet="aabbcd", min_size=30, max_size=200))
 def test_the_heap_for_long_words_merges_as_the_plain_search_does(tokenizer: BPETokenizerLoader, word: str) -> None:
     symbols = [*word, "</w>"]
-    encoder = WordEncoder(tokenizer.model, tokenizer.merge_ranks)
+    encoder = WordEncoder(tokenizer.model)
     assert encoder.merge_long(list(symbols)) == encoder.merge_short(list(symbols))
 
 

@@ -13,8 +13,8 @@ from conftest import RAW, raw_file
 from hypothesis import given, settings, strategies as st
 
 from tokembed import BPETokenizerLoader, train_bpe
-from tokembed.bpe import whole_texts
-from tokembed.bpe.splitting import PIECE_PATTERN, pieces
+from tokembed.bpe import counting, finding, whole_texts
+from tokembed.bpe.splitting import PIECE_PATTERN, SPLITTINGS, pieces
 
 # Long enough for windows of 64 units, of all three widths of str, with words that the windows' ends cut.
 PIECES = st.one_of(
@@ -43,46 +43,49 @@ def test_the_kernel_gives_the_ids_of_the_plain_encoder(any_tokenizer: BPETokeniz
 @given(text=LONG_TEXT)
 @settings(max_examples=200)
 def test_the_kernel_counts_the_pieces_that_re_finds(text: str) -> None:
-    assert whole_texts.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+    assert counting.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
-@given(text=LONG_TEXT, part_units=st.integers(1, 200), num_threads=st.integers(1, 3))
+@given(text=LONG_TEXT, part_bytes=st.integers(1, 200), num_threads=st.integers(1, 3))
 @settings(max_examples=150)
 def test_parts_and_threads_change_nothing(
-    any_tokenizer: BPETokenizerLoader, text: str, part_units: int, num_threads: int
+    any_tokenizer: BPETokenizerLoader, text: str, part_bytes: int, num_threads: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(whole_texts, "PART_UNITS", part_units)
-        patch.setattr(whole_texts, "MIN_PART_UNITS", 1)
+        patch.setattr(finding, "PART_BYTES", part_bytes)
+        patch.setattr(finding, "MIN_PART_BYTES", 1)
         assert any_tokenizer.encode_array(text, num_threads).tolist() == any_tokenizer.encode(text)
-        assert whole_texts.count_pieces(text, num_threads) == Counter(PIECE_PATTERN.findall(text))
+        assert counting.count_pieces(text, SPLITTINGS["words"], num_threads) == Counter(PIECE_PATTERN.findall(text))
 
 
 def test_full_tables_are_emptied_and_nothing_is_lost(tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ever-new words, short and long, ASCII and not, in tables of 64 places."""
-    monkeypatch.setattr(whole_texts, "SHORT_SLOTS", 64)
-    monkeypatch.setattr(whole_texts, "LONG_SLOTS", 64)
+    """Ever-new words, short and long, ASCII and not, in tables that may not grow."""
+    for name, most in (("FIRST_SLOTS", 64), ("MAX_SLOT_BYTES", 64 * 32), ("MAX_POOL_BYTES", 1 << 16)):
+        monkeypatch.setattr(whole_texts, name, most)
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("abcdéß未 "), size=random.integers(1, 30))) for _ in range(3000)]
     text = " ".join(words) + " " + "q" * 1500
     small = BPETokenizerLoader(tokenizer.model)
     for _ in range(2):
         assert small.encode_array(text).tolist() == small.encode(text)
-    assert whole_texts.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+    assert counting.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
-def test_tables_stay_as_large_as_they_are(tokenizer: BPETokenizerLoader) -> None:
+def test_tables_grow_to_their_bound_and_no_further(tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_texts, "MAX_SLOT_BYTES", 1 << 20)
     mine = BPETokenizerLoader(tokenizer.model)
     mine.encode_array("a" * 100)
-    (table,) = mine._bulk._workplace.tables
-    size = sum(array.nbytes for array in (*table.words, *table.scratch))
+    (desk,) = mine._bulk._desks
+    sizes = [desk.table.num_bytes]
     random = np.random.default_rng(1)
     for _ in range(3):
         letters = random.integers(ord("a"), ord("z") + 1, size=(100_000, 10), dtype=np.uint8)
         letters[:, -1] = ord(" ")
-        mine.encode_array(letters.tobytes().decode(), num_threads=1)
-    assert mine._bulk._workplace.tables == [table]
-    assert sum(array.nbytes for array in (*table.words, *table.scratch)) == size < 20 << 20
+        text = letters.tobytes().decode()
+        assert np.array_equal(mine.encode_array(text, num_threads=1)[:1000], mine.encode(text[:10_000])[:1000])
+        sizes.append(desk.table.num_bytes)
+    assert mine._bulk._desks == [desk]
+    assert sizes[0] < sizes[1] == sizes[2] == sizes[3] < (1 << 20) + 2 * whole_texts.MAX_POOL_BYTES
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.endurance)], ids=["a fifth", "all"])
@@ -108,13 +111,13 @@ def test_words_of_every_length_at_every_place(tokenizer: BPETokenizerLoader, wid
     for before in range(0, 70, 3):
         text = " " * before + "w" * length + "," + width + " the end"
         assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
-        assert whole_texts.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
+        assert counting.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
 @pytest.mark.parametrize("position", [0, 1, 63, 64, 100, 1000, 600_000])
 def test_a_lone_surrogate_is_named_wherever_it_stands(tokenizer: BPETokenizerLoader, position: int) -> None:
     text = "word " * (position // 5) + "w" * (position % 5) + "\udc80 and more " + "x " * 40
-    for work in (tokenizer.encode_array, whole_texts.count_pieces):
+    for work in (tokenizer.encode_array, counting.count_pieces):
         with pytest.raises(ValueError, match=rf"position {position}:"):
             work(text)
     assert tokenizer.encode_array("and on it goes") is not None
@@ -126,7 +129,7 @@ def test_a_word_of_millions_of_letters_comes_back(tokenizer: BPETokenizerLoader,
     word = "abcdefghij" * tens
     ids = tokenizer.encode_array(word)
     assert tokenizer.decode(ids) == word
-    assert whole_texts.count_pieces(word + " " + word) == {word: 2}
+    assert counting.count_pieces(word + " " + word) == {word: 2}
     assert BPETokenizerLoader(train_bpe(word, 9)).encode_array(word).size == tens + 1  # and `</w>`
 
 
@@ -148,7 +151,7 @@ def test_a_text_of_a_million_different_words_is_encoded_and_counted(
     ids = tokenizer.encode_array(text)
     assert tokenizer.decode(ids) == text
     assert np.array_equal(ids[-3000:], tokenizer.encode(text[-20_000:])[-3000:])
-    assert whole_texts.count_pieces(text) == dict.fromkeys(words, 1)
+    assert counting.count_pieces(text) == dict.fromkeys(words, 1)
 
 
 def test_text_that_outgrows_the_expected_output_is_encoded_whole() -> None:

@@ -1,211 +1,137 @@
-"""Compiled loops that encode whole texts. The readable twin is `reference.tokenize`; wrappers validate, kernels do not.
+"""Compiled loops that turn pieces into tokens. The readable twin is `reference.encode_word`; wrappers validate, kernels do not.
 
-Encoding rests on one fact: text repeats its words. Each thread has a table of the words it has seen, with their tokens; a
-word is merged once, when it is new, and found by its characters ever after. Lower-casing too happens only then.
-
-The file shares nothing with the other kernels': numba keeps what it compiled until this file changes, and would not see a
-change elsewhere.
+Encoding rests on one fact: text repeats its words. Each thread has a table of the pieces it has seen, with their tokens; a
+piece is merged once, when it is new, and found by its bytes ever after. Lower-casing too happens only then.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import carray, from_dtype, njit
 
-from tokembed.compilation import can_keep_kernels, stand_in_for_old_names
+from tokembed.bpe._memory import LONGEST_INLINE, is_same, key_of, load_word, pointer, prefetch, slot_of
+from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
-__getattr__ = stand_in_for_old_names(__name__)
-
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 # For functions that only kernels call: without the wrappers that Python needs they compile in half the time.
 _internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-# What `encode_units` stopped for.
-END_REACHED, OUTPUT_FULL, TABLE_FULL, SURROGATE = range(4)
-# Slots of a word table's `sizes` array.
-NUM_SHORT, NUM_LONG, CHARACTERS_USED, TOKENS_USED, NUM_WORDS, TOKENS_NEEDED = range(6)
+# What `encode_pieces` stopped for.
+DONE, OUTPUT_FULL, TABLE_FULL = range(3)
 
-SPACE, WORD = 0, 1  # as in `pretokenizer`; what is neither is punctuation
-MAX_TABLE_LENGTH = 1000  # longer words come back too rarely to be worth a place
+MAX_TABLE_BYTES = 1000  # longer pieces come back too rarely to be worth a place
+MAX_TOKENS_OF_A_PIECE = 2 * MAX_TABLE_BYTES + 2  # two a byte and two more: lowered, U+0130 has two letters for two bytes
 SIMPLE_MERGE_LENGTH = 48  # up to here the plain search for the best pair beats a heap
+MAX_IDS = 1 << 21  # a pair and what it makes share 64 bits
+LOOK_AHEAD = 16  # pieces whose entries are asked for together: memory is slow, but answers many at once
 NO_PAIR = np.int32(2**31 - 1)
+EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-ROOM_OF_A_WINDOW = 64 * 2 + 64  # a token per unit and one per piece, and what is written past the last one
+# All that the kernels must know, passed by address: numba takes 20 us to unpack as many arguments, and nothing for one.
+RULES = np.dtype(
+    [
+        ("merges", np.int64),  # address of uint64: a hash table of pairs, each with its rank, or the id where that is the same
+        ("merges_shift", np.int64),  # 64 less the bits of a place in it
+        ("first_merges", np.int64),  # of (256, 256) int32: the same for pairs of small ids, or NO_PAIR
+        ("made_ids", np.int64),  # of int32: the id that each rank makes; 0 if the merges hold ids
+        ("symbol_ids", np.int64),  # of int32: each byte's id or, where symbols are characters, each code point's plus 1
+        ("has_characters", np.int64),  # whether symbols are characters
+        ("lower_steps", np.int64),  # of (0x110000,) int32: by how much a code point moves when lowered; 0 if none does
+        ("end_of_word", np.int64),
+        ("byte_base", np.int64),  # the id of byte 0's token, or -1
+        ("unknown", np.int64),
+    ]
+)
 
-_ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
-_SECOND_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
+# The pieces that one thread has seen. An entry of `slots` is half a cache line: a piece of up to 15 bytes and its length, or
+# the hash, length and place of a longer one; then up to three tokens, or the place of more, and their number.
+TABLE = np.dtype(
+    [
+        ("slots", np.int64),  # address of (2^n, 4) uint64
+        ("num_slots", np.int64),
+        ("num_pieces", np.int64),
+        ("long_pieces", np.int64),  # of uint8: the bytes of the long ones
+        ("long_pieces_size", np.int64),
+        ("long_pieces_used", np.int64),
+        ("tokens", np.int64),  # of int32: tokens that have no room in an entry
+        ("tokens_size", np.int64),
+        ("tokens_used", np.int64),
+        ("symbols", np.int64),  # of (MAX_TOKENS_OF_A_PIECE,) int32: room for one piece
+        ("made", np.int64),  # of the same: what each symbol makes with the next
+        ("keys", np.int64),  # of (3, LOOK_AHEAD) uint64: keys and slots of the pieces that come next
+        ("token_ends", np.int64),  # of int64: how many tokens there are up to the end of each of several texts
+        ("num_token_ends", np.int64),
+        ("num_before", np.int64),  # tokens that were written in earlier calls
+        ("num_done", np.int64),  # how far it came: pieces, and tokens written
+        ("num_written", np.int64),
+        ("reason", np.int64),
+        ("needed", np.int64),  # room that the output lacked
+    ]
+)
+_RULES, _TABLE = from_dtype(RULES), from_dtype(TABLE)
 
-
-class Rules(NamedTuple):
-    """What turns a word into tokens."""
-
-    merges: Any  # (2^n, 2) int64: a hash table of pairs, and the ids that they make
-    first_merges: Any  # (256, 256) int32: the same for pairs of small ids, or NO_PAIR
-    character_ids: Any  # (0x110000,) int32: a character's id plus 1, 0 if it is unknown
-    lower_steps: Any  # (0x110000,) int32: by how much a code point moves when lowered; empty if nothing is
-    end_of_word: int
-    byte_base: int  # the id of byte 0's token, or -1
-    unknown: int
-
-
-class Table(NamedTuple):
-    """The words that one thread has seen, with their tokens: an open-addressed table for short ones, another for the rest.
-
-    Counting numbers the words instead, by the same scan: a kernel of its own would take two seconds more to compile.
-    """
-
-    short: Any  # (2^n, 4) uint64: a word of up to 15 ASCII bytes and its tokens, in half a cache line
-    long_slots: Any  # (2^m,) int32: index of a word, or -1
-    long_words: Any  # (2^m / 2, 5) int64: hash, first character, length, first token, number of tokens
-    characters: Any  # uint32: those of the long words
-    token_pool: Any  # int32: tokens that have no room in an entry
-    sizes: Any  # (6,) int64: how much of all that is used
-    new_starts: Any  # int64: where each numbered word first occurred; no room for any when words are encoded
-    new_lengths: Any  # int32
-
-
-class Scratch(NamedTuple):
-    """Room for one word."""
-
-    characters: Any  # int32
-    symbols: Any  # int32
-    made: Any  # int32: what each symbol makes with the next
-
-
-@intrinsic
-def _address_of(typing_context, pointer):
-    """Return a pointer as a number."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.ptrtoint(arguments[0], context.get_value_type(types.int64))
-
-    return types.int64(types.voidptr), generate
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=KEPT)
-def text_layout(text):
-    """Return where a str keeps its code points and in how many bytes each: CPython's own array, not a copy."""
-    return _address_of(text._data), text._kind
-
-
-def _lanes_at(context, builder, array_type, array, position, count):
-    """Return a vector of `count` units from `position` on, and a maker of constants of its type."""
-    width = array_type.dtype.bitwidth
-    lanes = ir.VectorType(ir.IntType(width), count)
-    pointer = builder.gep(context.make_array(array_type)(context, builder, array).data, [position])
-    loaded = builder.load(builder.bitcast(pointer, lanes.as_pointer()), align=width // 8)
-    return loaded, lambda number: ir.Constant(lanes, [number] * count)
-
-
-@intrinsic
-def _classify(typing_context, units, position):
-    """Return three masks of the 64 units from `position` on: word characters, ASCII white space, NUL and all but ASCII.
-
-    Bit i stands for unit i. Sixty-four lanes are compared at once, in as many vector registers as the processor needs.
-    """
-
-    def generate(context, builder, signature, arguments):
-        loaded, constant = _lanes_at(context, builder, signature.args[0], *arguments, 64)
-
-        def is_in_range(values, first, count):
-            return builder.icmp_unsigned("<", builder.sub(values, constant(first)), constant(count))
-
-        is_letter = is_in_range(builder.or_(loaded, constant(0x20)), ord("a"), 26)
-        is_digit = is_in_range(loaded, ord("0"), 10)
-        is_underscore = builder.icmp_unsigned("==", loaded, constant(ord("_")))
-        is_space = builder.or_(is_in_range(loaded, 9, 5), is_in_range(loaded, 0x1C, 5))  # as Python's \\s has it
-        is_other = builder.not_(is_in_range(loaded, 1, 127))
-        masks = [builder.or_(builder.or_(is_letter, is_digit), is_underscore), is_space, is_other]
-        bits = [builder.bitcast(mask, ir.IntType(64)) for mask in masks]
-        return context.make_tuple(builder, signature.return_type, bits)
-
-    return types.UniTuple(types.uint64, 3)(units, types.intp), generate
-
-
-@intrinsic
-def _load_key(typing_context, units, position):
-    """Return the low bytes of the 16 units from `position` on, as two uint64."""
-
-    def generate(context, builder, signature, arguments):
-        loaded, _ = _lanes_at(context, builder, signature.args[0], *arguments, 16)
-        octets = loaded if signature.args[0].dtype.bitwidth == 8 else builder.trunc(loaded, ir.VectorType(ir.IntType(8), 16))
-        halves = builder.bitcast(octets, ir.VectorType(ir.IntType(64), 2))
-        both = [builder.extract_element(halves, ir.Constant(ir.IntType(32), half)) for half in (0, 1)]
-        return context.make_tuple(builder, signature.return_type, both)
-
-    return types.UniTuple(types.uint64, 2)(units, types.intp), generate
-
-
-@intrinsic
-def _trailing_zeros(typing_context, bits):
-    """Return the number of zeros below the lowest one, 64 for 0."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
-
-
-@intrinsic
-def _leading_zeros(typing_context, bits):
-    """Return the number of zeros above the highest one, 64 for 0."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
+# ------------------------------------------------------------ merging
 
 
 @_internal
-def _slot_of(key, slots):
-    """Return where `key` hashes to in a table whose size is a power of two."""
-    mixed = np.uint64(key) * _MULTIPLIER
-    return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(slots.size - 1))
-
-
-@_internal
-def _find_merge(left, right, merges):
-    """Return the id that merging (left, right) makes, or NO_PAIR. Lower ids are lower ranks."""
-    key = np.int64(left) << 32 | np.int64(right)
-    slot = _slot_of(key, merges[:, 0])
-    while merges[slot, 1] != NO_PAIR:
-        if merges[slot, 0] == key:
-            return np.int32(merges[slot, 1])
-        slot = (slot + 1) & (merges.shape[0] - 1)
+def _find_merge(left, right, merges, shift):
+    """Return the rank at which (left, right) merges, or NO_PAIR."""
+    if (left | right) < 0:  # an unknown character
+        return NO_PAIR
+    key = np.uint64(np.int64(left) << 21 | np.int64(right))
+    slot = np.int64((key * _MULTIPLIER) >> shift)
+    while merges[slot] != EMPTY:
+        if merges[slot] >> np.uint64(22) == key:
+            return np.int32(merges[slot] & np.uint64(0x3FFFFF))
+        slot = (slot + 1) & (merges.size - 1)
     return NO_PAIR
 
 
+@_internal
+def _enter_merge(left, right, value, merges, shift, first_merges):
+    if left < 256 and right < 256:
+        first_merges[left, right] = min(first_merges[left, right], value)
+    key = np.uint64(np.int64(left) << 21 | np.int64(right))
+    slot = np.int64((key * _MULTIPLIER) >> shift)
+    while merges[slot] != EMPTY:
+        if merges[slot] >> np.uint64(22) == key:
+            return  # the first one counts
+        slot = (slot + 1) & (merges.size - 1)
+    merges[slot] = key << np.uint64(22) | np.uint64(value)
+
+
 @njit(cache=KEPT, nogil=True)
-def enter_merges(pairs, first_id, merges, first_merges):
-    """Fill a hash table, (slots, 2) of pairs and the ids they make, and `first_merges`, from (M, 2) ids of halves."""
+def enter_merges(pairs, first_value, merges, first_merges):
+    """Fill a hash table and `first_merges` from (M, 2) ids of halves; merge r is entered as `first_value + r`."""
+    shift = np.uint64(64 - _log2(merges.size))
     for rank in range(len(pairs)):
-        if pairs[rank, 0] < 256 and pairs[rank, 1] < 256:
-            first_merges[pairs[rank, 0], pairs[rank, 1]] = first_id + rank
-        key = np.int64(pairs[rank, 0]) << 32 | np.int64(pairs[rank, 1])
-        slot = _slot_of(key, merges[:, 0])
-        while merges[slot, 1] != NO_PAIR:
-            slot = (slot + 1) & (merges.shape[0] - 1)
-        merges[slot, 0], merges[slot, 1] = key, first_id + rank
+        _enter_merge(pairs[rank, 0], pairs[rank, 1], first_value + rank, merges, shift, first_merges)
 
 
 @_internal
-def _merge_simply(symbols, size, made, merges, first_merges):
+def _log2(size):
+    bits = 0
+    while 1 << bits < size:
+        bits += 1
+    return bits
+
+
+@_internal
+def _merge_simply(symbols, size, made, merges, shift, first_merges, made_ids):
     """Merge the pair of lowest rank, leftmost first, until none is left; return the number of symbols. O(L²).
 
-    `made` is scratch: what each symbol would make with the next. At first all are characters, and letters lie close
-    together in `first_merges`, a plain (256, 256) table of what the alphabet's first characters make.
+    `made` is scratch: the rank at which each symbol merges with the next. At first all are bytes or characters, whose ids lie
+    close together in `first_merges`, a plain table.
     """
     for i in range(size - 1):
         if 0 <= symbols[i] < 256 and 0 <= symbols[i + 1] < 256:
             made[i] = first_merges[symbols[i], symbols[i + 1]]
         else:
-            made[i] = _find_merge(symbols[i], symbols[i + 1], merges)
+            made[i] = _find_merge(symbols[i], symbols[i + 1], merges, shift)
     while size > 1:
         best = NO_PAIR
         for i in range(size - 1):  # no branch: a vector minimum
@@ -215,15 +141,16 @@ def _merge_simply(symbols, size, made, merges, first_merges):
         place = 0
         while made[place] != best:
             place += 1
-        symbols[place] = best
+        symbol = made_ids[best] if made_ids.size > 0 else best
+        symbols[place] = symbol
         size -= 1
         for i in range(place + 1, size):
             symbols[i] = symbols[i + 1]
             made[i - 1] = made[i]
         if place > 0:
-            made[place - 1] = _find_merge(symbols[place - 1], best, merges)
+            made[place - 1] = _find_merge(symbols[place - 1], symbol, merges, shift)
         if place + 1 < size:
-            made[place] = _find_merge(best, symbols[place + 1], merges)
+            made[place] = _find_merge(symbol, symbols[place + 1], merges, shift)
     return size
 
 
@@ -256,8 +183,8 @@ def _pop_number(heap, size):
 
 
 @_internal
-def _merge_by_heap(symbols, size, merges):
-    """Do as `_merge_simply` in O(L log L): a heap of (id made, position) over linked symbols, stale entries skipped."""
+def _merge_by_heap(symbols, size, merges, shift, made_ids):
+    """Do as `_merge_simply` in O(L log L): a heap of (rank, position) over linked symbols, stale entries skipped."""
     heap = np.empty(2 * size, dtype=np.int64)  # each merge takes one entry or more and adds two at most
     previous = np.empty(size, dtype=np.int32)
     following = np.empty(size, dtype=np.int32)
@@ -266,7 +193,7 @@ def _merge_by_heap(symbols, size, merges):
         previous[i] = i - 1
         following[i] = i + 1 if i + 1 < size else -1
         if i + 1 < size:
-            made = _find_merge(symbols[i], symbols[i + 1], merges)
+            made = _find_merge(symbols[i], symbols[i + 1], merges, shift)
             if made != NO_PAIR:
                 _push_number(heap, in_heap, np.int64(made) << 32 | i)
                 in_heap += 1
@@ -277,20 +204,20 @@ def _merge_by_heap(symbols, size, merges):
         partner = following[place]
         if previous[place] == -2 or partner < 0:
             continue
-        if _find_merge(symbols[place], symbols[partner], merges) != made:
+        if _find_merge(symbols[place], symbols[partner], merges, shift) != made:
             continue
-        symbols[place] = made
+        symbols[place] = made_ids[made] if made_ids.size > 0 else made
         previous[partner] = -2  # taken
         after, before = following[partner], previous[place]
         following[place] = after
         if after >= 0:
             previous[after] = place
-            made = _find_merge(symbols[place], symbols[after], merges)
+            made = _find_merge(symbols[place], symbols[after], merges, shift)
             if made != NO_PAIR:
                 _push_number(heap, in_heap, np.int64(made) << 32 | place)
                 in_heap += 1
         if before >= 0:
-            made = _find_merge(symbols[before], symbols[place], merges)
+            made = _find_merge(symbols[before], symbols[place], merges, shift)
             if made != NO_PAIR:
                 _push_number(heap, in_heap, np.int64(made) << 32 | before)
                 in_heap += 1
@@ -303,37 +230,47 @@ def _merge_by_heap(symbols, size, merges):
 
 
 @_internal
-def _tokens_of(characters, length, rules, symbols, made):
-    """Write the tokens of one piece to the front of `symbols` (five a character and one more fit); return their number.
+def _write_symbols(text, start, length, symbol_ids, lower_steps, end_of_word, symbols):
+    """Write a word's characters, lowered, and the end of a word; return (symbols, unknown ones among them).
 
-    Each character is lowered and looked up; an unknown character is kept as -1 - its code point, which no merge holds, and
-    becomes bytes, or the unknown token, at the end.
+    An unknown character is kept as -1 - its code point, which no merge holds.
     """
-    merges, first_merges, character_ids, lower_steps, end_of_word, byte_base, unknown = rules
-    size = 0
-    num_unknown = 0
-    for i in range(length):
-        character = characters[i]
+    size = num_unknown = 0
+    position, end = start, start + length
+    while position < end:
+        character = np.int64(text[position])
+        if character < 0x80:
+            position += 1
+        elif character < 0xE0:
+            character = (character & 0x1F) << 6 | np.int64(text[position + 1]) & 0x3F
+            position += 2
+        elif character < 0xF0:
+            character = (character & 0x0F) << 12 | (np.int64(text[position + 1]) & 0x3F) << 6
+            character |= np.int64(text[position + 2]) & 0x3F
+            position += 3
+        else:
+            character = (character & 0x07) << 18 | (np.int64(text[position + 1]) & 0x3F) << 12
+            character |= (np.int64(text[position + 2]) & 0x3F) << 6 | np.int64(text[position + 3]) & 0x3F
+            position += 4
         if lower_steps.size > 0:
             if character == 0x130:  # the one character that lowers to two: i and a combining dot
-                symbols[size] = character_ids[0x69] - 1 if character_ids[0x69] > 0 else -1 - 0x69
+                symbols[size] = symbol_ids[0x69] - 1 if symbol_ids[0x69] > 0 else -1 - 0x69
                 num_unknown += symbols[size] < 0
                 size += 1
-                character = np.int32(0x307)
+                character = np.int64(0x307)
             else:
                 character += lower_steps[character]
-        known = character_ids[character]  # 0: unknown
+        known = symbol_ids[character]  # 0: unknown
         symbols[size] = known - 1 if known > 0 else -1 - character
         num_unknown += known == 0
         size += 1
     symbols[size] = end_of_word
-    size += 1
-    if size <= SIMPLE_MERGE_LENGTH:
-        size = _merge_simply(symbols, size, made, merges, first_merges)
-    else:
-        size = _merge_by_heap(symbols, size, merges)
-    if num_unknown == 0:
-        return size
+    return size + 1, num_unknown
+
+
+@_internal
+def _replace_unknown(symbols, size, byte_base, unknown):
+    """Replace unknown characters by their bytes' tokens, or by the unknown token; return the number of symbols."""
     if byte_base < 0:
         for i in range(size):
             if symbols[i] < 0:
@@ -347,244 +284,214 @@ def _tokens_of(characters, length, rules, symbols, made):
             total += (character >= 0x80) + (character >= 0x800) + (character >= 0x10000)
     place = total
     for i in range(size - 1, -1, -1):
+        place -= 1
         if symbols[i] >= 0:
-            place -= 1
             symbols[place] = symbols[i]
             continue
         character = -1 - symbols[i]
         if character < 0x80:
-            place -= 1
             symbols[place] = byte_base + character
             continue
         num_more = 1 + (character >= 0x800) + (character >= 0x10000)  # continuation bytes, six bits each
         for _ in range(num_more):
-            place -= 1
             symbols[place] = byte_base + (0x80 | (character & 0x3F))
+            place -= 1
             character >>= 6
-        place -= 1
         symbols[place] = byte_base + (((0xFF00 >> (num_more + 1)) & 0xFF) | character)
     return total
 
 
 @_internal
-def _no_number_left(table):
-    """Tell whether words are numbered and all numbers are given out."""
-    sizes, new_starts = table.sizes, table.new_starts
-    return new_starts.size > 0 and sizes[NUM_WORDS] == new_starts.size
-
-
-@_internal
-def _resolve(units, start, length, rules, table, scratch):
-    """Put what a new word stands for into `scratch.symbols`, and return how many: its tokens or, numbered, its number."""
-    # Local names: taking an array out of a tuple counts a reference, each time.
-    sizes, new_starts, new_lengths = table.sizes, table.new_starts, table.new_lengths
-    characters, symbols, made = scratch
-    if new_starts.size == 0:
+def _tokens_of(text, start, length, rules, symbols, made):
+    """Write the tokens of one piece to the front of `symbols`; return their number."""
+    merge_shift = np.uint64(rules.merges_shift)
+    merges = carray(pointer(rules.merges, np.uint64), np.int64(1) << (64 - rules.merges_shift))
+    first_merges = carray(pointer(rules.first_merges, np.int32), (256, 256))
+    made_ids = carray(pointer(rules.made_ids, np.int32), MAX_IDS if rules.made_ids != 0 else 0)
+    num_unknown = 0
+    if rules.has_characters:
+        symbol_ids = carray(pointer(rules.symbol_ids, np.int32), 0x110000)
+        lower_steps = carray(pointer(rules.lower_steps, np.int32), 0x110000 if rules.lower_steps != 0 else 0)
+        size, num_unknown = _write_symbols(text, start, length, symbol_ids, lower_steps, rules.end_of_word, symbols)
+    else:
+        symbol_ids = carray(pointer(rules.symbol_ids, np.int32), 256)
         for i in range(length):
-            characters[i] = units[start + i]
-        return _tokens_of(characters, length, rules, symbols, made)
-    symbols[0] = sizes[NUM_WORDS]
-    new_starts[sizes[NUM_WORDS]] = start
-    new_lengths[sizes[NUM_WORDS]] = length
-    sizes[NUM_WORDS] += 1
-    return 1
+            symbols[i] = symbol_ids[text[start + i]]
+        size = length
+    if size <= SIMPLE_MERGE_LENGTH:
+        size = _merge_simply(symbols, size, made, merges, merge_shift, first_merges, made_ids)
+    else:
+        size = _merge_by_heap(symbols, size, merges, merge_shift, made_ids)
+    return size if num_unknown == 0 else _replace_unknown(symbols, size, rules.byte_base, rules.unknown)
+
+
+@njit(cache=KEPT, nogil=True)
+def derive_merges(octets, starts, byte_ids, first_value, merges, first_merges, pairs):
+    """Find the merges behind a list of tokens in the order of their ranks, from `first_value` on; fill the table as for them.
+
+    Token t is `octets[starts[t] : starts[t + 1]]`. What the merges found so far make of its bytes are the halves that it was
+    merged from, which go into `pairs`, (T, 2); where they are not two, it can't be reached by merging: the row is -1, -1.
+    """
+    shift = np.uint64(64 - _log2(merges.size))
+    longest = 1
+    for t in range(len(starts) - 1):
+        longest = max(longest, starts[t + 1] - starts[t])
+    symbols, made = np.empty(longest, dtype=np.int32), np.empty(longest, dtype=np.int32)
+    no_ids = np.empty(0, dtype=np.int32)
+    for t in range(len(starts) - 1):
+        size = starts[t + 1] - starts[t]
+        for i in range(size):
+            symbols[i] = byte_ids[octets[starts[t] + i]]
+        size = _merge_simply(symbols, size, made, merges, shift, first_merges, no_ids)
+        pairs[t, 0] = pairs[t, 1] = -1
+        if size == 2:
+            pairs[t, 0], pairs[t, 1] = symbols[0], symbols[1]
+            _enter_merge(symbols[0], symbols[1], first_value + t, merges, shift, first_merges)
+
+
+# ------------------------------------------------------------ looking up
 
 
 @_internal
-def _enter_short(units, start, length, low, high, slot, rules, table, scratch):
-    """Enter a new short word at an empty slot of the table; return whether there was room."""
-    short, token_pool, sizes = table.short, table.token_pool, table.sizes
-    if 2 * sizes[NUM_SHORT] >= short.shape[0] or sizes[TOKENS_USED] + 17 > token_pool.size or _no_number_left(table):
+def _find(slot, low, high, slots_address, num_slots, address, length, long_pieces_address):
+    """Return a piece's slot, or the empty one where it would go, from the slot on where it hashes to."""
+    while True:
+        entry = slots_address + 32 * slot
+        its_high = load_word(entry + 8)
+        if its_high == 0:
+            return slot
+        if load_word(entry) == low:
+            if its_high == high and length <= LONGEST_INLINE:
+                return slot
+            if (
+                length > LONGEST_INLINE
+                and its_high >> np.uint64(32) == high >> np.uint64(32)
+                and is_same(address, long_pieces_address + np.int64(its_high & np.uint64(0xFFFFFFFF)), length)
+            ):
+                return slot
+        slot = (slot + 1) & (num_slots - 1)
+
+
+@_internal
+def _enter(slot, low, high, text, start, length, symbols, count, table, slots):
+    """Enter a piece with its tokens at an empty slot; return whether there was room."""
+    long_pieces = carray(pointer(table.long_pieces, np.uint8), table.long_pieces_size)
+    tokens = carray(pointer(table.tokens, np.int32), table.tokens_size)
+    is_long = length > LONGEST_INLINE
+    if (
+        2 * table.num_pieces >= table.num_slots
+        or (is_long and table.long_pieces_used + length > table.long_pieces_size)
+        or (count > 3 and table.tokens_used + count > table.tokens_size)
+    ):
         return False
-    symbols = scratch.symbols
-    count = _resolve(units, start, length, rules, table, scratch)
-    short[slot, 0], short[slot, 1] = low, high
+    if is_long:
+        high |= np.uint64(table.long_pieces_used)
+        for i in range(length):
+            long_pieces[table.long_pieces_used + i] = text[start + i]
+        table.long_pieces_used += length
+    slots[slot, 0], slots[slot, 1] = low, high
     if count <= 3:
         second = np.uint64(np.uint32(symbols[1])) if count > 1 else np.uint64(0)
         third = np.uint64(np.uint32(symbols[2])) if count > 2 else np.uint64(0)
-        short[slot, 2] = np.uint64(np.uint32(symbols[0])) | second << np.uint64(32)
-        short[slot, 3] = third | np.uint64(count) << np.uint64(32)
+        slots[slot, 2] = np.uint64(np.uint32(symbols[0])) | second << np.uint64(32)
+        slots[slot, 3] = third | np.uint64(count) << np.uint64(32)
     else:
-        short[slot, 2] = np.uint64(sizes[TOKENS_USED])
-        short[slot, 3] = np.uint64(count) << np.uint64(32)
+        slots[slot, 2], slots[slot, 3] = np.uint64(table.tokens_used), np.uint64(count) << np.uint64(32)
         for i in range(count):
-            token_pool[sizes[TOKENS_USED] + i] = symbols[i]
-        sizes[TOKENS_USED] += count
-    sizes[NUM_SHORT] += 1
+            tokens[table.tokens_used + i] = symbols[i]
+        table.tokens_used += count
+    table.num_pieces += 1
     return True
 
 
-@_internal
-def _find_long(units, start, length, table):
-    """Look a word up by its units: (hash, slot, index or -1)."""
-    long_slots, long_words, characters = table.long_slots, table.long_words, table.characters
-    mixed = np.uint64(length)
-    for i in range(start, start + length):
-        mixed = (mixed ^ np.uint64(units[i])) * _MULTIPLIER
-        mixed ^= mixed >> np.uint64(29)
-    slot = np.int64(mixed & np.uint64(long_slots.size - 1))
-    while long_slots[slot] >= 0:
-        index = long_slots[slot]
-        if np.uint64(long_words[index, 0]) == mixed and long_words[index, 2] == length:
-            first = long_words[index, 1]
-            same = True
-            for i in range(length):
-                if characters[first + i] != units[start + i]:
-                    same = False
-                    break
-            if same:
-                return mixed, slot, index
-        slot = (slot + 1) & (long_slots.size - 1)
-    return mixed, slot, np.int32(-1)
-
-
-@_internal
-def _encode_other(units, start, classes, rules, table, scratch, output, used):
-    """Encode what the short table does not take, one piece or space: long words, and those with other than ASCII.
-
-    Returns (units read, tokens written) and END_REACHED, or what stands in the way.
-    """
-    long_slots, long_words, characters = table.long_slots, table.long_words, table.characters
-    token_pool, sizes = table.token_pool, table.sizes
-    first = units[start]
-    if 0xD800 <= first <= 0xDFFF:
-        return 0, 0, SURROGATE
-    if classes[first] == SPACE:
-        return 1, 0, END_REACHED
-    length = 1
-    if classes[first] == WORD:
-        while start + length < units.size and classes[units[start + length]] == WORD:
-            length += 1
-
-    if used + 5 * length + 1 > output.size:
-        sizes[TOKENS_NEEDED] = 5 * length + 1
-        return 0, 0, OUTPUT_FULL
-    if length > MAX_TABLE_LENGTH:
-        if _no_number_left(table):
-            return 0, 0, TABLE_FULL
-        symbols = np.empty(5 * length + 1, dtype=np.int32)
-        room = Scratch(np.empty(length, dtype=np.int32), symbols, scratch.made)
-        count = _resolve(units, start, length, rules, table, room)
-        for i in range(count):  # a slice would compile the formatting of its error message
-            output[used + i] = symbols[i]
-        return length, count, END_REACHED
-    mixed, slot, index = _find_long(units, start, length, table)
-    if index < 0:
-        if (
-            2 * sizes[NUM_LONG] >= long_slots.size
-            or _no_number_left(table)
-            or sizes[CHARACTERS_USED] + length > characters.size
-            or sizes[TOKENS_USED] + 5 * length + 1 > token_pool.size
-        ):
-            return 0, 0, TABLE_FULL
-        symbols = scratch.symbols
-        count = _resolve(units, start, length, rules, table, scratch)
-        index = np.int32(sizes[NUM_LONG])
-        long_words[index, 0], long_words[index, 1], long_words[index, 2] = np.int64(mixed), sizes[CHARACTERS_USED], length
-        long_words[index, 3], long_words[index, 4] = sizes[TOKENS_USED], count
-        for i in range(length):
-            characters[sizes[CHARACTERS_USED] + i] = units[start + i]
-        for i in range(count):
-            token_pool[sizes[TOKENS_USED] + i] = symbols[i]
-        long_slots[slot] = index
-        sizes[NUM_LONG] += 1
-        sizes[CHARACTERS_USED] += length
-        sizes[TOKENS_USED] += count
-    first_token, count = long_words[index, 3], long_words[index, 4]
-    for i in range(count):
-        output[used + i] = token_pool[first_token + i]
-    return length, count, END_REACHED
-
-
 @njit(cache=KEPT, nogil=True)
-def encode_units(
-    units, start, end,  # the text's code points (N,) and the part to encode, which begins and ends between pieces
-    classes,  # (0x110000,): SPACE, WORD or other
-    rules, table, scratch,  # see the classes above
-    output,  # int32, where the tokens go
-):  # fmt: skip
-    """Encode units from `start` on; return where it stopped, how many tokens were written, and why it stopped.
+def encode_pieces(rules_address, table_address, text_address, size, bounds_address, first, number, output_address, capacity):
+    """Write the tokens of pieces `first` to `number` of `bounds`; return how many were written, or -1 if it stopped.
 
-    The text is taken in windows of up to 64 units, of which three masks tell where pieces begin and end: finding one is a
-    matter of counting zeros, and does not wait for the piece before it. A word of up to 15 ASCII characters is found in the
-    short table by its bytes, nearly always at one cache line. What the masks do not cover goes to `_encode_other`, a piece
-    at a time: words with other characters or longer, and the text's last units.
+    Pieces are given as `find_pieces` gives them, counted from the text's address, from which `size` bytes may be read; one of
+    no length stands for the end of a text, and `token_ends` gets the tokens up to there. The table tells how far it came, and
+    what it stopped for.
     """
-    short, token_pool, sizes = table.short, table.token_pool, table.sizes
-    slot_mask = np.uint64(short.shape[0] - 1)
-    one = np.uint64(1)
-    used = np.int64(0)
-    position = np.int64(start)
-    while position < end:
-        if used + ROOM_OF_A_WINDOW > output.size:
-            sizes[TOKENS_NEEDED] = ROOM_OF_A_WINDOW
-            return position, used, OUTPUT_FULL
-        reach = 0  # how far the window's pieces are complete and ASCII
-        words = spaces = np.uint64(0)
-        if position + 64 + 16 <= units.size:
-            words, spaces, others = _classify(units, position)
-            reach = min(_trailing_zeros(others), end - position)
-            if reach > 0:
-                reach -= _leading_zeros(~(words << np.uint64(64 - reach)))  # a word that may continue waits for the next window
-        if reach == 0:
-            num_read, count, reason = _encode_other(units, position, classes, rules, table, scratch, output, used)
-            if reason != END_REACHED:
-                return position, used, reason
-            position += num_read
-            used += count
+    rules = carray(pointer(rules_address, _RULES), 1)[0]
+    table = carray(pointer(table_address, _TABLE), 1)[0]
+    text = carray(pointer(text_address, np.uint8), size)
+    bounds = carray(pointer(bounds_address, np.int64), number)
+    output = carray(pointer(output_address, np.int32), capacity)
+    slots = carray(pointer(table.slots, np.uint64), (table.num_slots, 4))
+    tokens = carray(pointer(table.tokens, np.int32), table.tokens_size)
+    keys = carray(pointer(table.keys, np.uint64), (3, LOOK_AHEAD))
+    slots_address, num_slots = table.slots, table.num_slots
+    used = known = 0
+    reason = DONE
+    i = known_from = first
+    while i < number:
+        if i == known_from + known:
+            known_from, known = i, min(LOOK_AHEAD, number - i)
+            for j in range(known):
+                start, length = bounds[i + j] & 0xFFFFFFFF, bounds[i + j] >> 32
+                low, high = key_of(text_address + start, length, size - start)
+                slot = slot_of(low, high, num_slots)
+                prefetch(slots_address + 32 * slot)
+                keys[0, j], keys[1, j], keys[2, j] = low, high, np.uint64(slot)
+        start, length = bounds[i] & 0xFFFFFFFF, bounds[i] >> 32
+        if length == 0:
+            token_ends = carray(pointer(table.token_ends, np.int64), table.num_token_ends + 1)
+            token_ends[table.num_token_ends] = table.num_before + used
+            table.num_token_ends += 1
+            i += 1
             continue
-
-        within = _ALL_BITS >> np.uint64(64 - reach)
-        words &= within
-        starts = (words & ~(words << one)) | (~words & ~spaces & within)
-        while starts != 0:
-            offset = _trailing_zeros(starts)
-            starts &= starts - one
-            length = max(_trailing_zeros(~(words >> np.uint64(offset))), 1)  # a mark is not a word: one unit
-            first = position + offset
-            if length > 15:
-                _, count, reason = _encode_other(units, first, classes, rules, table, scratch, output, used)
-                if reason != END_REACHED:
-                    return first, used, reason
-                used += count
-                continue
-            low, high = _load_key(units, first)
-            low &= _ALL_BITS >> np.uint64(max(64 - 8 * length, 0))
-            high &= ~(_ALL_BITS << np.uint64(max(8 * length - 64, 0)))
-            mixed = (low ^ (high * _SECOND_MULTIPLIER)) * _MULTIPLIER
-            slot = (mixed >> np.uint64(40)) & slot_mask
-            while short[slot, 0] != low or short[slot, 1] != high:
-                if short[slot, 0] == 0:
-                    if not _enter_short(units, first, length, low, high, slot, rules, table, scratch):
-                        return first, used, TABLE_FULL
-                    break
-                slot = (slot + one) & slot_mask
-            tokens, last = short[slot, 2], short[slot, 3]
-            count = np.int64(last >> np.uint64(32))
-            if count <= 3:
-                output[used] = np.int32(tokens)
-                output[used + 1] = np.int32(tokens >> np.uint64(32))
-                output[used + 2] = np.int32(last)
-            else:
-                for i in range(count):
-                    output[used + i] = token_pool[np.int64(tokens) + i]
+        if length > MAX_TABLE_BYTES:
+            table.needed = 2 * length + 2
+            if used + table.needed > capacity:
+                reason = OUTPUT_FULL
+                break
+            symbols, made = np.empty(2 * length + 2, dtype=np.int32), np.empty(SIMPLE_MERGE_LENGTH, dtype=np.int32)
+            count = _tokens_of(text, start, length, rules, symbols, made)
+            for j in range(count):  # a slice would compile the formatting of its error message
+                output[used + j] = symbols[j]
             used += count
-        position += reach
-    return position, used, END_REACHED
+            i += 1
+            continue
+        low, high, slot = keys[0, i - known_from], keys[1, i - known_from], np.int64(keys[2, i - known_from])
+        slot = _find(slot, low, high, slots_address, num_slots, text_address + start, length, table.long_pieces)
+        if slots[slot, 1] == 0:
+            symbols = carray(pointer(table.symbols, np.int32), MAX_TOKENS_OF_A_PIECE)
+            made = carray(pointer(table.made, np.int32), MAX_TOKENS_OF_A_PIECE)
+            count = _tokens_of(text, start, length, rules, symbols, made)
+            if not _enter(slot, low, high, text, start, length, symbols, count, table, slots):
+                reason = TABLE_FULL
+                break
+        first_two, last = slots[slot, 2], slots[slot, 3]
+        count = np.int64(last >> np.uint64(32))
+        if used + count + 3 > capacity:
+            table.needed = count + 3
+            reason = OUTPUT_FULL
+            break
+        if count <= 3:
+            output[used] = np.int32(first_two)
+            output[used + 1] = np.int32(first_two >> np.uint64(32))
+            output[used + 2] = np.int32(last)
+        else:
+            for j in range(count):
+                output[used + j] = tokens[np.int64(first_two) + j]
+        used += count
+        i += 1
+    table.num_done, table.num_written, table.reason = i, used, reason
+    table.num_before += used
+    return used if reason == DONE else -1
 
 
 @njit(cache=KEPT, nogil=True)
-def next_boundary(units, position, classes):
-    """Return the first position from `position` on that no word reaches over."""
-    if position <= 0:
-        return 0
-    while position < units.size and classes[units[position]] == WORD and classes[units[position - 1]] == WORD:
-        position += 1
-    return min(position, units.size)
-
-
-@njit(cache=KEPT, nogil=True)
-def tally(numbers, counts):
-    """Add up how often each number occurs."""
-    for number in numbers:
-        counts[number] += 1
+def move_entries(old_address, num_old, table_address):
+    """Enter what `num_old` old slots hold into a table's new ones, which are empty; return the number of pieces."""
+    table = carray(pointer(table_address, _TABLE), 1)[0]
+    old = carray(pointer(old_address, np.uint64), (num_old, 4))
+    slots = carray(pointer(table.slots, np.uint64), (table.num_slots, 4))
+    for i in range(num_old):
+        if old[i, 1] != 0:
+            slot = slot_of(old[i, 0], old[i, 1], slots.shape[0])
+            while slots[slot, 1] != 0:
+                slot = (slot + 1) & (slots.shape[0] - 1)
+            for j in range(4):
+                slots[slot, j] = old[i, j]
+    return table.num_pieces

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe.model import BPEModel
-from tokembed.bpe.splitting import END_OF_WORD, check_is_text, lower
+from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, byte_characters, check_is_text, lower, rule_of
 
 MERGES_PER_CALL = 256  # between two looks at `Ctrl-C` and the progress bar
 
@@ -23,6 +23,7 @@ def train_bpe(
     text_or_iterable: str | Iterable[str],
     num_merges: int = 2000,
     *,
+    splitting: str = "words",
     lowercase: bool = True,
     min_frequency: int = 2,
     byte_fallback: bool = True,
@@ -37,12 +38,16 @@ def train_bpe(
         counts are kept.
     num_merges : int
         Merges to learn; fewer come back when no pair is left that occurs `min_frequency` times.
+    splitting : str
+        The splitting rule: "words" or a byte-level one ("gpt2", "cl100k", "o200k"; see `splitting.SPLITTINGS`), or a pattern
+        for the `regex` package, whose pieces are taken as bytes.
     lowercase : bool
-        Lower each character before counting, and in every text encoded later.
+        Lower each character before counting, and in every text encoded later. Only "words" does.
     min_frequency : int
         The least count of a pair worth merging.
     byte_fallback : bool
-        Encode characters outside the alphabet as UTF-8 bytes (256 more tokens) instead of one `<unk>`.
+        Encode characters outside the alphabet as UTF-8 bytes (256 more tokens) instead of one `<unk>`; byte-level rules have
+        none.
     progress : bool
         Show a bar when stderr is a terminal.
 
@@ -75,13 +80,16 @@ def train_bpe(
     if isinstance(text_or_iterable, (bytes, bytearray)):
         check_is_text(text_or_iterable)
     texts = [text_or_iterable] if isinstance(text_or_iterable, str) else text_or_iterable
-    words = count_words(texts, lowercase, progress)
+    words = count_words(texts, lowercase, progress, splitting)
     return train_bpe_from_counts(
-        words, num_merges, lowercase=lowercase, min_frequency=min_frequency, byte_fallback=byte_fallback, progress=progress
-    )
+        words, num_merges, splitting=splitting, lowercase=lowercase, min_frequency=min_frequency, byte_fallback=byte_fallback,
+        progress=progress,
+    )  # fmt: skip
 
 
-def count_words(texts: Iterable[str], lowercase: bool = True, progress: bool = False) -> dict[str, int]:
+def count_words(
+    texts: Iterable[str], lowercase: bool = True, progress: bool = False, splitting: str = "words"
+) -> dict[str, int]:
     """Count the distinct pieces of all texts, one text in memory at a time.
 
     >>> count_words(["Low, low", "lower"])
@@ -89,12 +97,14 @@ def count_words(texts: Iterable[str], lowercase: bool = True, progress: bool = F
     """
     from tqdm import tqdm
 
-    from tokembed.bpe.whole_texts import count_pieces
+    from tokembed.bpe.counting import count_pieces
 
+    rule = rule_of(splitting)
+    lowercase = lowercase and not rule.is_lossless
     total: dict[str, int] = {}
     with tqdm(unit="char", unit_scale=True, desc="counting", disable=None if progress else True, leave=False) as bar:
         for text in texts:
-            for piece, count in count_pieces(text).items():
+            for piece, count in count_pieces(text, rule).items():
                 word = lower(piece) if lowercase else piece
                 total[word] = total.get(word, 0) + count
             bar.set_postfix(words=len(total), refresh=False)
@@ -106,23 +116,31 @@ def train_bpe_from_counts(
     word_counts: Mapping[str, int],
     num_merges: int,
     *,
+    splitting: str = "words",
     lowercase: bool = True,
     min_frequency: int = 2,
     byte_fallback: bool = True,
     progress: bool = False,
 ) -> BPEModel:
     """Learn merges from words with their counts, as `count_words` gives them; see `train_bpe`."""
+    rule = rule_of(splitting)
     # Sorted, so that positions (and with them nothing at all) depend on the corpus' order.
     words = sorted(word_counts)
     counts = np.array([word_counts[word] for word in words], dtype=np.int64)
-    lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
-    code_points = np.frombuffer("".join(words).encode("utf-32-le"), dtype=np.uint32)
-    characters, symbols = np.unique(code_points, return_inverse=True)
-    alphabet = [*map(chr, characters.tolist()), END_OF_WORD]
-
-    word_starts = np.concatenate([[0], np.cumsum(lengths + 1)])  # every word ends in </w>
-    with_ends = np.insert(symbols, np.cumsum(lengths), len(characters)).astype(np.int32)
-    merges, applications = _learn(with_ends, word_starts, counts, len(alphabet), num_merges, min_frequency, progress)
+    spelled = [byte_characters(word.encode()) for word in words] if rule.is_lossless else words
+    lengths = np.fromiter(map(len, spelled), dtype=np.int64, count=len(words))
+    symbols: npt.NDArray[Any]
+    code_points = np.frombuffer("".join(spelled).encode("utf-32-le"), dtype=np.uint32)
+    if rule.is_lossless:
+        alphabet = sorted(BYTE_CHARACTERS)
+        symbols = np.searchsorted(np.array([*map(ord, alphabet)], dtype=np.uint32), code_points).astype(np.int32)
+        word_starts = np.concatenate([[0], np.cumsum(lengths)])
+    else:
+        characters, symbols = np.unique(code_points, return_inverse=True)
+        alphabet = [*map(chr, characters.tolist()), END_OF_WORD]
+        symbols = np.insert(symbols, np.cumsum(lengths), len(characters)).astype(np.int32)  # every word ends in </w>
+        word_starts = np.concatenate([[0], np.cumsum(lengths + 1)])
+    merges, applications = _learn(symbols, word_starts, counts, len(alphabet), num_merges, min_frequency, progress)
 
     tokens = list(alphabet)
     pairs = []
@@ -132,7 +150,8 @@ def train_bpe_from_counts(
     return BPEModel(
         alphabet,
         pairs,
-        lowercase=lowercase,
+        splitting=rule.name,
+        lowercase=lowercase and not rule.is_lossless,
         byte_fallback=byte_fallback,
         applications=applications.tolist(),
         num_words=int(counts.sum()),

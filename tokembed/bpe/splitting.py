@@ -1,26 +1,203 @@
-r"""The one splitting rule: text to pieces, before any merge.
+r"""Splitting rules: text to pieces, before any merge, and a piece to the symbols that merging begins with.
 
-A piece is a run of word characters or one character of punctuation, by Python's `re`: ``\w+|[^\w\s]``. White space
-separates pieces and is not one. Pieces are split first and lower-cased second, each character by itself, so that a piece never
-depends on its neighbours (`str.lower` would turn a final sigma into another letter).
+`"words"`, the default, is made for learning what words are: a piece is a run of word characters or one character of
+punctuation, by Python's `re`: ``\w+|[^\w\s]``. White space separates pieces and is not one. Pieces are split first and
+lower-cased second, each character by itself, so that a piece never depends on its neighbours (`str.lower` would turn a final
+sigma into another letter). Symbols are characters, and `</w>` ends each piece.
 
-No Unicode normalisation happens: "é" and "e" + U+0301 are different pieces (U+0301 is not a word character, so the second
-is even two pieces).
+The others are those of language models, made to lose nothing: a piece is a run of letters, digits, marks or white space, mostly
+with the space before it, as the patterns say that are published with the vocabularies. Symbols are the bytes of its UTF-8,
+written as GPT-2 does: a character for each byte, so that a token is a str that can be seen (`Ġ` is the space).
+
+No rule normalizes Unicode: "é" and "e" + U+0301 are different pieces (U+0301 is not a word character, so the second is even two
+pieces in "words").
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import resources
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-PIECE_PATTERN = re.compile(r"\w+|[^\w\s]")
 END_OF_WORD = "</w>"
+PIECE_PATTERN = re.compile(r"\w+|[^\w\s]")
+UNLIMITED = 1 << 62
 
-NUM_CODE_POINTS = 0x110000
-SPACE, WORD, PUNCTUATION = 0, 1, 2
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]  # bytes that stand for themselves
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+_CHARACTER_OF = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + i) for i, byte in enumerate(_OTHERS)}
+#: The character that stands for each byte in the tokens of byte-level rules.
+BYTE_CHARACTERS = [_CHARACTER_OF[byte] for byte in range(256)]
+BYTE_OF_CHARACTER = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
+_TO_BYTE_CHARACTERS = {byte: character for byte, character in enumerate(BYTE_CHARACTERS) if ord(character) != byte}
+
+
+def byte_characters(octets: bytes) -> str:
+    """Write bytes as characters, one each.
+
+    >>> byte_characters(" é".encode())
+    'ĠÃ©'
+    """
+    return octets.decode("latin-1").translate(_TO_BYTE_CHARACTERS)
+
+
+def bytes_of(token: str) -> bytes:
+    """Undo `byte_characters`; raise `KeyError` for a character that stands for no byte."""
+    return bytes([BYTE_OF_CHARACTER[character] for character in token])
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """A splitting rule.
+
+    Attributes
+    ----------
+    name : str
+        What it is called, in files too; a pattern of one's own is its name.
+    pattern : str
+        What finds pieces: by `re` in "words", by `regex` in the others.
+    family : str
+        Which compiled scanner finds the same pieces: "words", "gpt2", "cl100k", "o200k", or "" for none.
+    max_digits : int
+        Digits in a piece, at most.
+    keeps_last_spaces : bool
+        Whether white space at the end of a text is one piece, line ends in it or not.
+    """
+
+    name: str
+    pattern: str
+    family: str = ""
+    max_digits: int = UNLIMITED
+    keeps_last_spaces: bool = False
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether pieces make up the whole text and symbols are bytes."""
+        return self.family != "words"
+
+    @cached_property
+    def compiled(self) -> Any:
+        """The pattern, compiled: its `findall` and `finditer` give pieces."""
+        if not self.is_lossless:
+            return re.compile(self.pattern)
+        import regex
+
+        return regex.compile(self.pattern)
+
+    def find(self, text: str) -> Iterator[tuple[int, int]]:
+        """Find the pieces of a text: where each begins and ends."""
+        looked_at = _as_of_unicode_16(text) if self.family in _PUBLISHED else text
+        return (match.span() for match in self.compiled.finditer(looked_at))
+
+    def pieces(self, text: str) -> list[str]:
+        """Split text into pieces, as written.
+
+        >>> rule_of("words").pieces("It's 1000, isn't it?")
+        ['It', "'", 's', '1000', ',', 'isn', "'", 't', 'it', '?']
+        >>> rule_of("cl100k").pieces("It's 1000, isn't it?")
+        ['It', "'s", ' ', '100', '0', ',', ' isn', "'t", ' it', '?']
+        """
+        # `findall` is faster, but of a pattern with groups it would give their texts.
+        if self.compiled.groups or (self.family in _PUBLISHED and _not_of_unicode_16().search(text)):
+            return [text[start:end] for start, end in self.find(text)]
+        found: list[str] = self.compiled.findall(text)
+        return found
+
+    def symbols(self, piece: str) -> list[str]:
+        """Return what merging begins with.
+
+        >>> rule_of("words").symbols("né"), rule_of("gpt2").symbols(" né")
+        (['n', 'é', '</w>'], ['Ġ', 'n', 'Ã', '©'])
+        """
+        return [*byte_characters(piece.encode())] if self.is_lossless else [*piece, END_OF_WORD]
+
+
+_PUBLISHED = ("gpt2", "cl100k", "o200k")
+
+
+@cache
+def unassigned() -> list[tuple[int, int]]:
+    """Return the ranges of code points, first and last, that Unicode 16 does not assign.
+
+    To the published vocabularies these are no letters, whatever a later version, and `regex` with it, makes of them.
+    """
+    lines = resources.files(__package__).joinpath("unassigned.txt").read_text(encoding="ascii").splitlines()
+    return [(int(line.split()[0], 16), int(line.split()[-1], 16)) for line in lines]
+
+
+@cache
+def _not_of_unicode_16() -> re.Pattern[str]:
+    return re.compile("[\\u0295" + "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in unassigned()) + "]")
+
+
+def _as_of_unicode_16(text: str) -> str:
+    """Replace what later versions class otherwise by characters of the class it had, one for one."""
+    # U+0295 was a small letter, and has no case since version 17.
+    return _not_of_unicode_16().sub(lambda match: "a" if match[0] == "\u0295" else "\u00a7", text)
+
+
+_LETTERS = r"[^\r\n\p{L}\p{N}]?"
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_LLAMA = rf"{_ENDINGS}|{_LETTERS}\p{{L}}+|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+SPLITTINGS = {
+    rule.name: rule
+    for rule in (
+        Splitting("words", PIECE_PATTERN.pattern, "words"),
+        Splitting(
+            "gpt2", r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s", "gpt2",
+            keeps_last_spaces=True,
+        ),
+        Splitting(
+            "cl100k",
+            r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+            r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+            "cl100k", 3, keeps_last_spaces=True,
+        ),
+        Splitting(
+            "o200k",
+            rf"{_LETTERS}{_UPPER}*{_LOWER}+{_ENDINGS}?|{_LETTERS}{_UPPER}+{_LOWER}*{_ENDINGS}?|\p{{N}}{{1,3}}"
+            r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            "o200k", 3,
+        ),
+        # As "cl100k", but for white space at the end of a text; and for numbers, which Qwen cuts into digits.
+        Splitting("llama3", _LLAMA, "cl100k", 3),
+        Splitting("qwen2", _LLAMA.replace("{1,3}", ""), "cl100k", 1),
+    )
+}  # fmt: skip
+
+
+@cache
+def rule_of(splitting: str) -> Splitting:
+    """Return the rule of that name or, for a pattern, the byte-level rule that finds pieces by it.
+
+    Raises
+    ------
+    ValueError
+        It is neither a name nor a pattern.
+
+    Examples
+    --------
+    >>> rule_of("gpt2").family, rule_of(r"\\p{L}+").family
+    ('gpt2', '')
+    """
+    for rule in SPLITTINGS.values():
+        if splitting == rule.name or (splitting == rule.pattern and rule.is_lossless):
+            return rule
+    problem: object = "a pattern has signs that a name has not"
+    if not re.fullmatch(r"\w*", splitting):
+        import regex
+
+        try:
+            regex.compile(splitting)
+            return Splitting(splitting, splitting)
+        except regex.error as error:
+            problem = error
+    raise ValueError(f"splitting is {splitting!r}, neither one of {', '.join(SPLITTINGS)} nor a pattern: {problem}")
 
 
 def lower(piece: str) -> str:
@@ -34,7 +211,7 @@ def lower(piece: str) -> str:
 
 
 def pieces(text: str, lowercase: bool = True) -> list[str]:
-    """Split text into pieces.
+    """Split text into pieces by the rule "words".
 
     >>> pieces("Don't panic, it's 3.14!")
     ['don', "'", 't', 'panic', ',', 'it', "'", 's', '3', '.', '14', '!']
@@ -50,11 +227,14 @@ def check_is_text(text: object) -> None:
         raise TypeError(f"text must be a str, not {type(text).__name__}{hint}")
 
 
-def check_no_surrogate(text: str) -> None:
-    """Raise `ValueError` at the first lone surrogate: no UTF-8 and so no token can stand for one."""
+def utf8(text: str) -> bytes:
+    """Return a text's UTF-8; raise `TypeError` for anything but a str, `ValueError` at its first lone surrogate.
+
+    No UTF-8, and so no token, can stand for a surrogate.
+    """
     check_is_text(text)
     try:
-        text.encode("utf-8")
+        return text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise surrogate_error(text, error.start) from None
 
@@ -65,18 +245,3 @@ def surrogate_error(text: str, position: int) -> ValueError:
         f"text has a lone surrogate {text[position]!r} at position {position}: "
         'it is not valid Unicode; decode its source with errors="replace" first'
     )
-
-
-@lru_cache(maxsize=1)
-def character_classes() -> npt.NDArray[np.uint8]:
-    """Return the class of every code point, shape (0x110000,): SPACE, WORD or PUNCTUATION.
-
-    Built from the running `re` itself, so that kernels which look classes up here split exactly as `pieces` does,
-    whichever Unicode version this Python knows.
-    """
-    every = np.arange(NUM_CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
-    classes = np.full(NUM_CODE_POINTS, PUNCTUATION, dtype=np.uint8)
-    for pattern, label in ((r"\w+", WORD), (r"\s+", SPACE)):
-        for match in re.finditer(pattern, every):
-            classes[match.start() : match.end()] = label
-    return classes

@@ -1,183 +1,240 @@
-"""Whole texts at once: the wrapper of the encoding kernel, its word tables and threads.
+"""Encoding whole texts: the wrapper of the encoding kernel, its tables and threads.
 
-A text is cut between pieces into parts, threads take them one by one, and what they write is joined in order. Each thread
-borrows a word table for its part; tables outlive the call, so the next text finds its words there. A table is bounded
-(about 16 MB): when it is full it is emptied, and fills again.
+A long text is cut between pieces into parts, threads take them one by one, and what they write is joined in order. Each thread
+borrows a desk for its part, with a table of the pieces seen, which outlives the call, so that the next text finds its words
+there. A table grows with what it holds up to a bound; when that is reached it is emptied, and fills again.
 """
 
 from __future__ import annotations
 
-import ctypes
 import itertools
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe import _encoding_kernels as kernels
-from tokembed.bpe.splitting import NUM_CODE_POINTS, character_classes, check_is_text, surrogate_error
+from tokembed.bpe import _encoding_kernels as kernels, _splitting_kernels as splitting_kernels
+from tokembed.bpe.finding import (
+    BLOCK_PIECES,
+    NUM_CODE_POINTS,
+    SHORT_TEXT,
+    PieceFinder,
+    Utf8,
+    address_of,
+    compiled_rule,
+    cuts_of,
+    in_parts,
+    part_bytes,
+)  # fmt: skip
+from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
+from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, utf8
 from tokembed.compilation import say_when_compiling
-from tokembed.device import available_cores
 
-Units = npt.NDArray[np.unsignedinteger[Any]]
 Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds
 
-PART_UNITS, MIN_PART_UNITS = 1 << 19, 1 << 16  # of 1 ms, and of what a second thread costs
-SHORT_SLOTS, LONG_SLOTS, POOL_SIZE = 1 << 17, 1 << 17, 1 << 20
-BUFFER_SIZE, MAX_IDLE_BUFFERS = PART_UNITS // 2, 8  # most parts fit in one: a token has more than two characters
-SYMBOLS_OF_A_WORD = 5 * kernels.MAX_TABLE_LENGTH + 2
-# Counting encodes nothing: the kernel asks for no rule while words are numbered.
-NO_RULES = kernels.Rules(
-    merges=np.empty((0, 2), dtype=np.int64),
-    first_merges=np.empty((0, 2), dtype=np.int32),
-    character_ids=np.empty(0, dtype=np.int32),
-    lower_steps=np.empty(0, dtype=np.int32),
-    end_of_word=0,
-    byte_base=0,
-    unknown=0,
-)
-
-_UNIT_TYPES = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32}
+BUFFER_TOKENS, MAX_IDLE_BUFFERS = 1 << 18, 8  # most parts fit in one: a token has more than two bytes
+FIRST_SLOTS = 1 << 12  # of a table of pieces, 32 bytes each; half of them are used
+MAX_SLOT_BYTES, MAX_POOL_BYTES = 1 << 25, 1 << 24  # of a table, of its long pieces and of its tokens: 64 MiB in all
 
 
-def code_points(text: str) -> Units:
-    """Return a str's own array of code points (uint8, uint16 or uint32, as CPython keeps it), read-only and not copied.
+class PieceTable:
+    """The pieces that one thread has seen, with their tokens, and room for one that is new."""
 
-    It must not outlive the str.
-    """
-    check_is_text(text)
-    if not text:
-        return np.empty(0, dtype=np.uint8)
-    address, width = kernels.text_layout(text)
-    units = np.ctypeslib.as_array((_UNIT_TYPES[width] * len(text)).from_address(address))
-    units.flags.writeable = False
-    return units
+    def __init__(self) -> None:
+        self._symbols, self._made = np.empty((2, kernels.MAX_TOKENS_OF_A_PIECE), dtype=np.int32)
+        self._keys = np.empty((3, kernels.LOOK_AHEAD), dtype=np.uint64)
+        self._arrays: dict[str, npt.NDArray[Any]] = {
+            "slots": np.zeros((FIRST_SLOTS, 4), dtype=np.uint64),
+            "long_pieces": np.empty(1 << 14, dtype=np.uint8),
+            "tokens": np.empty(1 << 14, dtype=np.int32),
+        }
+        self._record = np.zeros(1, dtype=kernels.TABLE)
+        self.address, self.state = self._record.ctypes.data, self._record[0]
+        for name, array in (("symbols", self._symbols), ("made", self._made), ("keys", self._keys)):
+            self.state[name] = array.ctypes.data
+        self._enter_arrays()
+
+    @property
+    def num_bytes(self) -> int:
+        """The memory that it takes."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def make_room(self) -> None:
+        """Let what is full grow; forget all pieces if it may not."""
+        state, arrays = self.state, self._arrays
+        is_full = {
+            "slots": 2 * state["num_pieces"] >= state["num_slots"],
+            "long_pieces": state["long_pieces_used"] + kernels.MAX_TABLE_BYTES > state["long_pieces_size"],
+            "tokens": state["tokens_used"] + kernels.MAX_TOKENS_OF_A_PIECE > state["tokens_size"],
+        }
+        most = {"slots": MAX_SLOT_BYTES, "long_pieces": MAX_POOL_BYTES, "tokens": MAX_POOL_BYTES}
+        if any(is_full[name] and 2 * arrays[name].nbytes > most[name] for name in arrays):
+            arrays["slots"][:] = 0
+            state["num_pieces"] = state["long_pieces_used"] = state["tokens_used"] = 0
+            return
+        old = dict(arrays)
+        for name in arrays:
+            if is_full[name]:
+                arrays[name] = np.zeros((2 * len(old[name]), *old[name].shape[1:]), dtype=old[name].dtype)
+                if name != "slots":
+                    arrays[name][: len(old[name])] = old[name]
+        self._enter_arrays()
+        if is_full["slots"]:
+            kernels.move_entries(old["slots"].ctypes.data, len(old["slots"]), self.address)
+
+    def _enter_arrays(self) -> None:
+        for name, size in (("slots", "num_slots"), ("long_pieces", "long_pieces_size"), ("tokens", "tokens_size")):
+            self.state[name], self.state[size] = self._arrays[name].ctypes.data, len(self._arrays[name])
 
 
-class WordTable:
-    """The words that one thread has seen, and room for the tokens of one word at a time.
+class _Desk(PieceFinder):
+    """What one thread works with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = PieceTable()
+        self.table_address = self.table.address
+        self.output = np.empty(4 * SHORT_TEXT, dtype=np.int32)
+        self.output_address = self.output.ctypes.data
+
+
+class BulkEncoder:
+    """Encode whole texts by the kernels.
 
     Parameters
     ----------
-    max_numbers : int
-        0 to encode words; else they are numbered instead, up to so many of them.
+    model : BPEModel
+        One whose splitting rule the kernels know; see `Splitting.family`.
     """
 
-    def __init__(self, max_numbers: int = 0) -> None:
-        self.words = kernels.Table(
-            short=np.zeros((SHORT_SLOTS, 4), dtype=np.uint64),
-            long_slots=np.full(LONG_SLOTS, -1, dtype=np.int32),
-            long_words=np.empty((LONG_SLOTS // 2, 5), dtype=np.int64),
-            characters=np.empty(POOL_SIZE, dtype=np.uint32),
-            token_pool=np.empty(POOL_SIZE, dtype=np.int32),
-            sizes=np.zeros(6, dtype=np.int64),
-            new_starts=np.empty(max_numbers, dtype=np.int64),
-            new_lengths=np.empty(max_numbers, dtype=np.int32),
+    def __init__(self, model: BPEModel) -> None:
+        self._rule = compiled_rule(model.rule)
+        ids, merge_ids = model.vocab, model.merge_ids
+        made = merge_ids[:, 2]
+        # Where ids follow the merges' order they serve as ranks.
+        is_in_order = bool(np.all(made[1:] == made[:-1] + 1))
+        self._merges = np.full(1 << (2 * len(made) + 16).bit_length(), kernels.EMPTY, dtype=np.uint64)
+        self._first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
+        kernels.enter_merges(
+            merge_ids[:, :2].copy(), int(made[0]) if is_in_order and made.size else 0, self._merges, self._first_merges
         )
-        self.scratch = kernels.Scratch(*(np.empty(SYMBOLS_OF_A_WORD, dtype=np.int32) for _ in range(3)))
-        self.tallies = np.zeros(max_numbers, dtype=np.int64)
-
-    @property
-    def tokens_needed(self) -> int:
-        """Room that the output lacked when it was full."""
-        return int(self.words.sizes[kernels.TOKENS_NEEDED])
-
-    def clear(self) -> None:
-        """Forget all words."""
-        self.words.short[:] = 0
-        self.words.long_slots[:] = -1
-        self.words.sizes[:] = 0
-        self.tallies[:] = 0
-
-    def add_counts(self, text: str, counts: dict[str, int]) -> None:
-        """Add how often each numbered word occurred."""
-        num_words = int(self.words.sizes[kernels.NUM_WORDS])
-        arrays = (self.words.new_starts, self.words.new_lengths, self.tallies)
-        for start, length, tally in zip(*(array[:num_words].tolist() for array in arrays), strict=True):
-            word = text[start : start + length]
-            counts[word] = counts.get(word, 0) + tally
-
-
-class _Workplace:
-    """Word tables and output buffers that threads borrow and give back: made when there is none, kept for the next.
-
-    Fresh memory costs more than filling it, so a part's output goes into a used buffer and is copied out from there.
-    """
-
-    def __init__(self, max_numbers: int = 0) -> None:
-        self.tables: list[WordTable] = []  # append and pop are atomic
+        self._made_ids = np.empty(0, dtype=np.int32) if is_in_order else made.copy()
+        if model.rule.is_lossless:
+            self._symbol_ids = np.array([ids[character] for character in BYTE_CHARACTERS], dtype=np.int32)
+            end_of_word, byte_base, unknown = -1, -1, -1
+        else:
+            # Zeros are not resident until they are touched: of 1.1 million entries only a few pages are.
+            self._symbol_ids = np.zeros(NUM_CODE_POINTS, dtype=np.int32)
+            for index, character in enumerate(model.alphabet[:-1]):
+                self._symbol_ids[ord(character)] = index + 1
+            end_of_word = ids[END_OF_WORD]
+            byte_base, unknown = ids.get(BYTE_TOKENS[0], -1), ids.get(UNKNOWN_TOKEN, -1)
+        self._lower_steps = lower_steps() if model.lowercase and not model.rule.is_lossless else np.empty(0, dtype=np.int32)
+        rules = np.zeros(1, dtype=kernels.RULES)
+        rules[0] = (
+            self._merges.ctypes.data, 64 - (self._merges.size.bit_length() - 1), self._first_merges.ctypes.data,
+            _address(self._made_ids), self._symbol_ids.ctypes.data, not model.rule.is_lossless,
+            _address(self._lower_steps), end_of_word, byte_base, unknown,
+        )  # fmt: skip
+        self._rules, self._rules_address = rules, rules.ctypes.data
+        self._desks: list[_Desk] = []  # append and pop are atomic
         self._buffers: list[npt.NDArray[np.int32]] = []
-        self._max_numbers = max_numbers
 
-    @contextmanager
-    def table(self) -> Iterator[WordTable]:
+    def encode(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
+        """Return the token ids of a text; raise `ValueError` at a lone surrogate."""
+        if self._desks and isinstance(text, str) and len(text) <= SHORT_TEXT:  # else something is to be made or compiled first
+            octets = utf8(text)
+            address, size = address_of(octets), len(octets)
+            desk = self._take_desk()
+            number = splitting_kernels.find_pieces(
+                self._rule.address, address, 0, size, size, desk.bounds_address, BLOCK_PIECES, desk.scratch_address
+            )
+            used = kernels.encode_pieces(
+                self._rules_address, desk.table_address, address, size, desk.bounds_address, 0, number,
+                desk.output_address, 4 * SHORT_TEXT,
+            )  # fmt: skip
+            ids = desk.output[:used].copy()
+            self._desks.append(desk)
+            if used >= 0 and number < BLOCK_PIECES:
+                return ids
+        source = Utf8(text)
+
+        def encode_part(start: int, end: int) -> list[Output]:
+            desk = self._take_desk()
+            outputs = self._run(desk, source, start, end)
+            self._desks.append(desk)  # not after an error: the table may be half written
+            return outputs
+
+        return self._encode_parts(source.size, cuts_of(self._rule, source, num_threads), num_threads, encode_part)
+
+    def encode_batch(
+        self, texts: Iterable[str], num_threads: int | None = None
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return the token ids of all texts in one array, and where each text's begin, the last one's end too: (N + 1,)."""
+        octets = [utf8(text) for text in texts]
+        byte_ends = np.cumsum([0, *map(len, octets)])
+        source = Utf8.of_bytes(b"".join(octets))
+        offsets = np.zeros(len(octets) + 1, dtype=np.int64)
+
+        def encode_part(first: int, last: int) -> list[Output]:
+            desk = self._take_desk()
+            desk.set_text_ends(byte_ends[1:], first, last)
+            state = desk.table.state
+            state["token_ends"], state["num_token_ends"], state["num_before"] = offsets[first + 1 :].ctypes.data, 0, 0
+            outputs = self._run(desk, source, int(byte_ends[first]), int(byte_ends[last]))
+            desk.set_text_ends(byte_ends, 0, 0)
+            self._desks.append(desk)
+            return outputs
+
+        step = part_bytes(source.size, num_threads)
+        bounds = np.unique([0, *np.searchsorted(byte_ends, np.arange(step, source.size, step)), len(octets)]).tolist()
+        ids = self._encode_parts(source.size, bounds, num_threads, encode_part)
+        for first, last in itertools.pairwise(bounds):
+            offsets[first + 1 : last + 1] += offsets[first]
+        return ids, offsets
+
+    def _take_desk(self) -> _Desk:
         try:
-            table = self.tables.pop()
+            return self._desks.pop()
         except IndexError:
-            table = WordTable(self._max_numbers)
-        yield table
-        self.tables.append(table)  # not after an error: the table may be half written
+            return _Desk()
 
-    def buffer(self, size: int) -> npt.NDArray[np.int32]:
-        if size > BUFFER_SIZE:
+    def _take_buffer(self, size: int) -> npt.NDArray[np.int32]:
+        # Fresh memory costs more than filling it, so a part's output goes into a used buffer and is copied out from there.
+        if size > BUFFER_TOKENS:
             return np.empty(size, dtype=np.int32)
         try:
             return self._buffers.pop()
         except IndexError:
-            return np.empty(BUFFER_SIZE, dtype=np.int32)
+            return np.empty(BUFFER_TOKENS, dtype=np.int32)
 
-    def give_back(self, buffer: npt.NDArray[np.int32]) -> None:
-        if buffer.size == BUFFER_SIZE and len(self._buffers) < MAX_IDLE_BUFFERS:
-            self._buffers.append(buffer)
+    def _run(self, desk: _Desk, text: Utf8, start: int, end: int) -> list[Output]:
+        """Encode one part of a text; return its tokens, in order."""
+        state, outputs = desk.table.state, []
+        buffer, used = self._take_buffer(0), 0
+        for position, number in desk.blocks(self._rule, text, start, end):
+            done = 0
+            while done < number:
+                kernels.encode_pieces(
+                    self._rules_address, desk.table_address, text.address + position, text.size - position, desk.bounds_address,
+                    done, number, buffer.ctypes.data + 4 * used, buffer.size - used,
+                )  # fmt: skip
+                done, used = int(state["num_done"]), used + int(state["num_written"])
+                if state["reason"] == kernels.TABLE_FULL:
+                    desk.table.make_room()
+                elif state["reason"] == kernels.OUTPUT_FULL:
+                    outputs.append((buffer, used))
+                    buffer, used = self._take_buffer(int(state["needed"])), 0
+        return [*outputs, (buffer, used)]
 
-
-class BulkEncoder:
-    """Encode whole texts by the kernel.
-
-    Parameters
-    ----------
-    alphabet : list of str
-        Characters, then `</w>`; a token's id is its place.
-    merges : array (M, 2) of int32
-        Ids of each merge's halves; merge r makes id `len(alphabet) + r`.
-    lowercase : bool
-    byte_base : int
-        The id of byte 0's token, or -1 for no byte tokens.
-    unknown : int
-        The id of the unknown token, where there are no byte tokens.
-    """
-
-    def __init__(
-        self, alphabet: list[str], merges: npt.NDArray[np.int32], *, lowercase: bool, byte_base: int, unknown: int
-    ) -> None:
-        merge_table = np.full((1 << (2 * len(merges) + 16).bit_length(), 2), kernels.NO_PAIR, dtype=np.int64)
-        first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
-        kernels.enter_merges(merges, len(alphabet), merge_table, first_merges)
-        # Zeros are not resident until they are touched: of 1.1 million entries only a few pages are.
-        character_ids = np.zeros(NUM_CODE_POINTS, dtype=np.int32)
-        for index, character in enumerate(alphabet[:-1]):
-            character_ids[ord(character)] = index + 1
-        steps = lower_steps() if lowercase else np.empty(0, dtype=np.int32)
-        self._rules = kernels.Rules(merge_table, first_merges, character_ids, steps, len(alphabet) - 1, byte_base, unknown)
-        self._classes = character_classes()
-        self._workplace = _Workplace()
-
-    def encode(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
-        """Return the token ids of a text; raise `ValueError` at a lone surrogate."""
-        units = code_points(text)
-        workplace = self._workplace
-
-        def encode_part(start: int, end: int) -> list[Output]:
-            with workplace.table() as table:
-                return list(_run(text, units, start, end, self._classes, self._rules, table, table.clear, workplace))
-
-        # Most text has three units per token or more; where it has fewer, the array grows.
-        tokens = np.empty(units.size // 3 + 64, dtype=np.int32)
+    def _encode_parts(
+        self, num_bytes: int, bounds: list[int], num_threads: int | None, encode_part: Callable[[int, int], list[Output]]
+    ) -> npt.NDArray[np.int32]:
+        """Encode the parts between `bounds` on threads; return the tokens of all."""
+        # Most text has three bytes per token or more; where it has fewer, the array grows.
+        tokens = np.empty(num_bytes // 3 + 64, dtype=np.int32)
         num_tokens = 0
 
         def append(outputs: list[Output]) -> None:
@@ -187,118 +244,17 @@ class BulkEncoder:
                     tokens.resize(3 * (num_tokens + used) // 2, refcheck=False)
                 tokens[num_tokens : num_tokens + used] = buffer[:used]
                 num_tokens += used
-                workplace.give_back(buffer)
+                if buffer.size == BUFFER_TOKENS and len(self._buffers) < MAX_IDLE_BUFFERS:
+                    self._buffers.append(buffer)
 
-        with say_when_compiling(kernels.encode_units):
-            _in_parts(units, self._classes, num_threads, encode_part, append)
+        with say_when_compiling(kernels.encode_pieces):
+            in_parts(bounds, num_threads, encode_part, append)
         tokens.resize(num_tokens, refcheck=False)
         return tokens
 
 
-def count_pieces(text: str, num_threads: int | None = None) -> dict[str, int]:
-    """Count the distinct pieces of a text, as written (not lowered), in one pass on threads.
-
-    Raises
-    ------
-    ValueError
-        The text holds a lone surrogate; the message names its position.
-
-    Examples
-    --------
-    >>> count_pieces("Low, low low")
-    {'Low': 1, ',': 1, 'low': 2}
-    """
-    units = code_points(text)
-    classes = character_classes()
-    workplace = _Workplace(max_numbers=SHORT_SLOTS // 2 + LONG_SLOTS // 2)
-    counts: dict[str, int] = {}
-    lock = threading.Lock()
-
-    def count_part(start: int, end: int) -> None:
-        with workplace.table() as table:
-
-            def empty() -> None:
-                with lock:
-                    table.add_counts(text, counts)
-                table.clear()
-
-            for buffer, used in _run(text, units, start, end, classes, NO_RULES, table, empty, workplace):
-                kernels.tally(buffer[:used], table.tallies)
-                workplace.give_back(buffer)
-
-    with say_when_compiling(kernels.encode_units):
-        _in_parts(units, classes, num_threads, count_part, lambda _: None)
-    for table in workplace.tables:
-        table.add_counts(text, counts)
-    return counts
-
-
-def _in_parts(
-    units: Units,
-    classes: npt.NDArray[np.uint8],
-    num_threads: int | None,
-    work: Callable[[int, int], Any],
-    take: Callable[[Any], None],
-) -> None:
-    """Call `work(start, end)` on parts of the text that end between pieces, on threads, this one among them.
-
-    `take` is given the results in the parts' order, one at a time, by whichever thread completes the next.
-    """
-    num_threads = num_threads or available_cores()
-    part_units = min(max(units.size // (2 * num_threads), MIN_PART_UNITS), PART_UNITS)
-    cuts = {kernels.next_boundary(units, start, classes) for start in range(0, units.size, part_units)}
-    bounds = sorted({0, *cuts, units.size})
-    num_parts = len(bounds) - 1
-    numbers = itertools.count()
-    done: dict[int, Any] = {}
-    lock = threading.Lock()
-    num_taken = 0
-
-    def work_along() -> None:
-        nonlocal num_taken
-        while (number := next(numbers)) < num_parts:
-            result = work(bounds[number], bounds[number + 1])
-            with lock:
-                done[number] = result
-                while num_taken in done:
-                    take(done.pop(num_taken))
-                    num_taken += 1
-
-    num_helpers = min(num_threads, num_parts) - 1
-    if num_helpers < 1:
-        work_along()
-        return
-    with ThreadPoolExecutor(num_helpers) as pool:
-        helpers = [pool.submit(work_along) for _ in range(num_helpers)]
-        work_along()
-        for helper in helpers:
-            helper.result()
-
-
-def _run(
-    text: str,
-    units: Units,
-    start: int,
-    end: int,
-    classes: npt.NDArray[np.uint8],
-    rules: kernels.Rules,
-    table: WordTable,
-    on_full: Callable[[], None],
-    workplace: _Workplace,
-) -> Iterator[Output]:
-    """Encode one part; yield buffers and how much of each is used, in order. `on_full` makes room in the table between two."""
-    needed = 0
-    while True:
-        buffer = workplace.buffer(needed)
-        start, used, reason = kernels.encode_units(units, start, end, classes, rules, table.words, table.scratch, buffer)
-        yield buffer, used
-        if reason == kernels.END_REACHED:
-            return
-        if reason == kernels.SURROGATE:
-            raise surrogate_error(text, start)
-        if reason == kernels.TABLE_FULL:
-            on_full()
-        needed = table.tokens_needed if reason == kernels.OUTPUT_FULL else 0
+def _address(array: npt.NDArray[Any]) -> int:
+    return int(array.ctypes.data) if array.size else 0
 
 
 @lru_cache(maxsize=1)

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from functools import cached_property
 
 from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
-from tokembed.bpe.splitting import END_OF_WORD, PIECE_PATTERN, check_no_surrogate, lower
+from tokembed.bpe.splitting import lower, utf8
 
 SHORT_WORD = 32  # up to here, looking at every pair before each merge beats keeping a heap
+
+_ADVICE = {
+    False: "give a run of letters and digits or one punctuation mark",
+    True: "give one piece, as its splitting rule cuts text",
+}
 
 
 class WordEncoder:
@@ -21,14 +27,20 @@ class WordEncoder:
     Parameters
     ----------
     model : BPEModel
-    merge_ranks : dict
-        (left, right) to rank.
     """
 
-    def __init__(self, model: BPEModel, merge_ranks: dict[tuple[str, str], int]) -> None:
-        self._lowercase, self._byte_fallback = model.lowercase, model.byte_fallback
-        self._merge_ranks = merge_ranks
+    def __init__(self, model: BPEModel) -> None:
+        self._model = model
+        self._rule, self._byte_fallback = model.rule, model.byte_fallback
+        self._lowercase = model.lowercase and not model.rule.is_lossless
         self._known = set(model.alphabet)
+        # A Llama's pieces that are tokens get their ids, whatever merges make of them.
+        self._whole_pieces = model.vocab.keys() - model.special_tokens.keys() if model.ignore_merges else frozenset()
+
+    @cached_property
+    def merge_ranks(self) -> dict[tuple[str, str], int]:
+        """(left, right) to rank."""
+        return {pair: rank for rank, pair in enumerate(self._model.merges)}
 
     def __call__(self, word: str) -> tuple[str, ...]:
         """Return the tokens of one word.
@@ -38,16 +50,16 @@ class WordEncoder:
         ValueError
             It is not exactly one piece of text, or holds a lone surrogate.
         """
-        if not PIECE_PATTERN.fullmatch(word):
-            raise ValueError(
-                f"{word!r:.80} is not one word: give a run of letters and digits or one punctuation mark, or use tokenize(text)"
-            )
+        if self._rule.pieces(word) != [word]:
+            raise ValueError(f"{word!r:.80} is not one word: {_ADVICE[self._rule.is_lossless]}, or use tokenize(text)")
+        utf8(word)  # refuses surrogates
         piece = lower(word) if self._lowercase else word
-        symbols = [*piece, END_OF_WORD]
+        symbols = self._rule.symbols(piece)
+        if self._whole_pieces and (token := "".join(symbols)) in self._whole_pieces:
+            return (token,)
         merged = self.merge_short(symbols) if len(symbols) <= SHORT_WORD else self.merge_long(symbols)
-        if all(character in self._known for character in piece):
+        if self._rule.is_lossless or all(character in self._known for character in piece):
             return tuple(merged)
-        check_no_surrogate(word)
         tokens: list[str] = []
         for token in merged:
             if len(token) > 1 or token in self._known:
@@ -60,7 +72,7 @@ class WordEncoder:
 
     def merge_short(self, symbols: list[str]) -> list[str]:
         """Merge the pair of lowest rank, the leftmost first, until none is left: O(L²)."""
-        ranks, no_rank = self._merge_ranks, len(self._merge_ranks)
+        ranks, no_rank = self.merge_ranks, len(self.merge_ranks)
         while len(symbols) > 1:
             pairs = [ranks.get(pair, no_rank) for pair in itertools.pairwise(symbols)]
             best = min(pairs)
@@ -72,7 +84,7 @@ class WordEncoder:
 
     def merge_long(self, symbols: list[str]) -> list[str]:
         """Do as `merge_short` with a heap of pairs over linked symbols: O(L log L)."""
-        ranks = self._merge_ranks
+        ranks = self.merge_ranks
         following = [*range(1, len(symbols)), -1]
         previous = [-1, *range(len(symbols) - 1)]
         heap = [(ranks[pair], i) for i, pair in enumerate(itertools.pairwise(symbols)) if pair in ranks]

@@ -1,0 +1,127 @@
+"""What kernels share: what they need of the machine and numba does not give, and how a piece is found by its bytes.
+
+Numba keeps a compiled kernel until the kernel's own file changes. What stands here is compiled into kernels of other files, so
+it must never change its meaning: give something new another name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+LONGEST_INLINE = 15  # bytes of a piece that stand in an entry themselves
+
+_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
+_MULTIPLIER, _SECOND_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+_LONG = np.uint64(0xFF)  # in the place of a length
+
+
+@intrinsic
+def pointer(typing_context, address, data_type):
+    """Return an address as a pointer to values of a type, for `numba.carray`."""
+    made = types.CPointer(data_type.dtype if isinstance(data_type, types.DTypeSpec) else data_type.instance_type)
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(made))
+
+    return made(address, data_type), generate
+
+
+@intrinsic
+def load_byte(typing_context, address):
+    """Return the byte at an address."""
+
+    def generate(context, builder, signature, arguments):
+        octet = builder.load(builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+        return builder.zext(octet, ir.IntType(64))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def load_word(typing_context, address):
+    """Return the eight bytes at an address, aligned or not, the first one lowest."""
+
+    def generate(context, builder, signature, arguments):
+        word = ir.IntType(64)
+        return builder.load(builder.inttoptr(arguments[0], word.as_pointer()), align=1)
+
+    return types.uint64(types.int64), generate
+
+
+@intrinsic
+def prefetch(typing_context, address):
+    """Ask for the cache line at an address, without waiting for it."""
+
+    def generate(context, builder, signature, arguments):
+        number, octet = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [octet, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [octet], kind)
+        flags = [ir.Constant(number, flag) for flag in (0, 3, 1)]  # to read, to keep in all caches, data
+        builder.call(function, [builder.inttoptr(arguments[0], octet), *flags])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def trailing_zeros(typing_context, bits):
+    """Return the number of zeros below the lowest one, 64 for 0."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+@_internal
+def _load_some(address, length):
+    """Return up to eight bytes as a number, reading no other."""
+    word = np.uint64(0)
+    for i in range(length):
+        word |= np.uint64(load_byte(address + i)) << np.uint64(8 * i)
+    return word
+
+
+@_internal
+def key_of(address, length, size):
+    """Return the two numbers that a piece is found by: its bytes and length or, of a long one, its hash and length.
+
+    The length has the highest 8 bits or, where those are all set, the 24 below; the lowest 32 are then free for the place of
+    the bytes. From the address on `size` bytes may be read.
+    """
+    if length <= LONGEST_INLINE:
+        if size >= 16:  # nearly always: no branch depends on the length
+            low = load_word(address) & (_ALL_BITS >> np.uint64(max(64 - 8 * length, 0)))
+            high = load_word(address + 8) & ~(_ALL_BITS << np.uint64(max(8 * length - 64, 0)))
+        else:
+            low, high = _load_some(address, min(length, 8)), _load_some(address + 8, length - 8)
+        return low, high | np.uint64(length) << np.uint64(56)
+    mixed = np.uint64(length)
+    for i in range(0, length - 7, 8):
+        mixed = (mixed ^ load_word(address + i)) * _MULTIPLIER
+        mixed ^= mixed >> np.uint64(29)
+    mixed = (mixed ^ load_word(address + length - 8)) * _MULTIPLIER
+    mixed ^= mixed >> np.uint64(29)
+    return mixed, _LONG << np.uint64(56) | np.uint64(length) << np.uint64(32)
+
+
+@_internal
+def slot_of(low, high, num_slots):
+    """Return where a key hashes to in a table whose size is a power of two, 2^32 at most."""
+    if high >> np.uint64(63):
+        high = np.uint64(0)
+    mixed = (low ^ (high * _SECOND_MULTIPLIER)) * _MULTIPLIER
+    return np.int64(mixed >> np.uint64(32)) & (num_slots - 1)
+
+
+@_internal
+def is_same(address, other, length):
+    """Tell whether there are the same bytes at two addresses, eight at least."""
+    for i in range(0, length - 7, 8):
+        if load_word(address + i) != load_word(other + i):
+            return False
+    return load_word(address + length - 8) == load_word(other + length - 8)

@@ -1,0 +1,361 @@
+"""Compiled loops that cut text into pieces. The readable twin is `splitting`; wrappers validate, kernels do not.
+
+Text is UTF-8. It is looked at through windows of 64 bytes, of which each kind of character has a mask: bit i stands for byte i.
+Where a run of letters ends is then a matter of counting zeros, whatever the alphabet. What reaches over the window's end is
+followed a character at a time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, from_dtype, njit, types
+from numba.extending import intrinsic
+
+from tokembed.bpe._memory import pointer, trailing_zeros
+from tokembed.compilation import can_keep_kernels
+
+KEPT = can_keep_kernels()
+
+# For functions that only kernels call: without the wrappers that Python needs they compile in half the time.
+_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+# What a character may be: bits of `Rule.kinds`. UPPER and LOWER are what may stand in the first and in the second part of a
+# piece's letters, which are two parts in "o200k" alone; there a combining mark is both, and OTHER besides.
+UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER = (1 << bit for bit in range(7))
+# Families of rules.
+WORDS, GPT2, CL100K, O200K = range(4)
+
+# All that a kernel must know of a rule, passed by address: numba takes 20 us to unpack as many arguments, and nothing for one.
+RULE = np.dtype(
+    [
+        ("kinds", np.int64),  # the address of (0x110000,) uint8: each code point's kinds
+        ("family", np.int64),
+        ("max_digits", np.int64),  # digits in a piece, at most
+        ("keeps_last_spaces", np.int64),  # whether white space at the end of a text is one piece, line ends in it or not
+    ]
+)
+# What one thread keeps from call to call.
+SCRATCH = np.dtype(
+    [
+        ("window", np.uint8, (128,)),  # room for the kinds of a window's bytes, and for a copy of the text's last ones
+        ("text_ends", np.int64),  # the address of int64: where each of several texts ends; they follow one another
+        ("num_texts", np.int64),  # 0 for a single text
+        ("num_ended", np.int64),
+    ]
+)
+_RULE, _SCRATCH = from_dtype(RULE), from_dtype(SCRATCH)
+
+_ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
+_WINDOW = 64
+_STEP = 40  # a window is left when this much of it is done, so that most pieces lie in one
+
+
+def _lanes_at(builder, address, count):
+    """Return a vector of `count` bytes from an address on, and a maker of constants of its type."""
+    lanes = ir.VectorType(ir.IntType(8), count)
+    loaded = builder.load(builder.inttoptr(address, lanes.as_pointer()), align=1)
+    return loaded, lambda number: ir.Constant(lanes, [number] * count)
+
+
+@intrinsic
+def _classify(typing_context, address):
+    """Return masks of 64 bytes: capitals, small letters, digits, underscores, white space, U+001C to U+001F, line ends,
+    bytes beyond ASCII, and those of them that continue a character."""  # fmt: skip
+
+    def generate(context, builder, signature, arguments):
+        loaded, constant = _lanes_at(builder, arguments[0], _WINDOW)
+
+        def is_in(first, count):
+            return builder.icmp_unsigned("<", builder.sub(loaded, constant(first)), constant(count))
+
+        def equals(value):
+            return builder.icmp_unsigned("==", loaded, constant(value))
+
+        masks = [
+            is_in(ord("A"), 26),
+            is_in(ord("a"), 26),
+            is_in(ord("0"), 10),
+            equals(ord("_")),
+            builder.or_(is_in(9, 5), equals(ord(" "))),
+            is_in(0x1C, 4),
+            builder.or_(equals(10), equals(13)),
+            is_in(0x80, 0x80),
+            is_in(0x80, 0x40),
+        ]
+        bits = [builder.bitcast(mask, ir.IntType(64)) for mask in masks]
+        return context.make_tuple(builder, signature.return_type, bits)
+
+    return types.UniTuple(types.uint64, 9)(types.int64), generate
+
+
+@intrinsic
+def _bytes_with(typing_context, address):
+    """Return seven masks of 64 bytes: those that have bit 0, bit 1, ... set."""
+
+    def generate(context, builder, signature, arguments):
+        loaded, constant = _lanes_at(builder, arguments[0], _WINDOW)
+        bits = []
+        for bit in range(7):
+            is_set = builder.icmp_unsigned("!=", builder.and_(loaded, constant(1 << bit)), constant(0))
+            bits.append(builder.bitcast(is_set, ir.IntType(64)))
+        return context.make_tuple(builder, signature.return_type, bits)
+
+    return types.UniTuple(types.uint64, 7)(types.int64), generate
+
+
+@_internal
+def _character_at(text, position):
+    """Return a character's code point and its length in bytes; the text is valid UTF-8."""
+    first = np.int64(text[position])
+    if first < 0x80:
+        return first, 1
+    if first < 0xE0:
+        return (first & 0x1F) << 6 | np.int64(text[position + 1]) & 0x3F, 2
+    second = np.int64(text[position + 1]) & 0x3F
+    third = np.int64(text[position + 2]) & 0x3F
+    if first < 0xF0:
+        return (first & 0x0F) << 12 | second << 6 | third, 3
+    return (first & 0x07) << 18 | second << 12 | third << 6 | np.int64(text[position + 3]) & 0x3F, 4
+
+
+@_internal
+def _kinds_at(text, position, kinds):
+    return kinds[_character_at(text, position)[0]]
+
+
+@_internal
+def _follow(text, position, end, kinds, wanted):
+    """Return where a run of characters of the wanted kinds ends; `position` may lie within its first character."""
+    while position < end and text[position] & 0xC0 == 0x80:
+        position += 1
+    while position < end:
+        code_point, length = _character_at(text, position)
+        if kinds[code_point] & wanted == 0:
+            break
+        position += length
+    return position
+
+
+@_internal
+def _masks(text, base, end, size, kinds, family, room):
+    """Return the window's masks of UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE and OTHER; nothing is set from `end` on."""
+    address = text_address = room[0]  # of 64 bytes to write kinds to, and of a copy of the text's last ones
+    window = carray(pointer(text_address, np.uint8), 2 * _WINDOW)
+    if base + _WINDOW <= size:
+        address = room[1] + base
+    else:
+        address += _WINDOW
+        for i in range(_WINDOW):
+            window[_WINDOW + i] = text[base + i] if base + i < size else 0
+    capitals, small, digits, underscores, spaces, separators, newlines, high, continuing = _classify(address)
+    valid = _ALL_BITS >> np.uint64(max(_WINDOW - (end - base), 0))
+    letters = capitals | small
+    if family == WORDS:
+        letters |= digits | underscores
+        spaces |= separators
+        digits = np.uint64(0)
+    other = ~(letters | digits | spaces | high)
+    if family != O200K:
+        capitals = small = letters
+    if high & valid != 0:
+        for i in range(_WINDOW):
+            window[i] = 0
+        leads = high & ~continuing & valid
+        while leads != 0:
+            i = trailing_zeros(leads)
+            leads &= leads - np.uint64(1)
+            code_point, length = _character_at(text, base + i)
+            for j in range(i, min(i + length, _WINDOW)):
+                window[j] = kinds[code_point]
+        upper, lower, letter, digit, space, newline, rest = _bytes_with(text_address)
+        capitals, small, letters, digits = capitals | upper, small | lower, letters | letter, digits | digit
+        spaces, newlines, other = spaces | space, newlines | newline, other | rest
+    return capitals & valid, small & valid, letters & valid, digits & valid, spaces & valid, newlines & valid, other & valid
+
+
+@_internal
+def _contraction(text, position, end, any_case):
+    """Return the length of 's, 't, 'd, 'm, 're, 've or 'll at `position`, or 0; in capitals too where `any_case`."""
+    if position + 1 >= end or text[position] != 0x27:
+        return 0
+    fold = 0x20 if any_case else 0
+    first = text[position + 1] | fold
+    if first == 0x73 or first == 0x74 or first == 0x64 or first == 0x6D:
+        return 2
+    if position + 2 >= end:
+        return 0
+    second = text[position + 2]
+    if any_case and text[position + 1] == 0xC5 and second == 0xBF:
+        return 3  # U+017F, the long s, is an s in another case
+    second |= fold
+    if ((first == 0x72 or first == 0x76) and second == 0x65) or (first == 0x6C and second == 0x6C):
+        return 3
+    return 0
+
+
+@_internal
+def _end_of_letters(text, start, first_end, end, kinds):
+    """Return where "o200k" ends a run of letters: capitals `start` to `first_end`, then small letters; see the pattern.
+
+    The second part takes what may be either (a letter without case, a mark) from the first if it finds nothing else, and gives
+    way to the third if the first is capitals throughout.
+    """
+    if first_end < end and _kinds_at(text, first_end, kinds) & LOWER:
+        return _follow(text, first_end, end, kinds, LOWER)
+    position = first_end
+    while position > start:
+        last = position - 1
+        while text[last] & 0xC0 == 0x80:
+            last -= 1
+        if _kinds_at(text, last, kinds) & LOWER:
+            return position
+        position = last
+    return first_end
+
+
+@njit(cache=KEPT, nogil=True)
+def find_pieces(rule_address, text_address, start, end, size, bounds_address, capacity, scratch_address):
+    """Find the pieces of a text, of its UTF-8 bytes `start` to `end`; return their number.
+
+    `size` is how many bytes may be read. Of several texts, none of whose pieces reaches into the next, each ends in one of no
+    length. Each piece is an entry of `bounds`, int64: its start, counted from `start`, and above 32 bits its length. The entry
+    after the last is where to go on, counted from `start` too.
+    """
+    rule = carray(pointer(rule_address, _RULE), 1)[0]
+    text = carray(pointer(text_address, np.uint8), size)
+    kinds = carray(pointer(rule.kinds, np.uint8), 0x110000)
+    bounds = carray(pointer(bounds_address, np.int64), capacity + 1)
+    family = rule.family
+    scratch = carray(pointer(scratch_address, _SCRATCH), 1)[0]
+    text_ends = carray(pointer(scratch.text_ends, np.int64), scratch.num_texts)
+    room = (scratch_address, text_address)
+    one = np.uint64(1)
+    limit, position = end, np.int64(start)
+    if scratch.num_ended < scratch.num_texts:
+        end = text_ends[scratch.num_ended]
+    base = position - _WINDOW
+    upper = lower = letters = digits = spaces = newlines = other = np.uint64(0)
+    number = 0
+    while number < capacity:
+        if position == end:
+            if scratch.num_ended == scratch.num_texts:
+                break
+            bounds[number] = position - start
+            number += 1
+            scratch.num_ended += 1
+            end = text_ends[scratch.num_ended] if scratch.num_ended < scratch.num_texts else limit
+            base = position - _WINDOW
+            continue
+        if position - base > _STEP:
+            base = position
+            upper, lower, letters, digits, spaces, newlines, other = _masks(text, base, end, size, kinds, family, room)
+        offset = np.uint64(position - base)
+        bit = one << offset
+        piece = position
+
+        if family == WORDS:
+            if spaces & bit:
+                position = base + trailing_zeros(~spaces & (_ALL_BITS << offset))
+                if position - base == _WINDOW:
+                    position = _follow(text, position, end, kinds, SPACE)
+                continue
+            if letters & bit:
+                position = base + trailing_zeros(~letters & (_ALL_BITS << offset))
+                if position - base == _WINDOW:
+                    position = _follow(text, position, end, kinds, LETTER)
+            else:
+                position += _character_at(text, position)[1]
+            bounds[number] = (piece - start) | (position - piece) << 32
+            number += 1
+            continue
+
+        # One character may stand before letters: a space in "gpt2", all but line ends and digits in the others.
+        length = 1 if text[position] < 0x80 else _character_at(text, position)[1]
+        after = bit << np.uint64(length)
+        is_blank = text[position] == 0x20
+        word_letters = upper | lower
+        apostrophe = 0
+        if text[position] == 0x27 and family != O200K:
+            apostrophe = _contraction(text, position, end, family == CL100K)
+
+        if apostrophe > 0:
+            position += apostrophe
+        elif word_letters & bit or (word_letters & after and (is_blank if family == GPT2 else not (newlines | digits) & bit)):
+            first = position if word_letters & bit else position + length
+            shift = np.uint64(first - base)
+            position = base + trailing_zeros(~upper & (_ALL_BITS << shift))
+            if position - base == _WINDOW:
+                position = _follow(text, first, end, kinds, UPPER)
+            if family == O200K:
+                shift = np.uint64(position - base)
+                run = ~lower & (_ALL_BITS << shift) if position - base < _WINDOW else np.uint64(0)
+                if run != 0 and lower & (one << shift):
+                    position = base + trailing_zeros(run)
+                else:
+                    position = _end_of_letters(text, first, position, end, kinds)
+                position += _contraction(text, position, end, True)
+        elif digits & bit or (family == GPT2 and is_blank and digits & after):
+            position += length
+            count = 1 if digits & bit else 0
+            while count < rule.max_digits and position < end and _kinds_at(text, position, kinds) & DIGIT:
+                position += _character_at(text, position)[1]
+                count += 1
+        elif other & bit or (is_blank and other & after):
+            position += length
+            run = ~other & (_ALL_BITS << np.uint64(position - base))
+            if run != 0:
+                position = base + trailing_zeros(run)
+            else:
+                position = _follow(text, position, end, kinds, OTHER)
+            if family != GPT2:
+                while position < end and (
+                    text[position] == 10 or text[position] == 13 or (family == O200K and text[position] == 0x2F)
+                ):
+                    position += 1
+        else:
+            run = ~spaces & (_ALL_BITS << offset)
+            run_end = base + trailing_zeros(run) if run != 0 else _follow(text, position, end, kinds, SPACE)
+            last = run_end  # where its last line end ends, or `position`
+            if family == GPT2 or (run_end == end and rule.keeps_last_spaces):
+                last = position
+            while last > position and text[last - 1] != 10 and text[last - 1] != 13:
+                last -= 1
+            if last > position:
+                position = last
+            elif run_end == end:
+                position = end
+            else:
+                position = run_end - 1  # the last one goes with what follows, unless it is the only one
+                while text[position] & 0xC0 == 0x80:
+                    position -= 1
+                if position == piece:
+                    position = run_end
+        bounds[number] = (piece - start) | (position - piece) << 32
+        number += 1
+    bounds[number] = position - start
+    return number
+
+
+@njit(cache=KEPT, nogil=True)
+def next_cut(rule_address, text_address, start, limit, end):
+    """Return the first position in `start` to `limit` at which a piece begins, whatever is before it; -1 for none."""
+    rule = carray(pointer(rule_address, _RULE), 1)[0]
+    text = carray(pointer(text_address, np.uint8), end)
+    kinds = carray(pointer(rule.kinds, np.uint8), 0x110000)
+    position = start
+    while position < end and text[position] & 0xC0 == 0x80:
+        position += 1
+    is_after_letter = False
+    while position < limit:
+        code_point, length = _character_at(text, position)
+        kind = kinds[code_point]
+        if rule.family == WORDS:
+            is_cut = not kind & LETTER
+        else:  # a mark may belong to the letters before it, an apostrophe may begin the end of their word
+            is_cut = is_after_letter and kind & (SPACE | OTHER) and not kind & (UPPER | LOWER) and code_point != 0x27
+        if is_cut:
+            return position
+        is_after_letter = kind & LETTER != 0
+        position += length
+    return -1

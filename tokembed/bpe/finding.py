@@ -1,0 +1,187 @@
+"""Finding the pieces of whole texts: a text as the kernels take it, splitting rules too, parts for threads."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed.bpe import _splitting_kernels as kernels
+from tokembed.bpe.splitting import Splitting, unassigned, utf8
+from tokembed.device import available_cores
+
+NUM_CODE_POINTS = 0x110000
+PART_BYTES, MIN_PART_BYTES = 1 << 19, 1 << 16  # of 1 ms, and of what a second thread costs
+BLOCK_PIECES = 1 << 13  # found before anything is done with them
+SHORT_TEXT = 1 << 14  # characters; a copy of so many as UTF-8 costs less than to ask the str for its own
+
+_utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
+_utf8_of.argtypes, _utf8_of.restype = [ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t)], ctypes.c_void_p
+
+
+def address_of(octets: bytes) -> int:
+    """Return where CPython keeps the bytes of an object: after its header, and there is one more than are shown."""
+    return id(octets) + bytes.__basicsize__ - 1
+
+
+class Utf8:
+    """A text's UTF-8 and where it lies, which must not outlive this.
+
+    For a long text it is the form that CPython keeps in the str: of ASCII it is the str itself; else it is made once and freed
+    with the str.
+    """
+
+    __slots__ = ("_owner", "address", "size")
+    _owner: str | bytes
+    address: int
+    size: int
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str) or len(text) <= SHORT_TEXT:
+            self._take(utf8(text))
+            return
+        size = ctypes.c_ssize_t()
+        try:
+            self.address = _utf8_of(text, ctypes.byref(size))
+        except UnicodeEncodeError:
+            utf8(text)  # says where
+            raise
+        self._owner = text
+        self.size = size.value
+
+    @classmethod
+    def of_bytes(cls, octets: bytes) -> Utf8:
+        """Return the same for bytes that are valid UTF-8."""
+        made = cls.__new__(cls)
+        made._take(octets)
+        return made
+
+    def _take(self, octets: bytes) -> None:
+        self._owner = octets
+        self.address, self.size = address_of(octets), len(octets)
+
+
+class CompiledRule:
+    """A splitting rule that the kernels know (see `Splitting.family`), as they take it: by the address of a record."""
+
+    def __init__(self, splitting: Splitting) -> None:
+        self._kinds = character_kinds(splitting.family)
+        family = {"words": kernels.WORDS, "gpt2": kernels.GPT2, "cl100k": kernels.CL100K, "o200k": kernels.O200K}
+        numbers = (self._kinds.ctypes.data, family[splitting.family], splitting.max_digits, splitting.keeps_last_spaces)
+        self._record = np.array([numbers], dtype=kernels.RULE)
+        self.address = self._record.ctypes.data
+
+
+compiled_rule = cache(CompiledRule)
+
+
+@cache
+def character_kinds(family: str) -> npt.NDArray[np.uint8]:
+    """Return what every code point may be, shape (0x110000,), in bits; see `_splitting_kernels`.
+
+    For "words" they are built from the running `re`, so that the kernels split exactly as that does, whichever version of
+    Unicode it knows. The others are those of Unicode 16, which the published vocabularies' own splitting has.
+    """
+    every = np.arange(NUM_CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    both, letter = kernels.UPPER | kernels.LOWER, kernels.LETTER
+    if family == "words":
+        patterns = {r"\w+": letter | both, r"\s+": kernels.SPACE, r"[^\w\s]+": kernels.OTHER}
+        find: Any = re.finditer
+    else:
+        import regex
+
+        find = regex.finditer
+        patterns = {r"\p{L}+": letter, r"\p{N}+": kernels.DIGIT, r"\s+": kernels.SPACE, r"[\r\n]+": kernels.NEWLINE}
+        patterns[r"[^\s\p{L}\p{N}]+"] = kernels.OTHER
+        if family == "o200k":
+            patterns[r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+"] = kernels.UPPER
+            patterns[r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"] = kernels.LOWER
+        else:
+            patterns[r"[\p{L}]+"] = both
+    kinds = np.zeros(NUM_CODE_POINTS, dtype=np.uint8)
+    for pattern, bits in patterns.items():
+        for match in find(pattern, every):
+            kinds[match.start() : match.end()] |= bits
+    if family != "words":
+        for first, last in unassigned():
+            kinds[first : last + 1] = kernels.OTHER
+        kinds[0x295] = kernels.LETTER | kernels.LOWER | (0 if family == "o200k" else kernels.UPPER)
+    return kinds
+
+
+class PieceFinder:
+    """Where one thread's pieces are put when they are found. Addresses are kept: numpy takes a microsecond to tell one."""
+
+    def __init__(self) -> None:
+        self.bounds = np.empty(BLOCK_PIECES + 1, dtype=np.int64)
+        self._scratch = np.zeros(1, dtype=kernels.SCRATCH)
+        self.bounds_address, self.scratch_address = self.bounds.ctypes.data, self._scratch.ctypes.data
+
+    def blocks(self, rule: CompiledRule, text: Utf8, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Find the pieces of a text, a block of them after the other; yield where each block starts, and how many they are."""
+        while True:
+            number = kernels.find_pieces(
+                rule.address, text.address, start, end, text.size, self.bounds_address, BLOCK_PIECES, self.scratch_address
+            )
+            yield start, number
+            if number < BLOCK_PIECES:
+                return
+            start += int(self.bounds[number])
+
+    def set_text_ends(self, ends: npt.NDArray[np.int64], first: int, last: int) -> None:
+        """Let what follows be several texts, `first` to `last` of those whose ends are given; 0 and 0 for a single one."""
+        scratch = self._scratch[0]
+        scratch["text_ends"], scratch["num_texts"], scratch["num_ended"] = ends.ctypes.data, last, first
+
+
+def part_bytes(num_bytes: int, num_threads: int | None) -> int:
+    """Return how large parts are to be."""
+    return min(max(num_bytes // (2 * (num_threads or available_cores())), MIN_PART_BYTES), PART_BYTES)
+
+
+def cuts_of(rule: CompiledRule, text: Utf8, num_threads: int | None) -> list[int]:
+    """Return where to cut a text into parts, each between pieces, its start and its end among them."""
+    step = part_bytes(text.size, num_threads)
+    starts = range(step, text.size, step)
+    cuts = [kernels.next_cut(rule.address, text.address, start, min(start + step, text.size), text.size) for start in starts]
+    return [0, *(cut for cut in cuts if cut > 0), text.size]
+
+
+def in_parts(bounds: list[int], num_threads: int | None, work: Callable[[int, int], Any], take: Callable[[Any], None]) -> None:
+    """Call `work(start, end)` on the parts between `bounds`, on threads, this one among them.
+
+    `take` is given the results in the parts' order, one at a time, by whichever thread completes the next.
+    """
+    num_parts = len(bounds) - 1
+    numbers = itertools.count()
+    done: dict[int, Any] = {}
+    lock = threading.Lock()
+    num_taken = 0
+
+    def work_along() -> None:
+        nonlocal num_taken
+        while (number := next(numbers)) < num_parts:
+            result = work(bounds[number], bounds[number + 1])
+            with lock:
+                done[number] = result
+                while num_taken in done:
+                    take(done.pop(num_taken))
+                    num_taken += 1
+
+    num_helpers = min(num_threads or available_cores(), num_parts) - 1
+    if num_helpers < 1:
+        work_along()
+        return
+    with ThreadPoolExecutor(num_helpers) as pool:
+        helpers = [pool.submit(work_along) for _ in range(num_helpers)]
+        work_along()
+        for helper in helpers:
+            helper.result()

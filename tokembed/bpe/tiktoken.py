@@ -1,0 +1,138 @@
+"""Vocabularies as tiktoken's rank files: each line a token's bytes, in base64, and its rank, which is its id.
+
+The merges are not in the file. They can be found: what the tokens of lower rank make of a token's bytes are the two halves that
+it was merged from. Where they are more than two, the list is not the result of byte-pair encoding alone; then any two tokens
+that make a third merge, at the rank of the third, and a piece that is a token is one, which is what tiktoken does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tokembed import files
+from tokembed.bpe.model import MAX_FILE_BYTES, MAX_IDS, BPEModel, ModelFileError
+from tokembed.bpe.splitting import byte_characters, bytes_of, rule_of
+from tokembed.corpora.vocabularies import PUBLISHED, find_vocabulary
+
+
+def load_ranks(
+    path: str | os.PathLike[str], splitting: str | None = None, special_tokens: Mapping[str, int] | None = None
+) -> BPEModel:
+    """Read a rank file; see `BPETokenizerLoader.from_tiktoken`."""
+    if path in PUBLISHED and not Path(path).exists():
+        path = find_vocabulary(str(path))
+    with open(path, "rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    shown = files.display_path(path)
+    digest = hashlib.sha256(data).hexdigest()
+    for published in PUBLISHED.values():
+        if published.sha256 == digest:
+            splitting = splitting or published.splitting
+            special_tokens = published.special_tokens if special_tokens is None else special_tokens
+    if splitting is None:
+        raise ValueError(
+            f"{shown} is none of the published files ({', '.join(PUBLISHED)}): say how it splits text, splitting=..., "
+            "since a rank file does not"
+        )
+    rule = rule_of(splitting)
+    if not rule.is_lossless:
+        raise ValueError(f"splitting {splitting!r} has no bytes: a rank file needs a byte-level rule")
+    try:
+        return _model(_parse(data), rule.name, dict(special_tokens or {}))
+    except ValueError as error:
+        raise ModelFileError(f"{shown} is not a usable rank file: {error}") from None
+
+
+def rank_file(model: BPEModel) -> bytes:
+    """Return the bytes of a rank file; see `BPETokenizerLoader.export_tiktoken`."""
+    if not model.rule.is_lossless:
+        raise ValueError(
+            'the rule "words" has characters and </w>, where tiktoken has bytes alone: '
+            'learn with splitting="gpt2", "cl100k" or "o200k"'
+        )
+    made = model.merge_ids[:, 2]
+    if not np.all(made[1:] > made[:-1]):
+        raise ValueError("the ids of this vocabulary do not follow the order of its merges, as ranks must")
+    ordinary = ((bytes_of(token), index) for token, index in model.vocab.items() if token not in model.special_tokens)
+    return b"".join(base64.b64encode(octets) + b" %d\n" % index for octets, index in ordinary)
+
+
+def _parse(data: bytes) -> dict[bytes, int]:
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line:
+            continue
+        try:
+            token, rank = line.split()
+            ranks[base64.b64decode(token, validate=True)] = int(rank)
+        except (ValueError, binascii.Error):
+            raise ValueError(f"line {number} is {line[:40]!r}, no token in base64 and its rank") from None
+    if len(set(ranks.values())) < len(ranks) or b"" in ranks:
+        raise ValueError("two tokens have one rank, or one is empty")
+    if any(not 0 <= rank < MAX_IDS for rank in ranks.values()):
+        raise ValueError(f"a rank is not between 0 and {MAX_IDS:,}")
+    if missing := [byte for byte in range(256) if bytes([byte]) not in ranks]:
+        raise ValueError(f"byte 0x{missing[0]:02X} has no rank ({256 - len(missing)} of 256 have)")
+    return ranks
+
+
+def _model(ranks: dict[bytes, int], splitting: str, special_tokens: dict[str, int]) -> BPEModel:
+    in_order = sorted(ranks, key=ranks.__getitem__)
+    single = [token for token in in_order if len(token) == 1]
+    longer = [token for token in in_order if len(token) > 1]
+    pairs = _derived_merges(single, longer)
+    tokens = [*single, *longer]
+    names = [byte_characters(token) for token in tokens]
+    is_reached = bool(np.all(pairs >= 0))
+    if is_reached:
+        merges = [(names[left], names[right]) for left, right in pairs.tolist()]
+    else:
+        merges = [
+            (byte_characters(token[:cut]), byte_characters(token[cut:]))
+            for token in longer
+            for cut in sorted(
+                (cut for cut in range(1, len(token)) if token[:cut] in ranks and token[cut:] in ranks),
+                key=lambda cut, token=token: (ranks[token[:cut]], ranks[token[cut:]]),  # type: ignore[misc]
+            )
+        ]
+    ids = [ranks[token] for token in tokens]
+    is_implied = is_reached and ids == list(range(len(ids)))
+    if taken := {*ids} & {*special_tokens.values()}:
+        raise ValueError(f"id {min(taken)} is a token's and a special token's")
+    return BPEModel(
+        names[:256],
+        merges,
+        lowercase=False,
+        splitting=splitting,
+        special_tokens=special_tokens,
+        token_ids={} if is_implied else dict(zip(names, ids, strict=True)),
+        ignore_merges=not is_reached,
+    )
+
+
+def _derived_merges(single: list[bytes], longer: list[bytes]) -> npt.NDArray[np.int32]:
+    """Return the places of the halves of each longer token among all, shape (T, 2); -1 where it has no two."""
+    from tokembed.bpe import _encoding_kernels as kernels
+    from tokembed.compilation import say_when_compiling
+
+    byte_ids = np.empty(256, dtype=np.int32)
+    byte_ids[[token[0] for token in single]] = np.arange(256)
+    starts = np.cumsum([0, *map(len, longer)])
+    pairs = np.empty((len(longer), 2), dtype=np.int32)
+    merges = np.full(1 << (2 * len(longer) + 16).bit_length(), kernels.EMPTY, dtype=np.uint64)
+    first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
+    with say_when_compiling(kernels.derive_merges):
+        kernels.derive_merges(
+            np.frombuffer(b"".join(longer), dtype=np.uint8), starts, byte_ids, len(single), merges, first_merges, pairs
+        )
+    return pairs
