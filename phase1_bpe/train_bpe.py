@@ -51,7 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "corpus", corpus.name, f"{corpus.num_characters:,} characters", files.display_path(corpus.path or "built in")
     )
     tokenizer, path, was_kept = workspace.tokenizer_for(
-        corpus, num_merges, lowercase=not args.no_lowercase, min_frequency=args.min_frequency, progress=True
+        corpus,
+        num_merges,
+        splitting=args.splitting,
+        lowercase=not args.no_lowercase,
+        min_frequency=args.min_frequency,
+        progress=True,
     )
     model = tokenizer.model
     if args.output:
@@ -67,13 +72,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.describe_row(
             "stopped", f"no other pair occurs {args.min_frequency} times: {len(model.merges):,} merges of {num_merges:,}"
         )
-    cli.describe_row("alphabet", f"{len(model.alphabet):,} symbols: characters and </w>")
+    num_learned = len(model.alphabet) + len(model.merges)
+    if model.rule.is_lossless:
+        cli.describe_row("alphabet", f"{len(model.alphabet):,} bytes")
+        cli.describe_row("vocabulary", f"{num_learned:,} tokens")
+    else:
+        cli.describe_row("alphabet", f"{len(model.alphabet):,} symbols: characters and </w>")
+        cli.describe_row(
+            "vocabulary", f"{num_learned:,} learned tokens", f"{tokenizer.vocab_size:,} with those for unknown bytes"
+        )
     cli.describe_row(
-        "vocabulary",
-        f"{len(model.alphabet) + len(model.merges):,} learned tokens",
-        f"{tokenizer.vocab_size:,} with those for unknown bytes",
+        "pieces" if model.rule.is_lossless else "words",
+        f"{model.num_words:,}",
+        f"{progression[0]:.2f} tokens each before, {progression[-1]:.2f} after",
     )
-    cli.describe_row("words", f"{model.num_words:,}", f"{progression[0]:.2f} tokens each before, {progression[-1]:.2f} after")
     cli.describe_row("kept in" if was_kept else "saved as", files.display_path(path))
     return 0
 

@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
     corpus = workspace.choose_corpus(args.dataset)
-    tokenizer, path, _ = workspace.tokenizer_for(corpus, args.num_merges or workspace.default_num_merges(corpus), progress=True)
+    num_merges = args.num_merges or workspace.default_num_merges(corpus)
+    tokenizer, path, _ = workspace.tokenizer_for(corpus, num_merges, splitting=args.splitting, progress=True)
     ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     model = tokenizer.model
     caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, lower-cased."

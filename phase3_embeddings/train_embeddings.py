@@ -62,9 +62,10 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     engine, device = choose_engine(config)
     with group.first_of_machine_first() if group else contextlib.nullcontext():
         corpus = workspace.choose_corpus(args.dataset)
-        output = (args.output_dir or files.checkpoints_dir()) / f"{workspace.artifact_name(corpus)}.safetensors"
+        output = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting)
+        output = args.output_dir / output.name if args.output_dir else output
         files.check_writable(output.parent)
-        tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold)
+        tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold, args.splitting)
     if args.max_tokens:
         ids = ids[: args.max_tokens]
         cli.describe_row("", f"training on the first {ids.size:,}")

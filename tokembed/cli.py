@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tokembed.bpe.splitting import SPLITTINGS
 from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
@@ -182,12 +183,24 @@ def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     """Add the flags of every script that looks at a corpus and its tokenizer."""
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
     parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
+    add_splitting_flag(parser)
 
 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of every script that looks at trained vectors."""
     parser.add_argument("--dataset", help="look at the vectors trained on this corpus (default: frankenstein)")
+    add_splitting_flag(parser)
     parser.add_argument("--checkpoint", type=Path, help="or at those in this file")
+
+
+def add_splitting_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flag that says how text is split into pieces."""
+    parser.add_argument(
+        "--splitting",
+        choices=SPLITTINGS,
+        default="words",
+        help="how text is split: words, lowered (the default), or as language models do, losing nothing",
+    )
 
 
 def add_plots_flag(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tokembed import files
 from tokembed.bpe.learning import train_bpe
-from tokembed.bpe.model import FORMAT_VERSION, BPEModel, ModelFileError
+from tokembed.bpe.model import FORMAT_VERSION, WORDS_VERSION, BPEModel, ModelFileError
 from tokembed.bpe.rare_tokens import RareTokenSplitter
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
@@ -49,6 +49,11 @@ def choose_corpus(name: str | None) -> Corpus:
         return load_corpus(FALLBACK_DATASET)
 
 
+def checkpoint_path(name: str, splitting: str = "words") -> Path:
+    """Return where the vectors of a corpus are kept, by its files' name."""
+    return files.checkpoints_dir() / (name + ("" if splitting == "words" else f"_{splitting}") + ".safetensors")
+
+
 def artifact_name(corpus: Corpus) -> str:
     """Return the name that a corpus' files begin with: its own, or its file's without the suffix.
 
@@ -66,12 +71,23 @@ def default_num_merges(corpus: Corpus) -> int:
 
 
 def tokenizer_for(
-    corpus: Corpus, num_merges: int, *, lowercase: bool = True, min_frequency: int = 2, progress: bool = False
+    corpus: Corpus,
+    num_merges: int,
+    *,
+    splitting: str = "words",
+    lowercase: bool = True,
+    min_frequency: int = 2,
+    progress: bool = False,
 ) -> tuple[BPETokenizerLoader, Path, bool]:
     """Return the corpus' tokenizer, its file, and whether it was there already."""
-    path = files.processed_dir() / f"{artifact_name(corpus)}_bpe_{num_merges}.json"
     settings: dict[str, Any] = {"num_merges": num_merges, "min_frequency": min_frequency, "lowercase": lowercase}
-    source = {"corpus": corpus.fingerprint, **settings, "format": FORMAT_VERSION}
+    source = {"corpus": corpus.fingerprint, **settings, "format": WORDS_VERSION}
+    name = f"{artifact_name(corpus)}_bpe_{num_merges}"
+    if splitting != "words":  # what is kept of that rule keeps its name
+        settings["splitting"] = splitting
+        source |= {"splitting": splitting, "format": FORMAT_VERSION}
+        name = f"{artifact_name(corpus)}_{splitting}_{num_merges}"
+    path = files.processed_dir() / f"{name}.json"
     if path.is_file():
         try:
             model = BPEModel.load(path)
@@ -85,7 +101,7 @@ def tokenizer_for(
 
 
 def prepare_tokens(
-    corpus: Corpus, num_merges: int | None, vocabulary_threshold: int = 0
+    corpus: Corpus, num_merges: int | None, vocabulary_threshold: int = 0, splitting: str = "words"
 ) -> tuple[BPETokenizerLoader, npt.NDArray[np.int32]]:
     """Return a corpus' tokenizer and token ids, kept or made, and print a line about each."""
     if vocabulary_threshold < 0:
@@ -93,7 +109,7 @@ def prepare_tokens(
     where = files.display_path(corpus.path or "built in")
     describe_row("corpus", corpus.name, f"{corpus.num_characters:,} characters", where)
     num_merges = num_merges or default_num_merges(corpus)
-    tokenizer, path, was_kept = tokenizer_for(corpus, num_merges, progress=True)
+    tokenizer, path, was_kept = tokenizer_for(corpus, num_merges, splitting=splitting, progress=True)
     model = tokenizer.model
     is_short = len(model.merges) < num_merges
     describe_row(
@@ -106,7 +122,7 @@ def prepare_tokens(
     describe_row(
         "tokens",
         f"{ids.size:,}",
-        f"{ids.size / max(model.num_words, 1):.2f} per word",
+        f"{ids.size / max(model.num_words, 1):.2f} per {'piece' if tokenizer.rule.is_lossless else 'word'}",
         f"none merged that occurs less than {vocabulary_threshold} times" if vocabulary_threshold else "",
         ("cached in " if was_kept else "saved as ") + files.display_path(path),
     )
@@ -195,18 +211,21 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
         return None
 
 
-def trained_embeddings(dataset: str | None, checkpoint: Path | None = None) -> tuple[Path, Embeddings]:
+def trained_embeddings(
+    dataset: str | None, checkpoint: Path | None = None, splitting: str = "words"
+) -> tuple[Path, Embeddings]:
     """Return the file and the vectors that training left for a corpus, or those of a file.
 
     No such file (the message says which command makes it), a damaged one and one of another text are a `VectorsFileError`,
     an unknown corpus is a `CorpusError`.
     """
     command = "uv run python phase3_embeddings/train_embeddings.py" + (f" --dataset {dataset}" if dataset else "")
+    command += "" if splitting == "words" else f" --splitting {splitting}"
     own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset)
     name = artifact_name(own) if own else dataset or DEFAULT_DATASET
-    path = checkpoint or files.checkpoints_dir() / f"{name}.safetensors"
+    path = checkpoint or checkpoint_path(name, splitting)
     if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back
-        fallback = path.with_name(f"{FALLBACK_DATASET}.safetensors")
+        fallback = checkpoint_path(FALLBACK_DATASET, splitting)
         path = fallback if fallback.is_file() else path
     if not path.is_file():
         raise VectorsFileError(f"there are no trained vectors in {files.display_path(path)}: {command} makes them")

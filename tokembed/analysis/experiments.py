@@ -141,7 +141,7 @@ def train_full_softmax(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.
         losses.append(loss / max(len(pairs), 1))
         seconds.append(time.perf_counter() - start)
     vectors[trained] = targets
-    word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
+    word_counts = count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
     words = Embeddings.of_trained_rows(tokenizer.id_to_token, vectors, counts, tokenizer, word_counts)
     auc = evaluate_synonyms(words, read_synonyms("test")).auc
     return ObjectiveRun("full softmax", len(trained), losses, float(np.mean(seconds)), auc)

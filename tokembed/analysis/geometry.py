@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from tokembed.analysis.finding import Finding
 from tokembed.analysis.neighbours import query_words
-from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 from tokembed.vectors.evaluation import WORD_LISTS
@@ -98,7 +97,7 @@ def words_of_kinds(embeddings: Embeddings, corpus_name: str) -> tuple[dict[str, 
     kinds: dict[str, str] = {}
     for query in query_words(embeddings, 6):
         if query not in kinds:
-            near = (token.removesuffix(END_OF_WORD) for token, _ in embeddings.most_similar(query, 5, words_only=True))
+            near = (embeddings.word_of(token) for token, _ in embeddings.most_similar(query, 5, words_only=True))
             kinds |= {word: f"like {query}" for word in (query, *near) if word not in kinds}
     return kinds, False
 

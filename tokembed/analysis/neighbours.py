@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tokembed.analysis.finding import Finding
-from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting
 from tokembed.vectors.embeddings import Embeddings
 
 # Of different kinds (beings, feelings, actions, nature, time), asked first where the corpus has them.
@@ -22,7 +22,7 @@ def query_words(embeddings: Embeddings, count: int) -> list[str]:
     """Choose words to ask for neighbours: known ones that are well trained, filled up from the corpus' own."""
     counts = embeddings.counts if embeddings.counts is not None else np.ones(len(embeddings), dtype=np.int64)
     words = np.flatnonzero(embeddings.is_word)
-    by_count = [embeddings.tokens[row].removesuffix(END_OF_WORD) for row in words[np.argsort(-counts[words], kind="stable")]]
+    by_count = [embeddings.word_of(embeddings.tokens[row]) for row in words[np.argsort(-counts[words], kind="stable")]]
     # Words of middle frequency mean something; the most frequent hundred are grammar.
     middle = set(by_count[50 : max(len(by_count) // 2, 100)])
     chosen = [word for word in QUERY_WORDS if word in middle][:count]
@@ -31,13 +31,17 @@ def query_words(embeddings: Embeddings, count: int) -> list[str]:
     return (chosen + rest)[:count]
 
 
-def display_token(token: str) -> str:
-    """Return a token as people read it: a word as it is, a fragment whose word continues with a hyphen.
+def display_token(token: str, rule: Splitting = SPLITTINGS["words"]) -> str:
+    """Return a token as people read it: a word as it is, a fragment with a hyphen where its word continues.
 
     >>> display_token("creature</w>"), display_token("creat")
     ('creature', 'creat-')
+    >>> display_token("Ġcreature", rule_of("gpt2")), display_token("ing", rule_of("gpt2"))
+    ('creature', '-ing')
     """
-    return token.removesuffix(END_OF_WORD) if token.endswith(END_OF_WORD) and token != END_OF_WORD else token + "-"
+    if rule.is_lossless:
+        return ("" if rule.edges(token)[0] else "-") + rule.word_of(token)
+    return rule.word_of(token) if token.endswith(END_OF_WORD) and token != END_OF_WORD else token + "-"
 
 
 def describe_neighbours(
@@ -46,7 +50,13 @@ def describe_neighbours(
     """Report the tokens nearest to the words asked for, or to some words of the corpus."""
     chosen = list(queries) or query_words(embeddings, num_queries)
     found = [
-        (query, [(display_token(token), score) for token, score in embeddings.most_similar(query, topn, words_only=words_only)])
+        (
+            query,
+            [
+                (display_token(token, embeddings.rule), score)
+                for token, score in embeddings.most_similar(query, topn, words_only=words_only)
+            ],
+        )
         for query in chosen
     ]
     labels = [with_fragments(embeddings, query) for query in chosen]
@@ -63,9 +73,9 @@ def describe_neighbours(
 def with_fragments(embeddings: Embeddings, word: str) -> str:
     """Return a word, and the tokens whose mean its vector is where it is no token of its own: "xyzzy (from x·y·zz·y)"."""
     tokens = embeddings.tokens_of(word)
-    if tokens in ([word], [word.removesuffix(END_OF_WORD) + END_OF_WORD]):
+    if tokens in ([word], [embeddings.rule.token_of(word)]):
         return word
-    return f"{word} (from {'·'.join(token.removesuffix(END_OF_WORD) or token for token in tokens)})"
+    return f"{word} (from {'·'.join(embeddings.word_of(token) or token for token in tokens)})"
 
 
 def neighbour_table(embeddings: Embeddings, num_queries: int = 8, topn: int = 5) -> str:

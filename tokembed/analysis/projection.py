@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from tokembed.analysis.finding import Finding
 from tokembed.analysis.geometry import Matrix, words_of_kinds
-from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 from tokembed.vectors.evaluation import frequent_words
 
@@ -82,7 +81,7 @@ def describe_projection(
 ) -> Finding:
     """Report where the kinds' words, and the most frequent others of four letters or more, lie in two dimensions."""
     kind_of, _ = words_of_kinds(embeddings, corpus_name)
-    frequent = [embeddings.tokens[row].removesuffix(END_OF_WORD) for row in frequent_words(embeddings, 400)]
+    frequent = [embeddings.word_of(embeddings.tokens[row]) for row in frequent_words(embeddings, 400)]
     words = [*kind_of, *[word for word in frequent if len(word) > 3 and word not in kind_of][:NUM_FREQUENT]]
     kinds = [kind_of.get(word) for word in words]
     vectors = np.stack([embeddings.vector(word) for word in words])
@@ -109,5 +108,5 @@ def describe_projection(
 
 def word_count(embeddings: Embeddings, word: str) -> int:
     """Return how often a word's token occurred, 1 for a word of several tokens."""
-    row = embeddings.token_to_index.get(word + END_OF_WORD)
+    row = embeddings.token_to_index.get(embeddings.rule.token_of(word))
     return int(embeddings.counts[row]) if row is not None and embeddings.counts is not None else 1

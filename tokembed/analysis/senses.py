@@ -14,7 +14,7 @@ import numpy as np
 
 from tokembed.analysis.finding import Finding
 from tokembed.analysis.geometry import Matrix
-from tokembed.bpe.splitting import END_OF_WORD, pieces
+from tokembed.bpe.splitting import pieces
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 
 REACH = 8  # words before and behind a use that are looked at
@@ -134,7 +134,7 @@ def polysemy(embeddings: Embeddings, text: str, word: str) -> Polysemy | None:
         context_cosine = float(means[0] @ means[1])
         dealt = _cosines_of_deals(uses)
         random_cosine, p_value = float(dealt.mean()), float((1 + (dealt <= context_cosine).sum()) / (1 + len(dealt)))
-    near = ((token.removesuffix(END_OF_WORD), score) for token, score in embeddings.most_similar(word, 10, words_only=True))
+    near = ((embeddings.word_of(token), score) for token, score in embeddings.most_similar(word, 10, words_only=True))
     neighbours = [(each, score, int(contexts.vector(each) @ (means[1] - means[0]) > 0)) for each, score in near]
     example_cosine = float(examples[0] @ examples[1])
     own = contexts.vector(word)

@@ -35,7 +35,7 @@ def merge_progression(model: BPEModel) -> npt.NDArray[np.float64]:
 
 
 def token_length(token: str) -> int:
-    """Return a token's characters, `</w>` not counted."""
+    """Return a token's characters, `</w>` not counted; of a byte-level one, its bytes."""
     return len(token.removesuffix(END_OF_WORD))
 
 
@@ -44,7 +44,9 @@ def token_length_counts(model: BPEModel) -> dict[str, int]:
 
     Left out: `</w>` by itself, which has no character, and the byte tokens, which are the same in every vocabulary.
     """
-    counts = Counter(min(token_length(token), 4) for token in [*model.alphabet[:-1], *map("".join, model.merges)])
+    counts = Counter(
+        min(token_length(token), 4) for token in [*model.alphabet, *map("".join, model.merges)] if token != END_OF_WORD
+    )
     return {"1": counts[1], "2": counts[2], "3": counts[3], "4+": counts[4]}
 
 
@@ -62,7 +64,7 @@ def top_subwords(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]
     counts = np.bincount(token_ids, minlength=tokenizer.vocab_size)
     num_learned = len(tokenizer.model.alphabet) + len(tokenizer.merges)
     found = (
-        Subword(token.removesuffix(END_OF_WORD), int(counts[index]), token.endswith(END_OF_WORD))
+        Subword(tokenizer.readable(token).removesuffix(END_OF_WORD), int(counts[index]), token.endswith(END_OF_WORD))
         for index in np.argsort(-counts[:num_learned], kind="stable")
         if counts[index] and token_length(token := tokenizer.id_to_token[index]) > 1
     )

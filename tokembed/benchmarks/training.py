@@ -81,7 +81,7 @@ def compare_trainers(
     words = list(map(str, token_ids.tolist()))
     sentences = [words[start : start + 10_000] for start in range(0, len(words), 10_000)]
     counts = np.bincount(token_ids, minlength=tokenizer.vocab_size)
-    word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
+    word_counts = count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
     train_skipgram(token_ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))
     for seed in range(1, rounds + 1):
         yield train_ours(tokenizer, token_ids, replace(config, seed=seed))

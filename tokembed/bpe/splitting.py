@@ -114,6 +114,52 @@ class Splitting:
         """
         return [*byte_characters(piece.encode())] if self.is_lossless else [*piece, END_OF_WORD]
 
+    def token_of(self, word: str) -> str:
+        """Return the token that a whole word is if it is one: with `</w>`, or with the space before it.
+
+        >>> rule_of("words").token_of("né"), rule_of("gpt2").token_of("né")
+        ('né</w>', 'ĠnÃ©')
+        """
+        if self.is_lossless:
+            return byte_characters((word if word[:1].isspace() else " " + word).encode())
+        return word if word.endswith(END_OF_WORD) else word + END_OF_WORD
+
+    def text_of(self, token: str) -> str:
+        """Return a token's text: without `</w>`, or its bytes' characters, U+FFFD for a part of one.
+
+        >>> rule_of("words").text_of("né</w>"), rule_of("gpt2").text_of("ĠnÃ©")
+        ('né', ' né')
+        """
+        if not self.is_lossless:
+            return token.removesuffix(END_OF_WORD)
+        try:
+            return bytes_of(token).decode("utf-8", errors="replace")
+        except KeyError:  # a special token
+            return token
+
+    def word_of(self, token: str) -> str:
+        """Return the word that a token is, or the text of a part of one; see `is_whole`."""
+        text = self.text_of(token)
+        return text[1:] if self.is_lossless and text[:1] == " " and len(text) > 1 else text
+
+    def is_whole(self, token: str) -> bool:
+        """Tell whether a token is made to be a word: it ends in `</w>` or begins with a space, and has a letter first.
+
+        A byte-level token without the space may be a word at the beginning of a line, or what another word goes on with.
+        """
+        if not self.is_lossless:
+            return token.endswith(END_OF_WORD) and token[0].isalpha()
+        text = self.text_of(token)
+        return text[:1] == " " and text[1:2].isalpha()
+
+    def edges(self, token: str) -> tuple[bool, bool]:
+        """Tell whether no token of the same word can stand before a token, and after it."""
+        if not self.is_lossless:
+            return False, token.endswith(END_OF_WORD)
+        text = self.text_of(token)
+        # A part of a character is a part of a word, for all that one can tell.
+        return not (text[:1].isalpha() or text[:1] == "\ufffd"), not (text[-1:].isalpha() or text[-1:] == "\ufffd")
+
 
 _PUBLISHED = ("gpt2", "cl100k", "o200k")
 

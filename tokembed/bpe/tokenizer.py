@@ -67,7 +67,7 @@ class BPETokenizerLoader:
         self.merges = self.model.merges
         self.token_to_id = self.model.vocab
         self.id_to_token = self.model.tokens
-        self._rule = self.model.rule
+        self.rule = self.model.rule
         self._word_encoder = WordEncoder(self.model)
         #: `tokenize_word(word)`: the tokens of one word (one piece of text), remembered for `cache_size` distinct words.
         # It must not refer to this object: in a cycle it, and its tables of pieces, would outlive its use.
@@ -182,12 +182,12 @@ class BPETokenizerLoader:
     @property
     def pattern(self) -> str:
         """The regular expression that finds pieces: for `re` under the rule "words", else for the `regex` package."""
-        return self._rule.pattern
+        return self.rule.pattern
 
     @cached_property
     def _bulk(self) -> BulkEncoder | None:
         """The compiled encoder; none for a pattern of one's own."""
-        if not self._rule.family:
+        if not self.rule.family:
             return None
         from tokembed.bpe.whole_texts import BulkEncoder
 
@@ -199,7 +199,7 @@ class BPETokenizerLoader:
         """Return the tokens of a text."""
         text = self._prepared(text)
         tokenize = self._tokenize_for(text)
-        return [token for piece in self._rule.pieces(text) for token in tokenize(piece)]
+        return [token for piece in self.rule.pieces(text) for token in tokenize(piece)]
 
     def encode(self, text: str, *, allowed_special: AllowedSpecial = ()) -> list[int]:
         """Return the token ids of a text; O(characters), each distinct word merged once while the cache holds it.
@@ -219,7 +219,7 @@ class BPETokenizerLoader:
             return [*itertools.chain.from_iterable(self._encode_around(text, allowed_special, self.encode))]
         text = self._prepared(text)
         tokenize, token_to_id = self._tokenize_for(text), self.token_to_id
-        return [token_to_id[token] for piece in self._rule.pieces(text) for token in tokenize(piece)]
+        return [token_to_id[token] for piece in self.rule.pieces(text) for token in tokenize(piece)]
 
     def encode_array(
         self, text: str, num_threads: int | None = None, *, allowed_special: AllowedSpecial = ()
@@ -281,10 +281,10 @@ class BPETokenizerLoader:
         tokenize, token_to_id = self._tokenize_for(text), self.token_to_id
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
-        for start, end in self._rule.find(text):
+        for start, end in self.rule.find(text):
             tokens = tokenize(piece := text[start:end])
             ids += [token_to_id[token] for token in tokens]
-            if self._rule.is_lossless:
+            if self.rule.is_lossless:
                 offsets += byte_spans(tokens, piece, start)
             else:
                 offsets += word_spans(tokens, piece, start, self.model.lowercase)
@@ -331,7 +331,7 @@ class BPETokenizerLoader:
             An id that is not an integer.
         """
         numbers = self._checked(ids)
-        if self._rule.is_lossless:
+        if self.rule.is_lossless:
             return b"".join([self._bytes_of_ids[number] for number in numbers]).decode("utf-8", errors="replace")
         parts: list[str] = []
         run = bytearray()  # of byte tokens
@@ -352,7 +352,7 @@ class BPETokenizerLoader:
 
         Raises as `decode` does.
         """
-        if not self._rule.is_lossless:
+        if not self.rule.is_lossless:
             return self.decode(ids).encode()
         return b"".join([self._bytes_of_ids[number] for number in self._checked(ids)])
 
@@ -364,7 +364,7 @@ class BPETokenizerLoader:
         >>> [tokenizer.readable(token) for token in tokenizer.tokenize("the dog")]
         ['the', ' ', 'd', 'o', 'g']
         """
-        if not self._rule.is_lossless or token in self.model.special_tokens:
+        if not self.rule.is_lossless or token in self.model.special_tokens:
             return token
         try:
             return bytes_of(token).decode("utf-8")

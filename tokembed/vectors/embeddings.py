@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from tokembed import files
 from tokembed.bpe.model import BPEModel
-from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting, byte_characters
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors import formats, storage
 from tokembed.vectors.storage import VectorsFileError
+
+_SPACE = byte_characters(b" ")
 
 
 class UnknownWordError(KeyError, ValueError):
@@ -89,7 +91,7 @@ class Embeddings:
         """Return the vectors of the tokens that were trained; with the `token_ids`, words are told from fragments."""
         if len(result.counts) != tokenizer.vocab_size:
             raise ValueError(f"vectors for {len(result.counts)} tokens, but the tokenizer has {tokenizer.vocab_size}")
-        word_counts = None if token_ids is None else storage.count_whole_words(token_ids, tokenizer.id_to_token)
+        word_counts = None if token_ids is None else storage.count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
         return cls.of_trained_rows(tokenizer.id_to_token, result.vectors, result.counts, tokenizer, word_counts)
 
     @classmethod
@@ -127,6 +129,11 @@ class Embeddings:
             return False
 
     @property
+    def rule(self) -> Splitting:
+        """The splitting rule of the tokens: the tokenizer's, or "words"."""
+        return self.tokenizer.rule if self.tokenizer else SPLITTINGS["words"]
+
+    @property
     def embedding_dim(self) -> int:
         """D, the length of a vector."""
         return int(self.vectors.shape[1])
@@ -134,18 +141,23 @@ class Embeddings:
     # ------------------------------------------------------------ looking up
 
     def _rows_of(self, word: str) -> list[int]:
-        """Return the rows whose mean is the word's vector: its whole-word token's, else those of its tokens."""
-        whole = word if word.endswith(END_OF_WORD) else word + END_OF_WORD
+        """Return the rows whose mean is the word's vector: its whole-word token's, else those of its tokens.
+
+        Under a byte-level rule a word is what it is after a space; the form that begins a line stands in where that is unknown.
+        """
+        whole = self.rule.token_of(word)
         exact = [whole] if self.tokenizer else [word, whole]
+        if self.rule.is_lossless:
+            exact.append(byte_characters(word.encode()))
         for token in exact if word else []:
             if token in self.token_to_index:
                 return [self.token_to_index[token]]
         if self.tokenizer is None:
             return []
-        tokens = self.tokenizer.tokenize(word)
+        tokens = self.tokenizer.tokenize(self.rule.text_of(whole) if word else word)
         rows = [row for token in tokens for row in self._rows_of_token(token)]
-        # </w> alone says that a word ends here, nothing of which: it would make all unknown words the same.
-        return rows if any(self.tokens[row] != END_OF_WORD for row in rows) else []
+        # </w> or a space alone says where a word ends or begins, nothing of which: it would make all unknown words the same.
+        return rows if any(self.tokens[row] not in (END_OF_WORD, _SPACE) for row in rows) else []
 
     def _rows_of_token(self, token: str) -> list[int]:
         """Return the row of a token or, if it was never trained, those of the tokens that it was merged from."""
@@ -158,6 +170,14 @@ class Embeddings:
             else:
                 pending.extend(reversed(self.tokenizer.parts.get(token, ())))
         return rows
+
+    def word_of(self, token: str) -> str:
+        """Return a token as people read it: the word that it is, or its text.
+
+        >>> Embeddings(["ice</w>"], [[1.0]]).word_of("ice</w>")
+        'ice'
+        """
+        return self.rule.word_of(token)
 
     def tokens_of(self, word: str) -> list[str]:
         """Return the tokens whose mean is the word's vector: itself, those that it falls into, or none.
@@ -215,10 +235,11 @@ class Embeddings:
     def is_word(self) -> npt.NDArray[np.bool_]:
         """Tell for each token whether it is a word rather than a fragment or a mark, shape (V,).
 
-        A word ends in `</w>`, begins with a letter, and stood alone in at least half of its occurrences: "ing</w>" ends in
-        `</w>` too, but hardly ever stands alone. Without `word_counts` the last condition is left out.
+        A word ends in `</w>`, or begins with a space under a byte-level rule, has a letter first, and stood alone in at least
+        half of its occurrences: "ing</w>" ends in `</w>` too, but hardly ever stands alone. Without `word_counts` the last
+        condition is left out.
         """
-        answer = np.array([token.endswith(END_OF_WORD) and token[0].isalpha() for token in self.tokens], dtype=bool)
+        answer = np.array([self.rule.is_whole(token) for token in self.tokens], dtype=bool)
         if self.counts is not None and self.word_counts is not None:
             answer &= 2 * self.word_counts >= self.counts
         answer.flags.writeable = False  # computed once, shared by all who ask

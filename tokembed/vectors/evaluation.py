@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe.splitting import END_OF_WORD, lower
+from tokembed.bpe.splitting import lower
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.corpus import decode_text
 from tokembed.skipgram.training import TrainingResult
@@ -178,7 +178,7 @@ def synonym_measure(
     A corpus that has none of the synonyms gives no figures.
     """
     synonyms = read_synonyms("test")
-    word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
+    word_counts = count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
 
     def measure(result: TrainingResult) -> dict[str, float]:
         tokens = tokenizer.id_to_token
@@ -254,7 +254,7 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
     """
     rows = frequent_words(embeddings, num_words)
     unit = embeddings.unit_vectors[rows]  # (n, D)
-    place = {embeddings.tokens[row].removesuffix(END_OF_WORD): index for index, row in enumerate(rows)}
+    place = {embeddings.word_of(embeddings.tokens[row]): index for index, row in enumerate(rows)}
     is_lowered = embeddings.tokenizer is None or embeddings.tokenizer.model.lowercase
     sections: dict[str, tuple[int, int]] = {}
     num_questions = 0

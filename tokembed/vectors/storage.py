@@ -7,6 +7,7 @@ training, its settings and its history. Neither can run code when it is loaded.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.bpe.splitting import SPLITTINGS, Splitting
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
@@ -125,7 +126,7 @@ class Checkpointer:
         self.has_saved = False
         self._measure = measure or (lambda _: {})
         self._history = read_history(path) if resumed else []
-        self._word_counts = count_whole_words(token_ids, tokenizer.id_to_token)
+        self._word_counts = count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
         self._metadata = file_metadata(tokenizer.id_to_token, tokenizer)
         self._tokens_sha256 = tokens_sha256(token_ids)
 
@@ -213,14 +214,22 @@ def tokens_sha256(token_ids: npt.NDArray[np.int32]) -> str:
     return digest.hexdigest()
 
 
-def count_whole_words(token_ids: npt.NDArray[np.integer[Any]], id_to_token: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return how often each id is a whole word in a stream, shape (V,): it ends a word, and so did the one before it."""
-    ends = np.array([token.endswith(END_OF_WORD) for token in id_to_token], dtype=bool)
+def count_whole_words(
+    token_ids: npt.NDArray[np.integer[Any]], id_to_token: Sequence[str], rule: Splitting = SPLITTINGS["words"]
+) -> npt.NDArray[np.int64]:
+    """Return how often each id is a whole word in a stream, shape (V,): a word ends before it, and with it."""
+    begins, ends = np.array([rule.edges(token) for token in id_to_token], dtype=bool).reshape(-1, 2).T
     counts = np.zeros(len(id_to_token), dtype=np.int64)
+    last: npt.NDArray[np.integer[Any]] = np.empty(0, dtype=np.int32)  # of a part; what follows tells whether it ends a word
     has_ended = True
-    for part in sampling.parts(token_ids):
-        ends_here = ends[part]
-        alone = ends_here & np.concatenate([[has_ended], ends_here[:-1]])
-        counts += np.bincount(part[alone], minlength=len(id_to_token))
-        has_ended = bool(ends_here[-1])
+    for part in itertools.chain(sampling.parts(token_ids), [None]):
+        here = last if part is None else np.concatenate([last, part])
+        if not here.size:
+            continue
+        after = ends[here]
+        after[:-1] |= begins[here[1:]]
+        alone = after & np.concatenate([[has_ended], after[:-1]])
+        complete = len(here) - (part is not None)
+        counts += np.bincount(here[:complete][alone[:complete]], minlength=len(id_to_token))
+        has_ended, last = bool(after[complete - 1]) if complete else has_ended, here[complete:]
     return counts
