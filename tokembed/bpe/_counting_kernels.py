@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, njit
 
-from tokembed.bpe._memory import LONGEST_INLINE, is_same, key_of, pointer, slot_of
+from tokembed.bpe._memory import LONGEST_INLINE, is_same, key_of, pointer, short_key, slot_of
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -25,7 +25,10 @@ def count_pieces(slots_address, num_slots, num_entered, text_address, size, star
     bounds = carray(pointer(bounds_address, np.int64), number)
     for i in range(number):
         first, length = start + (bounds[i] & 0xFFFFFFFF), bounds[i] >> 32
-        low, high = key_of(text_address + first, length, size - first)
+        if length <= LONGEST_INLINE and first + 16 <= size:
+            low, high = short_key(text_address + first, length)
+        else:
+            low, high = key_of(text_address + first, length)
         if length > LONGEST_INLINE:
             high = LONG | np.uint64(length)
         slot = slot_of(low, high, num_slots)

@@ -9,7 +9,18 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, from_dtype, njit
 
-from tokembed.bpe._memory import LONGEST_INLINE, is_same, key_of, load_word, pointer, prefetch, slot_of
+from tokembed.bpe._memory import (
+    LONGEST_INLINE,
+    is_same,
+    key_of,
+    load_byte,
+    load_word,
+    pointer,
+    prefetch,
+    short_key,
+    slot_of,
+    store_word,
+)
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -59,7 +70,7 @@ TABLE = np.dtype(
         ("tokens_used", np.int64),
         ("symbols", np.int64),  # of (MAX_TOKENS_OF_A_PIECE,) int32: room for one piece
         ("made", np.int64),  # of the same: what each symbol makes with the next
-        ("keys", np.int64),  # of (3, LOOK_AHEAD) uint64: keys and slots of the pieces that come next
+        ("keys", np.int64),  # of (LOOK_AHEAD, 3) uint64: keys and entries of the pieces that come next
         ("token_ends", np.int64),  # of int64: how many tokens there are up to the end of each of several texts
         ("num_token_ends", np.int64),
         ("num_before", np.int64),  # tokens that were written in earlier calls
@@ -230,14 +241,14 @@ def _merge_by_heap(symbols, size, merges, shift, made_ids):
 
 
 @_internal
-def _write_symbols(text, start, length, symbol_ids, lower_steps, end_of_word, symbols):
+def _write_symbols(text, symbol_ids, lower_steps, end_of_word, symbols):
     """Write a word's characters, lowered, and the end of a word; return (symbols, unknown ones among them).
 
     An unknown character is kept as -1 - its code point, which no merge holds.
     """
     size = num_unknown = 0
-    position, end = start, start + length
-    while position < end:
+    position = 0
+    while position < text.size:
         character = np.int64(text[position])
         if character < 0x80:
             position += 1
@@ -302,8 +313,10 @@ def _replace_unknown(symbols, size, byte_base, unknown):
 
 
 @_internal
-def _tokens_of(text, start, length, rules, symbols, made):
+def _tokens_of(address, length, rules_address, symbols, made):
     """Write the tokens of one piece to the front of `symbols`; return their number."""
+    rules = carray(pointer(rules_address, _RULES), 1)[0]
+    text = carray(pointer(address, np.uint8), length)
     merge_shift = np.uint64(rules.merges_shift)
     merges = carray(pointer(rules.merges, np.uint64), np.int64(1) << (64 - rules.merges_shift))
     first_merges = carray(pointer(rules.first_merges, np.int32), (256, 256))
@@ -312,11 +325,11 @@ def _tokens_of(text, start, length, rules, symbols, made):
     if rules.has_characters:
         symbol_ids = carray(pointer(rules.symbol_ids, np.int32), 0x110000)
         lower_steps = carray(pointer(rules.lower_steps, np.int32), 0x110000 if rules.lower_steps != 0 else 0)
-        size, num_unknown = _write_symbols(text, start, length, symbol_ids, lower_steps, rules.end_of_word, symbols)
+        size, num_unknown = _write_symbols(text, symbol_ids, lower_steps, rules.end_of_word, symbols)
     else:
         symbol_ids = carray(pointer(rules.symbol_ids, np.int32), 256)
         for i in range(length):
-            symbols[i] = symbol_ids[text[start + i]]
+            symbols[i] = symbol_ids[text[i]]
         size = length
     if size <= SIMPLE_MERGE_LENGTH:
         size = _merge_simply(symbols, size, made, merges, merge_shift, first_merges, made_ids)
@@ -373,21 +386,22 @@ def _find(slot, low, high, slots_address, num_slots, address, length, long_piece
 
 
 @_internal
-def _enter(slot, low, high, text, start, length, symbols, count, table, slots):
+def _enter(slot, low, high, address, length, symbols, count, table_address):
     """Enter a piece with its tokens at an empty slot; return whether there was room."""
-    long_pieces = carray(pointer(table.long_pieces, np.uint8), table.long_pieces_size)
-    tokens = carray(pointer(table.tokens, np.int32), table.tokens_size)
+    table = carray(pointer(table_address, _TABLE), 1)[0]
     is_long = length > LONGEST_INLINE
     if (
         2 * table.num_pieces >= table.num_slots
         or (is_long and table.long_pieces_used + length > table.long_pieces_size)
-        or (count > 3 and table.tokens_used + count > table.tokens_size)
+        or (count > 3 and table.tokens_used + count + 1 > table.tokens_size)
     ):
         return False
+    slots = carray(pointer(table.slots, np.uint64), (table.num_slots, 4))
     if is_long:
         high |= np.uint64(table.long_pieces_used)
+        long_pieces = carray(pointer(table.long_pieces, np.uint8), table.long_pieces_size)
         for i in range(length):
-            long_pieces[table.long_pieces_used + i] = text[start + i]
+            long_pieces[table.long_pieces_used + i] = load_byte(address + i)
         table.long_pieces_used += length
     slots[slot, 0], slots[slot, 1] = low, high
     if count <= 3:
@@ -397,11 +411,37 @@ def _enter(slot, low, high, text, start, length, symbols, count, table, slots):
         slots[slot, 3] = third | np.uint64(count) << np.uint64(32)
     else:
         slots[slot, 2], slots[slot, 3] = np.uint64(table.tokens_used), np.uint64(count) << np.uint64(32)
+        tokens = carray(pointer(table.tokens, np.int32), table.tokens_size)
         for i in range(count):
             tokens[table.tokens_used + i] = symbols[i]
         table.tokens_used += count
     table.num_pieces += 1
     return True
+
+
+@_internal
+def _find_or_enter(slot, low, high, address, length, rules_address, table_address):
+    """Return a piece's slot, entering it if it is new; -1 if there is no room for it."""
+    table = carray(pointer(table_address, _TABLE), 1)[0]
+    slot = _find(slot, low, high, table.slots, table.num_slots, address, length, table.long_pieces)
+    if load_word(table.slots + 32 * slot + 8) == 0:
+        symbols = carray(pointer(table.symbols, np.int32), MAX_TOKENS_OF_A_PIECE)
+        made = carray(pointer(table.made, np.int32), MAX_TOKENS_OF_A_PIECE)
+        count = _tokens_of(address, length, rules_address, symbols, made)
+        if not _enter(slot, low, high, address, length, symbols, count, table_address):
+            return -1
+    return slot
+
+
+@_internal
+def _encode_very_long(address, length, rules_address, output_address):
+    """Write the tokens of a piece that is too long for the table; return their number. There is room for them."""
+    symbols, made = np.empty(2 * length + 2, dtype=np.int32), np.empty(SIMPLE_MERGE_LENGTH, dtype=np.int32)
+    count = _tokens_of(address, length, rules_address, symbols, made)
+    output = carray(pointer(output_address, np.int32), count)
+    for i in range(count):  # a slice would compile the formatting of its error message
+        output[i] = symbols[i]
+    return count
 
 
 @njit(cache=KEPT, nogil=True)
@@ -412,70 +452,74 @@ def encode_pieces(rules_address, table_address, text_address, size, bounds_addre
     no length stands for the end of a text, and `token_ends` gets the tokens up to there. The table tells how far it came, and
     what it stopped for.
     """
-    rules = carray(pointer(rules_address, _RULES), 1)[0]
     table = carray(pointer(table_address, _TABLE), 1)[0]
-    text = carray(pointer(text_address, np.uint8), size)
-    bounds = carray(pointer(bounds_address, np.int64), number)
-    output = carray(pointer(output_address, np.int32), capacity)
-    slots = carray(pointer(table.slots, np.uint64), (table.num_slots, 4))
-    tokens = carray(pointer(table.tokens, np.int32), table.tokens_size)
-    keys = carray(pointer(table.keys, np.uint64), (3, LOOK_AHEAD))
-    slots_address, num_slots = table.slots, table.num_slots
-    used = known = 0
+    # Addresses instead of arrays: numba would look at each index, whether it counts from the end.
+    slots_address, num_slots, tokens_address, keys_address = table.slots, table.num_slots, table.tokens, table.keys
+    output_end = output_address + 4 * capacity
+    output = output_address
     reason = DONE
-    i = known_from = first
+    i = known_until = first
+    key = keys_address
     while i < number:
-        if i == known_from + known:
-            known_from, known = i, min(LOOK_AHEAD, number - i)
-            for j in range(known):
-                start, length = bounds[i + j] & 0xFFFFFFFF, bounds[i + j] >> 32
-                low, high = key_of(text_address + start, length, size - start)
-                slot = slot_of(low, high, num_slots)
-                prefetch(slots_address + 32 * slot)
-                keys[0, j], keys[1, j], keys[2, j] = low, high, np.uint64(slot)
-        start, length = bounds[i] & 0xFFFFFFFF, bounds[i] >> 32
-        if length == 0:
-            token_ends = carray(pointer(table.token_ends, np.int64), table.num_token_ends + 1)
-            token_ends[table.num_token_ends] = table.num_before + used
-            table.num_token_ends += 1
-            i += 1
-            continue
-        if length > MAX_TABLE_BYTES:
-            table.needed = 2 * length + 2
-            if used + table.needed > capacity:
-                reason = OUTPUT_FULL
-                break
-            symbols, made = np.empty(2 * length + 2, dtype=np.int32), np.empty(SIMPLE_MERGE_LENGTH, dtype=np.int32)
-            count = _tokens_of(text, start, length, rules, symbols, made)
-            for j in range(count):  # a slice would compile the formatting of its error message
-                output[used + j] = symbols[j]
-            used += count
-            i += 1
-            continue
-        low, high, slot = keys[0, i - known_from], keys[1, i - known_from], np.int64(keys[2, i - known_from])
-        slot = _find(slot, low, high, slots_address, num_slots, text_address + start, length, table.long_pieces)
-        if slots[slot, 1] == 0:
-            symbols = carray(pointer(table.symbols, np.int32), MAX_TOKENS_OF_A_PIECE)
-            made = carray(pointer(table.made, np.int32), MAX_TOKENS_OF_A_PIECE)
-            count = _tokens_of(text, start, length, rules, symbols, made)
-            if not _enter(slot, low, high, text, start, length, symbols, count, table, slots):
+        if i == known_until:
+            key = keys_address
+            known_until = min(i + LOOK_AHEAD, number)
+            for j in range(i, known_until):
+                bounds = np.int64(load_word(bounds_address + 8 * j))
+                start, length = bounds & 0xFFFFFFFF, bounds >> 32
+                low = high = EMPTY  # which is no piece's key
+                if 0 < length <= LONGEST_INLINE and start + 16 <= size:
+                    low, high = short_key(text_address + start, length)
+                elif 0 < length <= MAX_TABLE_BYTES:
+                    low, high = key_of(text_address + start, length)
+                entry = slots_address + 32 * slot_of(low, high, num_slots)
+                prefetch(entry)
+                store_word(key, low)
+                store_word(key + 8, high)
+                store_word(key + 16, np.uint64(entry))
+                key += 24
+            key = keys_address
+        low, high, entry = load_word(key), load_word(key + 8), np.int64(load_word(key + 16))
+        key += 24
+        if load_word(entry) != low or load_word(entry + 8) != high:  # nor is that of a long piece, which has its place there
+            bounds = np.int64(load_word(bounds_address + 8 * i))
+            start, length = bounds & 0xFFFFFFFF, bounds >> 32
+            if length == 0:
+                token_ends = carray(pointer(table.token_ends, np.int64), table.num_token_ends + 1)
+                token_ends[table.num_token_ends] = table.num_before + (output - output_address) // 4
+                table.num_token_ends += 1
+                i += 1
+                continue
+            if length > MAX_TABLE_BYTES:
+                table.needed = 2 * length + 2
+                if output + 4 * table.needed > output_end:
+                    reason = OUTPUT_FULL
+                    break
+                output += 4 * _encode_very_long(text_address + start, length, rules_address, output)
+                i += 1
+                continue
+            slot = (entry - slots_address) >> 5
+            slot = _find_or_enter(slot, low, high, text_address + start, length, rules_address, table_address)
+            if slot < 0:
                 reason = TABLE_FULL
                 break
-        first_two, last = slots[slot, 2], slots[slot, 3]
+            entry = slots_address + 32 * slot
+        first_two, last = load_word(entry + 16), load_word(entry + 24)
         count = np.int64(last >> np.uint64(32))
-        if used + count + 3 > capacity:
-            table.needed = count + 3
+        if output + 4 * count + 16 > output_end:
+            table.needed = count + 4
             reason = OUTPUT_FULL
             break
         if count <= 3:
-            output[used] = np.int32(first_two)
-            output[used + 1] = np.int32(first_two >> np.uint64(32))
-            output[used + 2] = np.int32(last)
+            store_word(output, first_two)
+            store_word(output + 8, last)
         else:
-            for j in range(count):
-                output[used + j] = tokens[np.int64(first_two) + j]
-        used += count
+            tokens = tokens_address + 4 * np.int64(first_two)
+            for j in range(0, 4 * count, 8):  # two at a time, and perhaps one too many
+                store_word(output + j, load_word(tokens + j))
+        output += 4 * count
         i += 1
+    used = (output - output_address) // 4
     table.num_done, table.num_written, table.reason = i, used, reason
     table.num_before += used
     return used if reason == DONE else -1

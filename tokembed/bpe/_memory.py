@@ -53,6 +53,17 @@ def load_word(typing_context, address):
 
 
 @intrinsic
+def store_word(typing_context, address, word):
+    """Write eight bytes at an address, aligned or not."""
+
+    def generate(context, builder, signature, arguments):
+        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.uint64), generate
+
+
+@intrinsic
 def prefetch(typing_context, address):
     """Ask for the cache line at an address, without waiting for it."""
 
@@ -77,6 +88,14 @@ def trailing_zeros(typing_context, bits):
     return types.int64(types.uint64), generate
 
 
+@njit(nogil=True, inline="always")
+def short_key(address, length):
+    """Return `key_of` for a piece of up to 15 bytes where 16 may be read: no branch depends on the length."""
+    low = load_word(address) & (_ALL_BITS >> np.uint64(max(64 - 8 * length, 0)))
+    high = load_word(address + 8) & ~(_ALL_BITS << np.uint64(max(8 * length - 64, 0)))
+    return low, high | np.uint64(length) << np.uint64(56)
+
+
 @_internal
 def _load_some(address, length):
     """Return up to eight bytes as a number, reading no other."""
@@ -87,18 +106,14 @@ def _load_some(address, length):
 
 
 @_internal
-def key_of(address, length, size):
+def key_of(address, length):
     """Return the two numbers that a piece is found by: its bytes and length or, of a long one, its hash and length.
 
     The length has the highest 8 bits or, where those are all set, the 24 below; the lowest 32 are then free for the place of
-    the bytes. From the address on `size` bytes may be read.
+    the bytes.
     """
     if length <= LONGEST_INLINE:
-        if size >= 16:  # nearly always: no branch depends on the length
-            low = load_word(address) & (_ALL_BITS >> np.uint64(max(64 - 8 * length, 0)))
-            high = load_word(address + 8) & ~(_ALL_BITS << np.uint64(max(8 * length - 64, 0)))
-        else:
-            low, high = _load_some(address, min(length, 8)), _load_some(address + 8, length - 8)
+        low, high = _load_some(address, min(length, 8)), _load_some(address + 8, length - 8)
         return low, high | np.uint64(length) << np.uint64(56)
     mixed = np.uint64(length)
     for i in range(0, length - 7, 8):

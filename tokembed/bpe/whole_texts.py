@@ -35,6 +35,7 @@ from tokembed.compilation import say_when_compiling
 Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds
 
 BUFFER_TOKENS, MAX_IDLE_BUFFERS = 1 << 18, 8  # most parts fit in one: a token has more than two bytes
+FIRST_PLACE = 1  # of a long piece: 0 is what the key of one that is looked for has there
 FIRST_SLOTS = 1 << 12  # of a table of pieces, 32 bytes each; half of them are used
 MAX_SLOT_BYTES, MAX_POOL_BYTES = 1 << 25, 1 << 24  # of a table, of its long pieces and of its tokens: 64 MiB in all
 
@@ -44,7 +45,7 @@ class PieceTable:
 
     def __init__(self) -> None:
         self._symbols, self._made = np.empty((2, kernels.MAX_TOKENS_OF_A_PIECE), dtype=np.int32)
-        self._keys = np.empty((3, kernels.LOOK_AHEAD), dtype=np.uint64)
+        self._keys = np.empty((kernels.LOOK_AHEAD, 3), dtype=np.uint64)
         self._arrays: dict[str, npt.NDArray[Any]] = {
             "slots": np.zeros((FIRST_SLOTS, 4), dtype=np.uint64),
             "long_pieces": np.empty(1 << 14, dtype=np.uint8),
@@ -54,6 +55,7 @@ class PieceTable:
         self.address, self.state = self._record.ctypes.data, self._record[0]
         for name, array in (("symbols", self._symbols), ("made", self._made), ("keys", self._keys)):
             self.state[name] = array.ctypes.data
+        self.state["long_pieces_used"] = FIRST_PLACE
         self._enter_arrays()
 
     @property
@@ -72,7 +74,8 @@ class PieceTable:
         most = {"slots": MAX_SLOT_BYTES, "long_pieces": MAX_POOL_BYTES, "tokens": MAX_POOL_BYTES}
         if any(is_full[name] and 2 * arrays[name].nbytes > most[name] for name in arrays):
             arrays["slots"][:] = 0
-            state["num_pieces"] = state["long_pieces_used"] = state["tokens_used"] = 0
+            state["num_pieces"] = state["tokens_used"] = 0
+            state["long_pieces_used"] = FIRST_PLACE
             return
         old = dict(arrays)
         for name in arrays:
