@@ -3,47 +3,92 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, from_dtype, njit
 
-from tokembed.bpe._memory import LONGEST_INLINE, is_same, key_of, pointer, short_key, slot_of
+from tokembed.bpe._memory import LONGEST_INLINE, call_finder, is_same, key_of, load_word, pointer, short_key, slot_of
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
+
+_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 # An entry is a piece's key (see `key_of`; a long one's has the length alone), where it first occurred, and how often it has.
 LOW, HIGH, FIRST, COUNT = range(4)
 LONG = np.uint64(1 << 63)
 
 
-@njit(cache=KEPT, nogil=True)
-def count_pieces(slots_address, num_slots, num_entered, text_address, size, start, bounds_address, number):
-    """Count `number` pieces of `bounds`, as `find_pieces` gives them counted from `start`; return how many entries there are.
+# The pieces that one thread has counted. The table, (num_slots, 4) of uint64, is half empty.
+COUNTS = np.dtype(
+    [
+        ("slots", np.int64),
+        ("num_slots", np.int64),
+        ("num_entered", np.int64),
+        ("finder", np.int64),  # the address of `find_pieces`, and what it is to be called with
+        ("rule", np.int64),
+        ("bounds", np.int64),
+        ("max_found", np.int64),
+        ("scratch", np.int64),
+        ("block_start", np.int64),  # how far it came: pieces found from there on
+        ("num_found", np.int64),
+        ("is_last", np.int64),
+    ]
+)
+_COUNTS = from_dtype(COUNTS)
 
-    The table, (num_slots, 4) of uint64, must have room for all of them: half of it stays empty.
-    """
-    slots = carray(pointer(slots_address, np.uint64), (num_slots, 4))
-    bounds = carray(pointer(bounds_address, np.int64), number)
-    for i in range(number):
-        first, length = start + (bounds[i] & 0xFFFFFFFF), bounds[i] >> 32
+
+@_internal
+def _count_block(counts, text_address, size):
+    """Count the pieces found; there is room for all of them."""
+    slots = carray(pointer(counts.slots, np.uint64), (counts.num_slots, 4))
+    num_entered = counts.num_entered
+    for i in range(counts.num_found):
+        bounds = np.int64(load_word(counts.bounds + 8 * i))
+        first, length = counts.block_start + (bounds & 0xFFFFFFFF), bounds >> 32
         if length <= LONGEST_INLINE and first + 16 <= size:
             low, high = short_key(text_address + first, length)
         else:
             low, high = key_of(text_address + first, length)
         if length > LONGEST_INLINE:
             high = LONG | np.uint64(length)
-        slot = slot_of(low, high, num_slots)
+        slot = slot_of(low, high, slots.shape[0])
         while slots[slot, COUNT] != 0:
             is_alike = slots[slot, LOW] == low and slots[slot, HIGH] == high
             if is_alike and length > LONGEST_INLINE:
                 is_alike = is_same(text_address + first, text_address + np.int64(slots[slot, FIRST]), length)
             if is_alike:
                 break
-            slot = (slot + 1) & (num_slots - 1)
+            slot = (slot + 1) & (slots.shape[0] - 1)
         if slots[slot, COUNT] == 0:
             slots[slot, LOW], slots[slot, HIGH], slots[slot, FIRST] = low, high, np.uint64(first)
             num_entered += 1
         slots[slot, COUNT] += np.uint64(1)
-    return num_entered
+    counts.num_entered = num_entered
+
+
+@njit(cache=KEPT, nogil=True)
+def count_text(counts_address, text_address, start, end, size):
+    """Count the pieces of a text from its byte `start` to `end`; return whether it came to the end.
+
+    If it did not, the table is too small for those found next: with a larger one it goes on when `start` is -1.
+    """
+    counts = carray(pointer(counts_address, _COUNTS), 1)[0]
+    if start >= 0:
+        counts.block_start, counts.num_found, counts.is_last = start, 0, 0
+    while True:
+        if start >= 0:
+            if counts.is_last:
+                return True
+            if counts.num_found > 0:  # where to go on stands behind them
+                counts.block_start += np.int64(load_word(counts.bounds + 8 * counts.num_found))
+            counts.num_found = call_finder(
+                counts.finder, counts.rule, text_address, counts.block_start, end, size, counts.bounds, counts.max_found,
+                counts.scratch,
+            )  # fmt: skip
+            counts.is_last = counts.num_found < counts.max_found
+        start = 0
+        if 2 * (counts.num_entered + counts.num_found) > counts.num_slots:
+            return False
+        _count_block(counts, text_address, size)
 
 
 @njit(cache=KEPT, nogil=True)

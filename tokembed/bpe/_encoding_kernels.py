@@ -11,6 +11,7 @@ from numba import carray, from_dtype, njit
 
 from tokembed.bpe._memory import (
     LONGEST_INLINE,
+    call_finder,
     is_same,
     key_of,
     load_byte,
@@ -28,7 +29,7 @@ KEPT = can_keep_kernels()
 # For functions that only kernels call: without the wrappers that Python needs they compile in half the time.
 _internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-# What `encode_pieces` stopped for.
+# What `encode_text` stopped for.
 DONE, OUTPUT_FULL, TABLE_FULL = range(3)
 
 MAX_TABLE_BYTES = 1000  # longer pieces come back too rarely to be worth a place
@@ -74,7 +75,16 @@ TABLE = np.dtype(
         ("token_ends", np.int64),  # of int64: how many tokens there are up to the end of each of several texts
         ("num_token_ends", np.int64),
         ("num_before", np.int64),  # tokens that were written in earlier calls
-        ("num_done", np.int64),  # how far it came: pieces, and tokens written
+        ("finder", np.int64),  # of `find_pieces`, and what it is to be called with
+        ("rule", np.int64),
+        ("bounds", np.int64),
+        ("max_found", np.int64),
+        ("scratch", np.int64),
+        ("rules", np.int64),
+        ("block_start", np.int64),  # how far it came: pieces found from there on, and how many of them are done
+        ("num_found", np.int64),
+        ("num_done", np.int64),
+        ("is_last", np.int64),
         ("num_written", np.int64),
         ("reason", np.int64),
         ("needed", np.int64),  # room that the output lacked
@@ -444,21 +454,18 @@ def _encode_very_long(address, length, rules_address, output_address):
     return count
 
 
-@njit(cache=KEPT, nogil=True)
-def encode_pieces(rules_address, table_address, text_address, size, bounds_address, first, number, output_address, capacity):
-    """Write the tokens of pieces `first` to `number` of `bounds`; return how many were written, or -1 if it stopped.
+@_internal
+def _encode_block(table_address, text_address, size, output_address, output, output_end):
+    """Write the tokens of the pieces found, from the first on that is not done; return the address behind them.
 
-    Pieces are given as `find_pieces` gives them, counted from the text's address, from which `size` bytes may be read; one of
-    no length stands for the end of a text, and `token_ends` gets the tokens up to there. The table tells how far it came, and
-    what it stopped for.
+    Pieces are counted from the text's address, from which `size` bytes may be read. The table tells how far it came.
     """
     table = carray(pointer(table_address, _TABLE), 1)[0]
+    bounds_address, number = table.bounds, table.num_found
     # Addresses instead of arrays: numba would look at each index, whether it counts from the end.
     slots_address, num_slots, tokens_address, keys_address = table.slots, table.num_slots, table.tokens, table.keys
-    output_end = output_address + 4 * capacity
-    output = output_address
     reason = DONE
-    i = known_until = first
+    i = known_until = table.num_done
     key = keys_address
     while i < number:
         if i == known_until:
@@ -495,11 +502,11 @@ def encode_pieces(rules_address, table_address, text_address, size, bounds_addre
                 if output + 4 * table.needed > output_end:
                     reason = OUTPUT_FULL
                     break
-                output += 4 * _encode_very_long(text_address + start, length, rules_address, output)
+                output += 4 * _encode_very_long(text_address + start, length, table.rules, output)
                 i += 1
                 continue
             slot = (entry - slots_address) >> 5
-            slot = _find_or_enter(slot, low, high, text_address + start, length, rules_address, table_address)
+            slot = _find_or_enter(slot, low, high, text_address + start, length, table.rules, table_address)
             if slot < 0:
                 reason = TABLE_FULL
                 break
@@ -519,10 +526,46 @@ def encode_pieces(rules_address, table_address, text_address, size, bounds_addre
                 store_word(output + j, load_word(tokens + j))
         output += 4 * count
         i += 1
-    used = (output - output_address) // 4
-    table.num_done, table.num_written, table.reason = i, used, reason
-    table.num_before += used
-    return used if reason == DONE else -1
+    table.num_done, table.reason = i, reason
+    return output
+
+
+@njit(cache=KEPT, nogil=True)
+def encode_text(table_address, text_address, start, end, size, output_address, capacity):
+    """Encode a text from its byte `start` to `end`; return how many tokens were written, or -1 if it stopped before the end.
+
+    Of the text `size` bytes may be read. The table tells what it stopped for, and how many were written; called again with a
+    `start` of -1 it goes on. Of several texts, see `find_pieces`, `token_ends` gets the tokens up to each one's end.
+    """
+    table = carray(pointer(table_address, _TABLE), 1)[0]
+    output, output_end = output_address, output_address + 4 * capacity
+    if start >= 0:
+        table.block_start = start
+        table.num_found = table.num_done = table.is_last = 0
+    table.reason = DONE
+    while table.reason == DONE:
+        if table.num_done == table.num_found:
+            if table.is_last:
+                break
+            if table.num_found > 0:  # where to go on stands behind them
+                table.block_start += np.int64(load_word(table.bounds + 8 * table.num_found))
+            table.num_found = call_finder(
+                table.finder,
+                table.rule,
+                text_address,
+                table.block_start,
+                end,
+                size,
+                table.bounds,
+                table.max_found,
+                table.scratch,
+            )
+            table.num_done, table.is_last = 0, table.num_found < table.max_found
+        block = text_address + table.block_start
+        output = _encode_block(table_address, block, size - table.block_start, output_address, output, output_end)
+    table.num_written = (output - output_address) // 4
+    table.num_before += table.num_written
+    return table.num_written if table.reason == DONE else -1
 
 
 @njit(cache=KEPT, nogil=True)

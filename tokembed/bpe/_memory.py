@@ -31,6 +31,18 @@ def pointer(typing_context, address, data_type):
 
 
 @intrinsic
+def call_finder(typing_context, finder, rule, text, start, end, size, bounds, capacity, scratch):
+    """Call `find_pieces` by its address, which lets each file's kernels be compiled and kept by themselves."""
+
+    def generate(context, builder, signature, arguments):
+        number = ir.IntType(64)
+        kind = ir.FunctionType(number, [number] * 8).as_pointer()
+        return builder.call(builder.inttoptr(arguments[0], kind), arguments[1:])
+
+    return types.int64(*[types.int64] * 9), generate
+
+
+@intrinsic
 def load_byte(typing_context, address):
     """Return the byte at an address."""
 

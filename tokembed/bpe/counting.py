@@ -6,6 +6,7 @@ import ctypes
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
 
 from tokembed.bpe import _counting_kernels as kernels
 from tokembed.bpe.finding import BLOCK_PIECES, CompiledRule, PieceFinder, Utf8, compiled_rule, cuts_of, in_parts
@@ -18,21 +19,25 @@ FIRST_SLOTS = 1 << 12  # of a table, 32 bytes each; half of them are used
 class _Counts:
     """How often the pieces occur that one thread has seen of a text."""
 
-    def __init__(self) -> None:
-        self._finder = PieceFinder()
-        self._slots = np.zeros((FIRST_SLOTS, 4), dtype=np.uint64)
-        self._num_entered = 0
+    def __init__(self, rule: CompiledRule) -> None:
+        self._finder = PieceFinder(rule)
+        self._record = np.zeros(1, dtype=kernels.COUNTS)
+        self._state = self._record[0]
+        for name, value in self._finder.fields.items():
+            self._state[name] = value
+        self._take(np.zeros((FIRST_SLOTS, 4), dtype=np.uint64))
 
-    def add(self, rule: CompiledRule, text: Utf8, start: int, end: int) -> None:
+    def _take(self, slots: npt.NDArray[np.uint64]) -> None:
+        self._slots = slots
+        self._state["slots"], self._state["num_slots"] = slots.ctypes.data, len(slots)
+
+    def add(self, text: Utf8, start: int, end: int) -> None:
         """Count the pieces of one part of the text."""
-        for position, number in self._finder.blocks(rule, text, start, end):
-            if 2 * (self._num_entered + number) > len(self._slots):
-                old, self._slots = self._slots, np.zeros((4 * max(len(self._slots), BLOCK_PIECES), 4), dtype=np.uint64)
-                kernels.move_counts(old.ctypes.data, len(old), self._slots.ctypes.data, len(self._slots))
-            self._num_entered = kernels.count_pieces(
-                self._slots.ctypes.data, len(self._slots), self._num_entered, text.address, text.size, position,
-                self._finder.bounds_address, number,
-            )  # fmt: skip
+        while not kernels.count_text(self._record.ctypes.data, text.address, start, end, text.size):
+            old = self._slots
+            self._take(np.zeros((4 * max(len(old), BLOCK_PIECES), 4), dtype=np.uint64))
+            kernels.move_counts(old.ctypes.data, len(old), self._slots.ctypes.data, len(self._slots))
+            start = -1
 
     def add_to(self, total: dict[str, int], text: Utf8) -> None:
         """Add what was counted to what others have."""
@@ -67,11 +72,11 @@ def count_pieces(text: str, splitting: Splitting = SPLITTINGS["words"], num_thre
     counts: list[_Counts] = []
 
     def count_part(start: int, end: int) -> None:
-        of_a_thread = counts.pop() if counts else _Counts()
-        of_a_thread.add(rule, source, start, end)
+        of_a_thread = counts.pop() if counts else _Counts(rule)
+        of_a_thread.add(source, start, end)
         counts.append(of_a_thread)
 
-    with say_when_compiling(kernels.count_pieces):
+    with say_when_compiling(kernels.count_text):
         in_parts(cuts_of(rule, source, num_threads), num_threads, count_part, lambda _: None)
     total: dict[str, int] = {}
     for of_a_thread in counts:

@@ -6,11 +6,12 @@ import ctypes
 import itertools
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -118,28 +119,32 @@ def character_kinds(family: str) -> npt.NDArray[np.uint8]:
 
 
 class PieceFinder:
-    """Where one thread's pieces are put when they are found. Addresses are kept: numpy takes a microsecond to tell one."""
+    """Where one thread's pieces are put when they are found."""
 
-    def __init__(self) -> None:
-        self.bounds = np.empty(BLOCK_PIECES + 1, dtype=np.int64)
+    def __init__(self, rule: CompiledRule) -> None:
+        self._bounds = np.empty(BLOCK_PIECES + 1, dtype=np.int64)
         self._scratch = np.zeros(1, dtype=kernels.SCRATCH)
-        self.bounds_address, self.scratch_address = self.bounds.ctypes.data, self._scratch.ctypes.data
-
-    def blocks(self, rule: CompiledRule, text: Utf8, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Find the pieces of a text, a block of them after the other; yield where each block starts, and how many they are."""
-        while True:
-            number = kernels.find_pieces(
-                rule.address, text.address, start, end, text.size, self.bounds_address, BLOCK_PIECES, self.scratch_address
-            )
-            yield start, number
-            if number < BLOCK_PIECES:
-                return
-            start += int(self.bounds[number])
+        #: What another kernel must know to find pieces by itself: fields of its record, see `call_finder`.
+        self.fields = {
+            "finder": _address_of_finder(),
+            "rule": rule.address,
+            "bounds": self._bounds.ctypes.data,
+            "max_found": BLOCK_PIECES,
+            "scratch": self._scratch.ctypes.data,
+        }
 
     def set_text_ends(self, ends: npt.NDArray[np.int64], first: int, last: int) -> None:
         """Let what follows be several texts, `first` to `last` of those whose ends are given; 0 and 0 for a single one."""
         scratch = self._scratch[0]
         scratch["text_ends"], scratch["num_texts"], scratch["num_ended"] = ends.ctypes.data, last, first
+
+
+@cache
+def _address_of_finder() -> int:
+    """Compile `find_pieces`, or read it from disk; return where it is."""
+    kernels.find_pieces.compile((numba.int64,) * 8)
+    (compiled,) = kernels.find_pieces.overloads.values()
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
 
 
 def part_bytes(num_bytes: int, num_threads: int | None) -> int:

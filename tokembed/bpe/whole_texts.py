@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe import _encoding_kernels as kernels, _splitting_kernels as splitting_kernels
+from tokembed.bpe import _encoding_kernels as kernels
 from tokembed.bpe.finding import (
-    BLOCK_PIECES,
     NUM_CODE_POINTS,
     SHORT_TEXT,
+    CompiledRule,
     PieceFinder,
     Utf8,
     address_of,
@@ -92,15 +92,16 @@ class PieceTable:
             self.state[name], self.state[size] = self._arrays[name].ctypes.data, len(self._arrays[name])
 
 
-class _Desk(PieceFinder):
+class _Desk:
     """What one thread works with."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = PieceTable()
-        self.table_address = self.table.address
+    def __init__(self, rule: CompiledRule, rules_address: int) -> None:
+        self.finder, self.table = PieceFinder(rule), PieceTable()
+        for name, value in {**self.finder.fields, "rules": rules_address}.items():
+            self.table.state[name] = value
         self.output = np.empty(4 * SHORT_TEXT, dtype=np.int32)
-        self.output_address = self.output.ctypes.data
+        # numpy takes a microsecond to tell an address.
+        self.table_address, self.output_address = self.table.address, self.output.ctypes.data
 
 
 class BulkEncoder:
@@ -149,18 +150,14 @@ class BulkEncoder:
         """Return the token ids of a text; raise `ValueError` at a lone surrogate."""
         if self._desks and isinstance(text, str) and len(text) <= SHORT_TEXT:  # else something is to be made or compiled first
             octets = utf8(text)
-            address, size = address_of(octets), len(octets)
             desk = self._take_desk()
-            number = splitting_kernels.find_pieces(
-                self._rule.address, address, 0, size, size, desk.bounds_address, BLOCK_PIECES, desk.scratch_address
+            size = len(octets)
+            used = kernels.encode_text(
+                desk.table_address, address_of(octets), 0, size, size, desk.output_address, 4 * SHORT_TEXT
             )
-            used = kernels.encode_pieces(
-                self._rules_address, desk.table_address, address, size, desk.bounds_address, 0, number,
-                desk.output_address, 4 * SHORT_TEXT,
-            )  # fmt: skip
             ids = desk.output[:used].copy()
             self._desks.append(desk)
-            if used >= 0 and number < BLOCK_PIECES:
+            if used >= 0:
                 return ids
         source = Utf8(text)
 
@@ -183,11 +180,11 @@ class BulkEncoder:
 
         def encode_part(first: int, last: int) -> list[Output]:
             desk = self._take_desk()
-            desk.set_text_ends(byte_ends[1:], first, last)
+            desk.finder.set_text_ends(byte_ends[1:], first, last)
             state = desk.table.state
             state["token_ends"], state["num_token_ends"], state["num_before"] = offsets[first + 1 :].ctypes.data, 0, 0
             outputs = self._run(desk, source, int(byte_ends[first]), int(byte_ends[last]))
-            desk.set_text_ends(byte_ends, 0, 0)
+            desk.finder.set_text_ends(byte_ends, 0, 0)
             self._desks.append(desk)
             return outputs
 
@@ -202,7 +199,7 @@ class BulkEncoder:
         try:
             return self._desks.pop()
         except IndexError:
-            return _Desk()
+            return _Desk(self._rule, self._rules_address)
 
     def _take_buffer(self, size: int) -> npt.NDArray[np.int32]:
         # Fresh memory costs more than filling it, so a part's output goes into a used buffer and is copied out from there.
@@ -217,20 +214,18 @@ class BulkEncoder:
         """Encode one part of a text; return its tokens, in order."""
         state, outputs = desk.table.state, []
         buffer, used = self._take_buffer(0), 0
-        for position, number in desk.blocks(self._rule, text, start, end):
-            done = 0
-            while done < number:
-                kernels.encode_pieces(
-                    self._rules_address, desk.table_address, text.address + position, text.size - position, desk.bounds_address,
-                    done, number, buffer.ctypes.data + 4 * used, buffer.size - used,
-                )  # fmt: skip
-                done, used = int(state["num_done"]), used + int(state["num_written"])
-                if state["reason"] == kernels.TABLE_FULL:
-                    desk.table.make_room()
-                elif state["reason"] == kernels.OUTPUT_FULL:
-                    outputs.append((buffer, used))
-                    buffer, used = self._take_buffer(int(state["needed"])), 0
-        return [*outputs, (buffer, used)]
+        while True:
+            place = buffer.ctypes.data + 4 * used
+            written = kernels.encode_text(desk.table_address, text.address, start, end, text.size, place, buffer.size - used)
+            used += int(state["num_written"])
+            if written >= 0:
+                return [*outputs, (buffer, used)]
+            if state["reason"] == kernels.TABLE_FULL:
+                desk.table.make_room()
+            else:
+                outputs.append((buffer, used))
+                buffer, used = self._take_buffer(int(state["needed"])), 0
+            start = -1
 
     def _encode_parts(
         self, num_bytes: int, bounds: list[int], num_threads: int | None, encode_part: Callable[[int, int], list[Output]]
@@ -250,7 +245,7 @@ class BulkEncoder:
                 if buffer.size == BUFFER_TOKENS and len(self._buffers) < MAX_IDLE_BUFFERS:
                     self._buffers.append(buffer)
 
-        with say_when_compiling(kernels.encode_pieces):
+        with say_when_compiling(kernels.encode_text):
             in_parts(bounds, num_threads, encode_part, append)
         tokens.resize(num_tokens, refcheck=False)
         return tokens
