@@ -108,6 +108,16 @@ def short_key(address, length):
     return low, high | np.uint64(length) << np.uint64(56)
 
 
+@intrinsic
+def leading_zeros(typing_context, bits):
+    """Return the number of zeros above the highest one, 64 for 0."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
 @_internal
 def _load_some(address, length):
     """Return up to eight bytes as a number, reading no other."""

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import carray, from_dtype, njit, types
 from numba.extending import intrinsic
 
-from tokembed.bpe._memory import pointer, trailing_zeros
+from tokembed.bpe._memory import leading_zeros, pointer, store_word, trailing_zeros
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -61,7 +61,7 @@ def _lanes_at(builder, address, count):
 @intrinsic
 def _classify(typing_context, address):
     """Return masks of 64 bytes: capitals, small letters, digits, underscores, white space, U+001C to U+001F, line ends,
-    bytes beyond ASCII, and those of them that continue a character."""  # fmt: skip
+    spaces, apostrophes, bytes beyond ASCII, and those of them that continue a character."""  # fmt: skip
 
     def generate(context, builder, signature, arguments):
         loaded, constant = _lanes_at(builder, arguments[0], _WINDOW)
@@ -80,13 +80,15 @@ def _classify(typing_context, address):
             builder.or_(is_in(9, 5), equals(ord(" "))),
             is_in(0x1C, 4),
             builder.or_(equals(10), equals(13)),
+            equals(ord(" ")),
+            equals(ord("'")),
             is_in(0x80, 0x80),
             is_in(0x80, 0x40),
         ]
         bits = [builder.bitcast(mask, ir.IntType(64)) for mask in masks]
         return context.make_tuple(builder, signature.return_type, bits)
 
-    return types.UniTuple(types.uint64, 9)(types.int64), generate
+    return types.UniTuple(types.uint64, 11)(types.int64), generate
 
 
 @intrinsic
@@ -139,7 +141,8 @@ def _follow(text, position, end, kinds, wanted):
 
 @_internal
 def _masks(text, base, end, size, kinds, family, room):
-    """Return the window's masks of UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE and OTHER; nothing is set from `end` on."""
+    """Return the window's masks: UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER, and of bytes: spaces, apostrophes, those
+    beyond ASCII, those that continue a character. Nothing is set from `end` on."""  # fmt: skip
     address = text_address = room[0]  # of 64 bytes to write kinds to, and of a copy of the text's last ones
     window = carray(pointer(text_address, np.uint8), 2 * _WINDOW)
     if base + _WINDOW <= size:
@@ -148,7 +151,8 @@ def _masks(text, base, end, size, kinds, family, room):
         address += _WINDOW
         for i in range(_WINDOW):
             window[_WINDOW + i] = text[base + i] if base + i < size else 0
-    capitals, small, digits, underscores, spaces, separators, newlines, high, continuing = _classify(address)
+    masks = _classify(address)
+    capitals, small, digits, underscores, spaces, separators, newlines, blanks, apostrophes, high, continuing = masks
     valid = _ALL_BITS >> np.uint64(max(_WINDOW - (end - base), 0))
     letters = capitals | small
     if family == WORDS:
@@ -158,10 +162,11 @@ def _masks(text, base, end, size, kinds, family, room):
     other = ~(letters | digits | spaces | high)
     if family != O200K:
         capitals = small = letters
-    if high & valid != 0:
+    high &= valid
+    if high != 0:
         for i in range(_WINDOW):
             window[i] = 0
-        leads = high & ~continuing & valid
+        leads = high & ~continuing
         while leads != 0:
             i = trailing_zeros(leads)
             leads &= leads - np.uint64(1)
@@ -171,7 +176,53 @@ def _masks(text, base, end, size, kinds, family, room):
         upper, lower, letter, digit, space, newline, rest = _bytes_with(text_address)
         capitals, small, letters, digits = capitals | upper, small | lower, letters | letter, digits | digit
         spaces, newlines, other = spaces | space, newlines | newline, other | rest
-    return capitals & valid, small & valid, letters & valid, digits & valid, spaces & valid, newlines & valid, other & valid
+    return (
+        capitals & valid, small & valid, letters & valid, digits & valid, spaces & valid, newlines & valid, other & valid,
+        blanks & valid, apostrophes & valid, high, continuing & valid,
+    )  # fmt: skip
+
+
+@_internal
+def _regular_starts(family, max_digits, masks, ends_here):
+    """Return where pieces start in a window that begins with one, as far as masks tell, and what is odd.
+
+    Odd is what depends on more than a neighbour: contractions, line ends, white space beyond ASCII, long numbers, letters
+    without case in "o200k". `ends_here` is where the text ends in the window, 64 if it does not.
+    """
+    upper, lower, letters, digits, spaces, newlines, other, blanks, apostrophes, high, continuing = masks
+    one = np.uint64(1)
+    odd = apostrophes | spaces & high
+    marks = other & ~((other & ~upper) << one) & ~(blanks << one)  # one behind a letter's combining mark is a start
+    if family == GPT2:
+        attached = blanks
+        digits_start = digits & ~(digits << one) & ~(blanks << one)
+    else:
+        # One mark, or one white space but a line end, goes with the letters behind it.
+        single = marks
+        for _ in range(3):
+            single |= single << one & continuing
+        attached = spaces | single
+        digits_start = digits & ~(digits << one)
+        odd |= newlines | digits & high
+        too_many = digits << one
+        if max_digits > 1:
+            too_many &= digits << np.uint64(2) & digits << np.uint64(3)
+        odd |= digits & too_many
+    letters_start = letters & ~(letters << one) & ~(attached << one)
+    if family == O200K:
+        odd |= upper & lower
+        letters_start |= upper & ~lower & (lower << one)
+    starts = letters_start | digits_start | marks | spaces & ~(spaces << one & spaces >> one)
+    covered = np.int64(_WINDOW - 4)  # what is behind may continue, or be part of a character
+    if ends_here < _WINDOW:
+        covered = ends_here + 1
+        starts |= one << np.uint64(ends_here)
+        # White space at the end of a text is not split.
+        last_word = (letters | digits | other) & ~spaces
+        after = _WINDOW - leading_zeros(last_word)
+        if after < ends_here:
+            odd |= _ALL_BITS << np.uint64(after)
+    return starts & ~(_ALL_BITS << np.uint64(covered)) if covered < _WINDOW else starts, odd
 
 
 @_internal
@@ -234,8 +285,8 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
     limit, position = end, np.int64(start)
     if scratch.num_ended < scratch.num_texts:
         end = text_ends[scratch.num_ended]
-    base = position - _WINDOW
-    upper = lower = letters = digits = spaces = newlines = other = np.uint64(0)
+    base, edge = position - _WINDOW, 0
+    upper = lower = letters = digits = spaces = newlines = other = starts = odd = continued = np.uint64(0)
     number = 0
     while number < capacity:
         if position == end:
@@ -249,8 +300,43 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
             continue
         if position - base > _STEP:
             base = position
-            upper, lower, letters, digits, spaces, newlines, other = _masks(text, base, end, size, kinds, family, room)
+            masks = _masks(text, base, end, size, kinds, family, room)
+            upper, lower, letters, digits, spaces, newlines, other, _, _, _, continuing = masks
+            ends_here = min(end - base, _WINDOW)
+            if family == WORDS:
+                continued = letters & (letters << one) | continuing
+                starts = (letters | other) & ~continued
+                edge = _WINDOW - 4 if ends_here == _WINDOW else ends_here + 1
+            else:
+                starts, odd = _regular_starts(family, rule.max_digits, masks, ends_here)
         offset = np.uint64(position - base)
+        done = position - base
+        if number + _WINDOW <= capacity:
+            place, first = bounds_address + 8 * number, np.uint64(base - start)
+            if family == WORDS:
+                ahead = starts & (_ALL_BITS << offset)
+                while ahead != 0:
+                    begin = trailing_zeros(ahead)
+                    length = 1 + trailing_zeros(~(continued >> one >> np.uint64(begin)))
+                    if begin + length >= edge:
+                        break
+                    store_word(place, first + np.uint64(begin) | np.uint64(length) << np.uint64(32))
+                    place += 8
+                    done = begin + length
+                    ahead &= ahead - one
+            else:
+                odd_ahead = odd & (_ALL_BITS << offset)
+                ahead = starts & (_ALL_BITS << offset << one) & ((odd_ahead & (~odd_ahead + one)) - one)
+                while ahead != 0:
+                    next_start = trailing_zeros(ahead)
+                    store_word(place, first + np.uint64(done) | np.uint64(next_start - done) << np.uint64(32))
+                    place += 8
+                    done = next_start
+                    ahead &= ahead - one
+            if place > bounds_address + 8 * number:
+                number = (place - bounds_address) // 8
+                position = base + done
+                continue
         bit = one << offset
         piece = position
 
@@ -313,6 +399,8 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
                     text[position] == 10 or text[position] == 13 or (family == O200K and text[position] == 0x2F)
                 ):
                     position += 1
+                if text[position - 1] == 0x2F:
+                    base = position - _WINDOW  # a mark behind it is a start, which this window does not know
         else:
             run = ~spaces & (_ALL_BITS << offset)
             run_end = base + trailing_zeros(run) if run != 0 else _follow(text, position, end, kinds, SPACE)
