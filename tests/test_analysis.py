@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import raw_file
 from hypothesis import given, strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
-from tokembed.analysis import domains, tokenization
+from tokembed.analysis import domains, tokenization, vocabularies
 from tokembed.bpe import reference
 from tokembed.corpora.corpus import Corpus, CorpusError
+from tokembed.corpora.vocabularies import PUBLISHED
 
 WORDY = st.text(alphabet="the creature's éİ未9.\n", max_size=120)
 
@@ -154,3 +157,72 @@ def test_a_text_without_longer_tokens_has_no_figure_of_them_but_an_empty_table()
     found = tokenization.describe_top_subwords(tokenizer, tokenizer.encode_array("a b c"))
     assert found.data is None
     assert list(found.rows) == []
+
+
+# ---------------------------------------------------------------- published vocabularies
+
+
+def test_a_vocabulary_is_known_by_its_name_or_by_a_copy_of_its_file(tmp_path: Path) -> None:
+    assert [vocabularies.published_name(name) for name in PUBLISHED] == list(PUBLISHED) == list(vocabularies.MODELS)
+    copy = shutil.copy(raw_file("vocabularies/r50k_base.tiktoken"), tmp_path / "mine")
+    assert vocabularies.published_name(str(copy)) == "r50k_base"
+    assert list(vocabularies.load_vocabularies([str(copy), str(copy)])) == ["r50k_base"]
+
+
+@pytest.mark.parametrize("name", ["gpt5", "", "other.tiktoken", "."])
+def test_what_is_no_published_vocabulary_is_refused_with_those_that_are(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.tiktoken").write_text("IQ== 0\n")
+    with pytest.raises(ValueError, match="r50k_base, cl100k_base, o200k_base"):
+        vocabularies.load_vocabularies(["r50k_base", name])
+
+
+def test_passages_are_of_a_few_hundred_characters_and_of_one_line() -> None:
+    passages = vocabularies.passages()
+    assert list(passages) == ["English", "German", "Russian", "Japanese", "Chinese"]
+    assert all(200 < len(text) < 800 for text in passages.values())
+    assert not any("\n" in text or "  " in text or text != text.strip() for text in passages.values())
+
+
+def test_costs_are_means_of_the_samples_tokens_per_100_characters() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("low low low lower", 5, splitting="gpt2"))
+    costs = vocabularies.token_costs({"few": ["low low", "lower"], "Chinese": ["世界"]}, {"own": tokenizer})
+    assert costs["few"]["own"] == pytest.approx(
+        np.mean([100 * len(tokenizer.encode(t)) / len(t) for t in ("low low", "lower")])
+    )
+    assert costs["Chinese"]["own"] == 300, "three bytes a character"
+
+
+def test_own_vocabularies_are_of_both_kinds_and_begin_with_the_same_merges(pydocs: str) -> None:
+    own = vocabularies.own_vocabularies(pydocs[:30_000], (50, 200))
+    assert list(own) == ["words 50", "words 200", "bytes 50", "bytes 200"]
+    for kind, splitting in (("words", "words"), ("bytes", "gpt2")):
+        assert own[f"{kind} 50"].merges == train_bpe(pydocs[:30_000], 50, splitting=splitting).merges
+        assert own[f"{kind} 200"].merges[:50] == own[f"{kind} 50"].merges
+    assert len(vocabularies.own_vocabularies("low lower")) == 2, "one of a kind, where the text allows no more merges"
+
+
+def test_later_vocabularies_know_more_chinese_and_take_fewer_tokens_for_it(
+    pydocs: str, published: dict[str, BPETokenizerLoader]
+) -> None:
+    found = vocabularies.describe_vocabulary_costs(domains.HeldOut(pydocs[:50_000], pydocs[50_000:60_000], "a part"), published)
+    costs = found.data["Chinese"]
+    assert list(found.data) == ["prose", "Python code", "numbers", "URLs", "German", "Russian", "Japanese", "Chinese"]
+    assert [costs["bytes 2,000"], "GPT-2" in costs, "GPT-4" in costs] == [300, True, True]
+    assert 300 > costs["GPT-2"] > costs["GPT-4"] > costs["GPT-4o"]
+    chinese = [vocabularies.num_tokens_with(vocabularies.HAN, tokenizer) for tokenizer in published.values()]
+    assert chinese == sorted(chinese)
+    said = " ".join(found.lines)
+    assert "is 3.0 bytes" in said
+    assert f"GPT-2 has {chinese[0]:,} tokens with a Chinese character among 50,257" in said
+    assert f"takes {costs['GPT-4o']:.0f} tokens per 100 characters" in said
+    assert {len(row) for row in found.rows} == {len(found.heading)}
+    assert found.note.endswith(".")
+
+
+def test_one_vocabulary_is_spoken_of_once() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("世世 世世", 3, splitting="gpt2"))
+    assert vocabularies.num_tokens_with(vocabularies.HAN, tokenizer) == 2
+    assert vocabularies.cost_of_chinese({"own": tokenizer}).count("own has 2 tokens with a Chinese character among 259") == 1
