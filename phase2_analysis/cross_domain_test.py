@@ -42,15 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     published = vocabularies.load_vocabularies(args.compare)
     corpus = workspace.choose_corpus(args.dataset)
     held_out = domains.hold_out(corpus)
-    tokenizer = BPETokenizerLoader(train_bpe(held_out.training, args.num_merges or workspace.default_num_merges(corpus)))
+    num_merges = args.num_merges or workspace.default_num_merges(corpus)
+    tokenizer = BPETokenizerLoader(train_bpe(held_out.training, num_merges, splitting=args.splitting))
     code_file = next((path for path in (d / "corpus_code.txt" for d in files.raw_dirs()) if path.is_file()), None)
-    caption = f"{workspace.artifact_name(corpus)} without {held_out.rule}."
+    rule = "" if args.splitting == "words" else f", split as {args.splitting}"
+    caption = f"{workspace.artifact_name(corpus)} without {held_out.rule}{rule}."
     cli.describe_row("learned", f"from {caption}")
 
     names: list[str] = []
     for found, plot in (
         (domains.describe_domains(tokenizer, held_out, code_file), figures.plot_domains),
-        (domains.describe_vocabularies(held_out, MERGE_COUNTS), figures.plot_vocabulary_efficiency),
+        (domains.describe_vocabularies(held_out, MERGE_COUNTS, args.splitting), figures.plot_vocabulary_efficiency),
         (domains.describe_pathological_texts(tokenizer), figures.plot_token_table),
     ):
         print("", *found.lines, sep="\n")

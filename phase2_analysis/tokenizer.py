@@ -52,11 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     texts = texts_to_show(args)
     compared = load_vocabularies(args.compare)
     corpus = workspace.choose_corpus(args.dataset)
-    tokenizer, _, _ = workspace.tokenizer_for(corpus, args.num_merges or workspace.default_num_merges(corpus))
-    name, num_merges = printable(workspace.artifact_name(corpus)), f"{len(tokenizer.merges):,} merges"
+    num_merges = args.num_merges or workspace.default_num_merges(corpus)
+    tokenizer, _, _ = workspace.tokenizer_for(corpus, num_merges, splitting=args.splitting)
+    rule = "" if args.splitting == "words" else f"{args.splitting}, "
+    name, merges = printable(workspace.artifact_name(corpus)), f"{rule}{len(tokenizer.merges):,} merges"
     titled = {title_of(each): other for each, other in compared.items()}
     if args.html:
-        title = f"Tokens of a {name} tokenizer, {num_merges}"
+        title = f"Tokens of a {name} tokenizer, {merges}"
         files.write_atomic(args.html, token_view.page(tokenizer, texts, title, titled))
     use_colour = args.color == "always" or (args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     columns = shutil.get_terminal_size((100, 24)).columns
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = token_view.terminal_rows(views, columns, colour=use_colour)
         if compared:
             cuts = {each: token_view.token_views(other, text) for each, other in titled.items()}
-            rows = token_view.comparison_rows({f"{name}, {num_merges}": views} | cuts, columns, colour=use_colour)
+            rows = token_view.comparison_rows({f"{name}, {merges}": views} | cuts, columns, colour=use_colour)
         print(printable(text), *rows, token_view.statistics_line(text_statistics(tokenizer, text)), "", sep="\n")
     if args.html:
         print(f"saved      {files.display_path(args.html)}", file=sys.stderr if args.json else sys.stdout)

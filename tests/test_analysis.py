@@ -72,6 +72,13 @@ def test_statistics_of_a_known_text() -> None:
     assert (empty.num_tokens, empty.characters_per_token, empty.tokens_per_100_characters) == (0, 0.0, 0.0)
 
 
+def test_statistics_of_a_byte_levels_tokens_count_its_pieces_and_all_characters() -> None:
+    statistics = tokenization.text_statistics(BPETokenizerLoader(train_bpe("low low low", 5, splitting="gpt2")), "low  low é")
+    # low | ␣ | ␣low | ␣ <0xC3> <0xA9>
+    assert (statistics.num_words, statistics.num_tokens) == (4, 6)
+    assert statistics.mean_token_length == statistics.characters_per_token == pytest.approx(10 / 6)
+
+
 def test_the_final_chapter_is_never_trained_on(frankenstein: str) -> None:
     held_out = domains.hold_out(Corpus("frankenstein", None, lambda: iter([frankenstein])))
     assert held_out.training + held_out.test == frankenstein
@@ -94,11 +101,12 @@ def test_a_corpus_too_short_to_hold_out_is_refused(text: str) -> None:
         domains.hold_out(Corpus("t", None, lambda: iter([text])))
 
 
-def test_a_shorter_list_of_merges_is_the_beginning_of_a_longer_one(pydocs: str) -> None:
+@pytest.mark.parametrize("splitting", ["words", "o200k"])
+def test_a_shorter_list_of_merges_is_the_beginning_of_a_longer_one(pydocs: str, splitting: str) -> None:
     held_out = domains.HeldOut(pydocs[:100_000], pydocs[100_000:110_000], "a part")
     tests = domains.sentences(held_out.test)
-    for num_merges, mean in domains.vocabulary_sweep(held_out, (200, 50, 1000)):
-        own = BPETokenizerLoader(train_bpe(held_out.training, num_merges, min_frequency=1))
+    for num_merges, mean in domains.vocabulary_sweep(held_out, (200, 50, 1000), splitting):
+        own = BPETokenizerLoader(train_bpe(held_out.training, num_merges, splitting=splitting, min_frequency=1))
         assert mean == pytest.approx(np.mean([len(own.encode(sentence)) for sentence in tests]))
 
 
@@ -133,6 +141,13 @@ def test_pathological_texts_come_back_whole(tokenizer: BPETokenizerLoader) -> No
     for _, text, tokens in domains.describe_pathological_texts(tokenizer).data:
         assert tokenizer.decode([tokenizer.token_to_id[token] for token in tokens]) == " ".join(reference.pieces(text))
         assert len(tokens) > len(text) / 4
+
+
+def test_byte_level_tokens_of_pathological_texts_are_text_again() -> None:
+    found = domains.describe_pathological_texts(BPETokenizerLoader(train_bpe("a URL and code", 5, splitting="cl100k")))
+    assert "".join(found.data[1][2]) == found.data[1][1] == "https://example.com/path?query=value"
+    assert found.data[2][2][0] == "<0xE6>"
+    assert "␣ is a space" in found.note
 
 
 def test_every_finding_has_lines_a_note_and_a_table_whose_rows_fit_its_heading(pydocs: str) -> None:

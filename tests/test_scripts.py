@@ -336,6 +336,18 @@ def test_kinds_of_text_and_vocabulary_sizes_are_compared(tmp_path: Path) -> None
     assert run(tmp_path, "--dataset", tmp_path / "tiny.txt", script=CROSS_DOMAIN).returncode == 2
 
 
+@pytest.mark.parametrize("splitting", ["gpt2", "o200k"])
+def test_both_scripts_learn_by_another_splitting_rule(tmp_path: Path, splitting: str) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("The cat saw the dog. " * 400, encoding="utf-8")
+    flags = ("--dataset", mine, "--num-merges", "30", "--splitting", splitting)
+    shown = run(tmp_path, "The cat saw  the dog", *flags, script=TOKENIZER)
+    assert (shown.returncode, "The|␣cat|␣saw|␣  |␣the|␣dog" in shown.stdout) == (0, True), shown.stdout
+    compared = run(tmp_path, *flags, "--output-dir", tmp_path / "plots", script=CROSS_DOMAIN)
+    assert (compared.returncode, f"split as {splitting}." in compared.stdout) == (0, True), compared.stderr
+    assert "|:|/|/|" in compared.stdout
+
+
 VOCABULARIES = ("r50k_base", "cl100k_base", "o200k_base")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tokembed.analysis.tokenization import TextStatistics, printable, text_statistics
+from tokembed.analysis.tokenization import TextStatistics, printable, text_statistics, visible
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 
@@ -19,7 +19,6 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 TERMINAL_COLOURS = (153, 223, 158, 217, 189)
 NUM_PAGE_COLOURS = 5  # of token_view.html
 RESET = "\033[0m"
-SPACE = "\u2423"  # stands for a space within a token, which would not be seen
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,10 @@ def token_views(tokenizer: BPETokenizerLoader, text: str) -> list[TokenView]:
     """Return a text's tokens with their ids and places."""
     ids, offsets = tokenizer.encode_with_offsets(text)
     tokens = [tokenizer.id_to_token[i] for i in ids]
-    return [TokenView(token, i, *span, shown(tokenizer, token)) for token, i, span in zip(tokens, ids, offsets, strict=True)]
-
-
-def shown(tokenizer: BPETokenizerLoader, token: str) -> str:
-    """Return a token as it can be printed in a cell of its own, its spaces visible.
-
-    >>> from tokembed import train_bpe
-    >>> tokenizer = BPETokenizerLoader(train_bpe("low low low low", num_merges=4, splitting="gpt2"))
-    >>> [shown(tokenizer, token) for token in tokenizer.tokenize("low low\\né")]
-    ['low', '␣low', '\\\\n', '<0xC3>', '<0xA9>']
-    """
-    return printable(tokenizer.readable(token)).replace(" ", SPACE)
+    return [
+        TokenView(token, i, *span, printable(visible(tokenizer, token)))
+        for token, i, span in zip(tokens, ids, offsets, strict=True)
+    ]
 
 
 def display_width(text: str) -> int:
