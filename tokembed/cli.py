@@ -211,10 +211,8 @@ def add_plots_flag(parser: argparse.ArgumentParser) -> None:
 
 def add_compare_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag that names published vocabularies to stand beside ours."""
-    names = "r50k_base (GPT-2), cl100k_base (GPT-4), o200k_base (GPT-4o)"
-    parser.add_argument(
-        "--compare", nargs="+", default=[], metavar="NAME", help=f"beside published ones: {names}, or their files"
-    )
+    names = "r50k_base (GPT-2), cl100k_base (GPT-4), o200k_base (GPT-4o), or copies of their files"
+    parser.add_argument("--compare", nargs="+", default=[], metavar="NAME", help=f"published vocabularies beside ours: {names}")
 
 
 def describe_row(label: str, *parts: str) -> None:
