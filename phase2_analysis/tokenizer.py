@@ -3,6 +3,7 @@
 uv run python phase2_analysis/tokenizer.py
 uv run python phase2_analysis/tokenizer.py "The monster approached." "未来世界"
 uv run python phase2_analysis/tokenizer.py --file my_text.txt --html tokens.html
+uv run python phase2_analysis/tokenizer.py "It's 12345 未来" --compare r50k_base cl100k_base o200k_base
 echo "one line a text" | uv run python phase2_analysis/tokenizer.py -
 """
 
@@ -31,6 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("text", nargs="*", help="texts; - reads lines from standard input (default: three test sentences)")
     parser.add_argument("--file", type=Path, help="a UTF-8 text file, one text per line")
     cli.add_corpus_flags(parser)
+    cli.add_compare_flag(parser)
     parser.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="default: auto; NO_COLOR is heeded"
     )
@@ -44,27 +46,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from tokembed import files, workspace
     from tokembed.analysis.tokenization import printable, text_statistics
+    from tokembed.analysis.vocabularies import load_vocabularies, title_of
     from tokembed.pages import token_view
 
     texts = texts_to_show(args)
+    compared = load_vocabularies(args.compare)
     corpus = workspace.choose_corpus(args.dataset)
-    tokenizer, _, _ = workspace.tokenizer_for(corpus, args.num_merges or workspace.default_num_merges(corpus))
+    num_merges = args.num_merges or workspace.default_num_merges(corpus)
+    tokenizer, _, _ = workspace.tokenizer_for(corpus, num_merges, splitting=args.splitting)
+    rule = "" if args.splitting == "words" else f"{args.splitting}, "
+    name, merges = printable(workspace.artifact_name(corpus)), f"{rule}{len(tokenizer.merges):,} merges"
+    titled = {title_of(each): other for each, other in compared.items()}
     if args.html:
-        name = printable(workspace.artifact_name(corpus))
-        title = f"Tokens of a {name} tokenizer, {len(tokenizer.merges):,} merges"
-        files.write_atomic(args.html, token_view.page(tokenizer, texts, title))
-    if args.json:
-        for text in texts:
-            print(json.dumps(token_view.as_json(tokenizer, text), ensure_ascii=False))
-    else:
-        use_colour = args.color == "always" or (args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
-        for text in texts:
-            print(printable(text))
-            for line in token_view.terminal_rows(
-                token_view.token_views(tokenizer, text), shutil.get_terminal_size((100, 24)).columns, colour=use_colour
-            ):
-                print(line)
-            print(f"{token_view.statistics_line(text_statistics(tokenizer, text))}\n")
+        title = f"Tokens of a {name} tokenizer, {merges}"
+        files.write_atomic(args.html, token_view.page(tokenizer, texts, title, titled))
+    use_colour = args.color == "always" or (args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    columns = shutil.get_terminal_size((100, 24)).columns
+    for text in texts:
+        if args.json:
+            print(json.dumps(token_view.as_json(tokenizer, text, compared), ensure_ascii=False))
+            continue
+        views = token_view.token_views(tokenizer, text)
+        rows = token_view.terminal_rows(views, columns, colour=use_colour)
+        if compared:
+            cuts = {each: token_view.token_views(other, text) for each, other in titled.items()}
+            rows = token_view.comparison_rows({f"{name}, {merges}": views} | cuts, columns, colour=use_colour)
+        print(printable(text), *rows, token_view.statistics_line(text_statistics(tokenizer, text)), "", sep="\n")
     if args.html:
         print(f"saved      {files.display_path(args.html)}", file=sys.stderr if args.json else sys.stdout)
     return 0

@@ -1,8 +1,9 @@
-"""What the tests share: the real corpora where they are at hand, small texts, a project folder of their own."""
+"""What the tests share: real corpora and vocabularies where they are at hand, small texts, a project folder of their own."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 # Before torch, numpy and scikit-learn are imported, here and in the processes that tests start: two test processes whose
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
+from tokembed.corpora.vocabularies import PUBLISHED
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RAW = Path(os.environ.get("TOKEMBED_RAW_DIR") or REPOSITORY / "data/raw/01_tokenization").resolve()
@@ -46,6 +48,17 @@ def raw_file(name: str) -> Path:
     return path
 
 
+def has_vocabularies() -> bool:
+    """Tell whether the rank files of the published vocabularies are at hand."""
+    return all((RAW / "vocabularies" / f"{name}.tiktoken").is_file() for name in PUBLISHED)
+
+
+@pytest.fixture(scope="session")
+def published() -> dict[str, BPETokenizerLoader]:
+    """The published vocabularies, or the test that needs them is skipped."""
+    return {name: BPETokenizerLoader.from_tiktoken(raw_file(f"vocabularies/{name}.tiktoken")) for name in PUBLISHED}
+
+
 @pytest.fixture(scope="session")
 def pydocs() -> str:
     return load_corpus("pydocs").text
@@ -60,6 +73,8 @@ def small_raw(tmp_path_factory: pytest.TempPathFactory, pydocs: str) -> Path:
     )
     (folder / "wikitext2").mkdir()
     (folder / "wikitext2" / "train.txt").write_text(pydocs[:40_000], encoding="utf-8")
+    if has_vocabularies():
+        shutil.copytree(RAW / "vocabularies", folder / "vocabularies")
     return folder
 
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import raw_file
 from hypothesis import given, strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
-from tokembed.analysis import domains, tokenization
+from tokembed.analysis import domains, tokenization, vocabularies
 from tokembed.bpe import reference
 from tokembed.corpora.corpus import Corpus, CorpusError
+from tokembed.corpora.vocabularies import PUBLISHED
 
 WORDY = st.text(alphabet="the creature's éİ未9.\n", max_size=120)
 
@@ -69,6 +72,13 @@ def test_statistics_of_a_known_text() -> None:
     assert (empty.num_tokens, empty.characters_per_token, empty.tokens_per_100_characters) == (0, 0.0, 0.0)
 
 
+def test_statistics_of_a_byte_levels_tokens_count_its_pieces_and_all_characters() -> None:
+    statistics = tokenization.text_statistics(BPETokenizerLoader(train_bpe("low low low", 5, splitting="gpt2")), "low  low é")
+    # low | ␣ | ␣low | ␣ <0xC3> <0xA9>
+    assert (statistics.num_words, statistics.num_tokens) == (4, 6)
+    assert statistics.mean_token_length == statistics.characters_per_token == pytest.approx(10 / 6)
+
+
 def test_the_final_chapter_is_never_trained_on(frankenstein: str) -> None:
     held_out = domains.hold_out(Corpus("frankenstein", None, lambda: iter([frankenstein])))
     assert held_out.training + held_out.test == frankenstein
@@ -91,11 +101,12 @@ def test_a_corpus_too_short_to_hold_out_is_refused(text: str) -> None:
         domains.hold_out(Corpus("t", None, lambda: iter([text])))
 
 
-def test_a_shorter_list_of_merges_is_the_beginning_of_a_longer_one(pydocs: str) -> None:
+@pytest.mark.parametrize("splitting", ["words", "o200k"])
+def test_a_shorter_list_of_merges_is_the_beginning_of_a_longer_one(pydocs: str, splitting: str) -> None:
     held_out = domains.HeldOut(pydocs[:100_000], pydocs[100_000:110_000], "a part")
     tests = domains.sentences(held_out.test)
-    for num_merges, mean in domains.vocabulary_sweep(held_out, (200, 50, 1000)):
-        own = BPETokenizerLoader(train_bpe(held_out.training, num_merges, min_frequency=1))
+    for num_merges, mean in domains.vocabulary_sweep(held_out, (200, 50, 1000), splitting):
+        own = BPETokenizerLoader(train_bpe(held_out.training, num_merges, splitting=splitting, min_frequency=1))
         assert mean == pytest.approx(np.mean([len(own.encode(sentence)) for sentence in tests]))
 
 
@@ -132,6 +143,13 @@ def test_pathological_texts_come_back_whole(tokenizer: BPETokenizerLoader) -> No
         assert len(tokens) > len(text) / 4
 
 
+def test_byte_level_tokens_of_pathological_texts_are_text_again() -> None:
+    found = domains.describe_pathological_texts(BPETokenizerLoader(train_bpe("a URL and code", 5, splitting="cl100k")))
+    assert "".join(found.data[1][2]) == found.data[1][1] == "https://example.com/path?query=value"
+    assert found.data[2][2][0] == "<0xE6>"
+    assert "␣ is a space" in found.note
+
+
 def test_every_finding_has_lines_a_note_and_a_table_whose_rows_fit_its_heading(pydocs: str) -> None:
     tokenizer = BPETokenizerLoader(train_bpe(pydocs[:50_000], 100))
     held_out = domains.HeldOut(pydocs[:50_000], pydocs[50_000:60_000], "a part")
@@ -154,3 +172,72 @@ def test_a_text_without_longer_tokens_has_no_figure_of_them_but_an_empty_table()
     found = tokenization.describe_top_subwords(tokenizer, tokenizer.encode_array("a b c"))
     assert found.data is None
     assert list(found.rows) == []
+
+
+# ---------------------------------------------------------------- published vocabularies
+
+
+def test_a_vocabulary_is_known_by_its_name_or_by_a_copy_of_its_file(tmp_path: Path) -> None:
+    assert [vocabularies.published_name(name) for name in PUBLISHED] == list(PUBLISHED) == list(vocabularies.MODELS)
+    copy = shutil.copy(raw_file("vocabularies/r50k_base.tiktoken"), tmp_path / "mine")
+    assert vocabularies.published_name(str(copy)) == "r50k_base"
+    assert list(vocabularies.load_vocabularies([str(copy), str(copy)])) == ["r50k_base"]
+
+
+@pytest.mark.parametrize("name", ["gpt5", "", "other.tiktoken", "."])
+def test_what_is_no_published_vocabulary_is_refused_with_those_that_are(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.tiktoken").write_text("IQ== 0\n")
+    with pytest.raises(ValueError, match="r50k_base, cl100k_base, o200k_base"):
+        vocabularies.load_vocabularies(["r50k_base", name])
+
+
+def test_passages_are_of_a_few_hundred_characters_and_of_one_line() -> None:
+    passages = vocabularies.passages()
+    assert list(passages) == ["English", "German", "Russian", "Japanese", "Chinese"]
+    assert all(200 < len(text) < 800 for text in passages.values())
+    assert not any("\n" in text or "  " in text or text != text.strip() for text in passages.values())
+
+
+def test_costs_are_means_of_the_samples_tokens_per_100_characters() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("low low low lower", 5, splitting="gpt2"))
+    costs = vocabularies.token_costs({"few": ["low low", "lower"], "Chinese": ["世界"]}, {"own": tokenizer})
+    assert costs["few"]["own"] == pytest.approx(
+        np.mean([100 * len(tokenizer.encode(t)) / len(t) for t in ("low low", "lower")])
+    )
+    assert costs["Chinese"]["own"] == 300, "three bytes a character"
+
+
+def test_own_vocabularies_are_of_both_kinds_and_begin_with_the_same_merges(pydocs: str) -> None:
+    own = vocabularies.own_vocabularies(pydocs[:30_000], (50, 200))
+    assert list(own) == ["words 50", "words 200", "bytes 50", "bytes 200"]
+    for kind, splitting in (("words", "words"), ("bytes", "gpt2")):
+        assert own[f"{kind} 50"].merges == train_bpe(pydocs[:30_000], 50, splitting=splitting).merges
+        assert own[f"{kind} 200"].merges[:50] == own[f"{kind} 50"].merges
+    assert len(vocabularies.own_vocabularies("low lower")) == 2, "one of a kind, where the text allows no more merges"
+
+
+def test_later_vocabularies_know_more_chinese_and_take_fewer_tokens_for_it(
+    pydocs: str, published: dict[str, BPETokenizerLoader]
+) -> None:
+    found = vocabularies.describe_vocabulary_costs(domains.HeldOut(pydocs[:50_000], pydocs[50_000:60_000], "a part"), published)
+    costs = found.data["Chinese"]
+    assert list(found.data) == ["prose", "Python code", "numbers", "URLs", "German", "Russian", "Japanese", "Chinese"]
+    assert [costs["bytes 2,000"], "GPT-2" in costs, "GPT-4" in costs] == [300, True, True]
+    assert 300 > costs["GPT-2"] > costs["GPT-4"] > costs["GPT-4o"]
+    chinese = [vocabularies.num_tokens_with(vocabularies.HAN, tokenizer) for tokenizer in published.values()]
+    assert chinese == sorted(chinese)
+    said = " ".join(found.lines)
+    assert "is 3.0 bytes" in said
+    assert f"GPT-2 has {chinese[0]:,} tokens with a Chinese character among 50,257" in said
+    assert f"takes {costs['GPT-4o']:.0f} tokens per 100 characters" in said
+    assert {len(row) for row in found.rows} == {len(found.heading)}
+    assert found.note.endswith(".")
+
+
+def test_one_vocabulary_is_spoken_of_once() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("世世 世世", 3, splitting="gpt2"))
+    assert vocabularies.num_tokens_with(vocabularies.HAN, tokenizer) == 2
+    assert vocabularies.cost_of_chinese({"own": tokenizer}).count("own has 2 tokens with a Chinese character among 259") == 1

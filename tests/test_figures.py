@@ -34,6 +34,10 @@ FIGURES = {
     "domains": lambda: tokenization.plot_domains({"prose": [20.0, 30.0], "numbers": [110.0]}),
     "vocabulary": lambda: tokenization.plot_vocabulary_efficiency([(500, 40.0), (1000, 30.0)]),
     "vocabulary of one": lambda: tokenization.plot_vocabulary_efficiency([(3, 4.0)]),
+    "vocabulary_costs": lambda: tokenization.plot_vocabulary_costs(
+        {kind: {"words 2,000": 28.0, "GPT-4o": 322.4} for kind in ("prose", "Python code", "numbers", "URLs", "Chinese")}
+    ),
+    "vocabulary_costs of one": lambda: tokenization.plot_vocabulary_costs({"prose": {"GPT-2": 22.0}}),
     "a token of half a million characters": lambda: tokenization.plot_top_subwords([Subword("a" * 500_000, 2, True)]),
     "a neighbour of as many": lambda: geometry.plot_neighbours([("$ü" * 250_000, [("a" * 500_000, 0.5)])]),
     "heatmap": lambda: geometry.plot_heatmap(Heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"])),
@@ -118,6 +122,17 @@ def test_kinds_of_text_come_in_ascending_order_and_the_title_names_the_ends() ->
     assert [patch.get_height() for patch in axes.patches] == [20.0, 50.0, 100.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["URLs", "prose", "numbers"]
     assert axes.get_title("left") == "Fewest tokens for URLs, most for numbers"
+
+
+def test_panels_of_vocabularies_have_one_scale_and_bars_that_are_the_numbers_and_differ_in_grey() -> None:
+    costs = {"prose": {"words 2,000": 28.0, "GPT-2": 22.0}, "Chinese": {"words 2,000": 322.0, "GPT-2": 208.0}}
+    panels = tokenization.plot_vocabulary_costs(costs).figure.axes
+    assert [panel.get_title("left") for panel in panels] == list(costs)
+    assert [[bar.get_width() for bar in panel.patches] for panel in panels] == [[28, 22], [322, 208]]
+    assert [text.get_text() for text in panels[1].texts] == ["322", "208"]
+    assert len({panel.get_xlim() for panel in panels}) == 1
+    own, published = panels[0].patches
+    assert (bool(own.get_hatch()), bool(published.get_hatch())) == (True, False)
 
 
 def luminance(colour: object) -> float:

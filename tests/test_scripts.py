@@ -336,6 +336,75 @@ def test_kinds_of_text_and_vocabulary_sizes_are_compared(tmp_path: Path) -> None
     assert run(tmp_path, "--dataset", tmp_path / "tiny.txt", script=CROSS_DOMAIN).returncode == 2
 
 
+@pytest.mark.parametrize("splitting", ["gpt2", "o200k"])
+def test_both_scripts_learn_by_another_splitting_rule(tmp_path: Path, splitting: str) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("The cat saw the dog. " * 400, encoding="utf-8")
+    flags = ("--dataset", mine, "--num-merges", "30", "--splitting", splitting)
+    shown = run(tmp_path, "The cat saw  the dog", *flags, script=TOKENIZER)
+    assert (shown.returncode, "The|␣cat|␣saw|␣  |␣the|␣dog" in shown.stdout) == (0, True), shown.stdout
+    compared = run(tmp_path, *flags, "--output-dir", tmp_path / "plots", script=CROSS_DOMAIN)
+    assert (compared.returncode, f"split as {splitting}." in compared.stdout) == (0, True), compared.stderr
+    assert "|:|/|/|" in compared.stdout
+
+
+VOCABULARIES = ("r50k_base", "cl100k_base", "o200k_base")
+
+
+def test_a_text_is_shown_beside_the_cuts_of_published_vocabularies(tmp_path: Path) -> None:
+    raw_file("vocabularies/o200k_base.tiktoken")
+    copy = shutil.copy(raw_file("vocabularies/r50k_base.tiktoken"), tmp_path / "mine.tiktoken")
+    common = ("It's 12345 未来", "--dataset", "pydocs", "--num-merges", "500", "--html", tmp_path / "t.html", "--compare")
+    done = run(tmp_path, *common, copy, *VOCABULARIES[1:], raw=RAW, script=TOKENIZER)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "It's 12345 未来"
+    assert [line.partition("  ")[0] for line in lines if re.match(r"\w.*, ", line)][:4] == [
+        "pydocs, 500 merges", "GPT-2, r50k_base", "GPT-4, cl100k_base", "GPT-4o, o200k_base",
+    ]  # fmt: skip
+    assert "It  |'s |␣123 |45  |<0x20><0xE6><0x9C>|" in done.stdout
+    assert "It's |␣  |123 |45  |␣  |未来" in done.stdout
+    page = (tmp_path / "t.html").read_text(encoding="utf-8")
+    assert all(title in page for title in ("GPT-2, r50k_base: 8 tokens", "GPT-4o, o200k_base: 6 tokens"))
+
+
+@pytest.mark.parametrize("script", [TOKENIZER, CROSS_DOMAIN])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "gpt5",
+            "error: 'gpt5' is neither a published vocabulary (r50k_base, cl100k_base, o200k_base) nor the rank file of one",
+        ),
+        ("r50k_base", "error: r50k_base: could not download"),
+    ],
+    ids=["unknown", "not to be had"],
+)
+def test_a_vocabulary_that_cannot_be_had_is_one_line_and_status_2(
+    tmp_path: Path, script: Path, name: str, message: str
+) -> None:
+    done = run(tmp_path, "--dataset", "pydocs", "--compare", name, script=script)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(message)
+    assert "--dataset" not in done.stderr, "another corpus is no help"
+    assert name == "gpt5" or done.stderr.endswith("r50k_base.tiktoken\n"), "where to put it"
+
+
+def test_the_costs_of_published_vocabularies_are_drawn_and_told(tmp_path: Path) -> None:
+    raw_file("vocabularies/cl100k_base.tiktoken")
+    mine = tmp_path / "mine.txt"
+    mine.write_text(load_corpus("pydocs").text[:30_000], encoding="utf-8")
+    flags = ("--dataset", mine, "--output-dir", tmp_path / "plots", "--compare", "cl100k_base")
+    done = run(tmp_path, *flags, raw=RAW, script=CROSS_DOMAIN)
+    assert done.returncode == 0, done.stderr
+    assert {"vocabulary_costs.png", "vocabulary_costs.csv"} < files_in(tmp_path / "plots")
+    assert "vocabulary_costs (.png, .csv)" in done.stdout
+    assert "GPT-4 has" in done.stdout
+    rows = (tmp_path / "plots" / "vocabulary_costs.csv").read_text().splitlines()
+    assert rows[0] == "kind,vocabulary,tokens_per_100_characters"
+    assert any(re.fullmatch(r"Chinese,GPT-4,\d+\.\d{3}", row) for row in rows)
+
+
 @pytest.mark.parametrize("script", [VISUALIZE_MERGES, CROSS_DOMAIN])
 def test_a_plots_folder_that_cannot_be_written_is_status_1(tmp_path: Path, script: Path) -> None:
     (tmp_path / "file").write_text("in the way")

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, strategies as st
 
-from tokembed import BPETokenizerLoader
+from tokembed import BPETokenizerLoader, train_bpe
 from tokembed.analysis.tokenization import printable
 from tokembed.pages import token_view
 
@@ -76,3 +76,40 @@ def test_the_page_tells_each_tokens_id_and_lets_no_text_become_markup(tokenizer:
     parser.feed(page)
     assert "script" not in parser.tags
     assert [int(title.split()[1]) for title in parser.titles] == tokenizer.encode(text)
+
+
+def test_a_byte_levels_tokens_are_shown_as_text_with_spaces_that_are_seen_and_bytes_by_their_numbers() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("low low low", 5, splitting="gpt2"))
+    views = token_view.token_views(tokenizer, "low  low\té")
+    assert [view.shown for view in views] == ["low", "␣", "␣low", "\\t", "<0xC3>", "<0xA9>"]
+    assert [view.token for view in views] == ["low", "Ġ", "Ġlow", "ĉ", "Ã", "©"]
+
+
+@given(text=TEXT, columns=st.integers(60, 120), colour=st.booleans())
+def test_cuts_stand_under_one_another_each_with_its_name_and_number(
+    tokenizer: BPETokenizerLoader, text: str, columns: int, colour: bool
+) -> None:
+    bytes_alone = BPETokenizerLoader(train_bpe("low low", 1, splitting="gpt2"))
+    cuts = {"ours": token_view.token_views(tokenizer, text), "未, bytes": token_view.token_views(bytes_alone, text)}
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in token_view.comparison_rows(cuts, columns, colour=colour)]
+    heads = [line for line in lines if not line.startswith("  ")]
+    starts = [name for name, views in cuts.items() for name in (name, token_view.number_of(views))]
+    assert [head.startswith(start) for head, start in zip(heads, starts, strict=True)] == [True] * 4
+    margin = max(map(token_view.display_width, starts)) + 2
+    ids = [line[margin:] for line in lines if re.fullmatch(r"[\d ]+", line[margin:])]
+    assert " ".join(" ".join(ids).split()) == " ".join(str(view.id) for views in cuts.values() for view in views)
+
+
+def test_number_of_tokens_in_words(tokenizer: BPETokenizerLoader) -> None:
+    views = token_view.token_views(tokenizer, "the")
+    assert [token_view.number_of(each) for each in ([], views[:1], views * 1234)] == ["0 tokens", "1 token", "1,234 tokens"]
+
+
+def test_page_and_json_show_the_vocabularies_that_a_text_is_compared_in(tokenizer: BPETokenizerLoader) -> None:
+    other = BPETokenizerLoader(train_bpe("low low low", 5, splitting="gpt2"))
+    page = token_view.page(tokenizer, ["a low"], "A title", {"GPT-<2>": other})
+    assert "GPT-&lt;2&gt;: 2 tokens" in page
+    assert ">␣low</span>" in page
+    data = token_view.as_json(tokenizer, "a low", {"own": other})
+    assert [token["id"] for token in data["compared"]["own"]] == other.encode("a low")
+    assert "compared" not in token_view.as_json(tokenizer, "a low")

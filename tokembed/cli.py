@@ -22,6 +22,7 @@ PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
 
 # What to do about an error of the library, which knows no flags. By name: importing the classes would load numpy for --help.
 REMEDIES = {
+    "VocabularyNotFoundError": "",  # its message says it: another corpus would be no help
     "CorpusNotFoundError": ", or use --dataset pydocs, which needs no network",
     "ResumeError": ". Give --resume the flags of the earlier run (--preset, --num-merges), or train again without it",
     "LostProcessError": ". Start it again with --resume",
@@ -206,6 +207,12 @@ def add_splitting_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup
 def add_plots_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag that says where figures go."""
     parser.add_argument("--output-dir", type=Path, help="default: visualizations/plots/01_tokenization")
+
+
+def add_compare_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that names published vocabularies to stand beside ours."""
+    names = "r50k_base (GPT-2), cl100k_base (GPT-4), o200k_base (GPT-4o), or copies of their files"
+    parser.add_argument("--compare", nargs="+", default=[], metavar="NAME", help=f"published vocabularies beside ours: {names}")
 
 
 def describe_row(label: str, *parts: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tokembed.analysis.finding import Finding
-from tokembed.analysis.tokenization import printable, text_statistics
+from tokembed.analysis.tokenization import SPACE, printable, text_statistics, visible
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.corpus import Corpus, CorpusError
@@ -60,13 +60,13 @@ def sentences(text: str) -> list[str]:
     return [" ".join(part.split()) for part in parts if part.strip()]
 
 
-def vocabulary_sweep(held_out: HeldOut, merge_counts: Sequence[int]) -> list[tuple[int, float]]:
+def vocabulary_sweep(held_out: HeldOut, merge_counts: Sequence[int], splitting: str = "words") -> list[tuple[int, float]]:
     """Return (merges, mean tokens per held-out sentence) for each vocabulary size; one training serves them all.
 
     A shorter list of merges is the beginning of a longer one. Pairs seen once are merged too (`min_frequency=1`), or a novel
     would run out of them.
     """
-    whole = train_bpe(held_out.training, max(merge_counts), min_frequency=1)
+    whole = train_bpe(held_out.training, max(merge_counts), splitting=splitting, min_frequency=1)
     tests = sentences(held_out.test)
     rows = []
     for num_merges in sorted({min(count, len(whole.merges)) for count in merge_counts}):
@@ -76,9 +76,9 @@ def vocabulary_sweep(held_out: HeldOut, merge_counts: Sequence[int]) -> list[tup
     return rows
 
 
-def describe_vocabularies(held_out: HeldOut, merge_counts: Sequence[int]) -> Finding:
+def describe_vocabularies(held_out: HeldOut, merge_counts: Sequence[int], splitting: str = "words") -> Finding:
     """Report the mean tokens per held-out sentence for each vocabulary size."""
-    rows = vocabulary_sweep(held_out, merge_counts)
+    rows = vocabulary_sweep(held_out, merge_counts, splitting)
     num_sentences = len(sentences(held_out.test))
     lines = [f"mean tokens per sentence of {held_out.rule} ({num_sentences:,} sentences), by number of merges"]
     for (merges, tokens), (_, before) in zip(rows, [rows[0], *rows[:-1]], strict=True):
@@ -164,10 +164,11 @@ def describe_domains(tokenizer: BPETokenizerLoader, held_out: HeldOut, code_file
 def describe_pathological_texts(tokenizer: BPETokenizerLoader) -> Finding:
     """Report the tokens of unusual texts, which a tokenizer trained on prose breaks into crumbs."""
     texts = tomllib.loads(Path(__file__).with_name("pathological_texts.toml").read_text(encoding="utf-8"))
-    found = [(kind, text, tokenizer.tokenize(text)) for kind, text in texts.items()]
+    found = [(kind, text, [visible(tokenizer, token) for token in tokenizer.tokenize(text)]) for kind, text in texts.items()]
     lines = ["unusual texts"]
     for kind, text, tokens in found:
         lines += [f"  {kind}: {text}", f"    {len(tokens)} tokens: {'|'.join(map(printable, tokens))}"]
-    note = f"{len(tokenizer.merges):,} merges. </w> ends a word; <0xE6> is one byte of a character without a token."
+    sign = f"{SPACE} is a space" if tokenizer.rule.is_lossless else "</w> ends a word"
+    note = f"{len(tokenizer.merges):,} merges. {sign}; <0xE6> is one byte of a character without a token."
     rows = [(kind, text, "|".join(tokens), len(tokens)) for kind, text, tokens in found]
     return Finding("pathological", found, lines, note, ("kind", "text", "tokens", "count"), rows)

@@ -36,6 +36,7 @@ def display_token(token: str, rule: Splitting = SPLITTINGS["words"]) -> str:
 
     >>> display_token("creature</w>"), display_token("creat")
     ('creature', 'creat-')
+    >>> from tokembed.bpe.splitting import rule_of
     >>> display_token("Ġcreature", rule_of("gpt2")), display_token("ing", rule_of("gpt2"))
     ('creature', '-ing')
     """

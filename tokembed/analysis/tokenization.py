@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tokembed.analysis.finding import Finding
 from tokembed.bpe import reference
 from tokembed.bpe.model import BPEModel
-from tokembed.bpe.splitting import END_OF_WORD, pieces
+from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 
 # ---------------------------------------------------------------- merges
@@ -127,16 +127,18 @@ def describe_top_subwords(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[
 
 # ---------------------------------------------------------------- texts
 
+SPACE = "\u2423"  # stands for a space within a token, which would not be seen
+
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """A text and its tokens in numbers. White space counts as characters, though it is no token."""
+    """A text and its tokens in numbers. White space counts as characters, though it is no token under the rule "words"."""
 
     num_characters: int
     num_bytes: int
     num_words: int
     num_tokens: int
-    mean_token_length: float  # characters, </w> not counted; those of white space belong to no token
+    mean_token_length: float  # characters, </w> not counted; under the rule "words" those of white space belong to no token
     characters_per_token: float
     bytes_per_token: float
 
@@ -148,9 +150,20 @@ class TextStatistics:
 def text_statistics(tokenizer: BPETokenizerLoader, text: str) -> TextStatistics:
     """Count a text's characters, UTF-8 bytes, words (pieces) and tokens; what is per token is 0 where there is none."""
     num_tokens, num_bytes = len(tokenizer.encode(text)), len(text.encode("utf-8"))
-    words = pieces(text, lowercase=False)
+    words = tokenizer.rule.pieces(text)
     per_token = (total / num_tokens if num_tokens else 0.0 for total in (sum(map(len, words)), len(text), num_bytes))
     return TextStatistics(len(text), num_bytes, len(words), num_tokens, *per_token)
+
+
+def visible(tokenizer: BPETokenizerLoader, token: str) -> str:
+    """Return a token as people read it, its spaces visible.
+
+    >>> from tokembed import train_bpe
+    >>> tokenizer = BPETokenizerLoader(train_bpe("low low low low", num_merges=4, splitting="gpt2"))
+    >>> [visible(tokenizer, token) for token in tokenizer.tokenize("low low é")]
+    ['low', '␣low', '␣', '<0xC3>', '<0xA9>']
+    """
+    return tokenizer.readable(token).replace(" ", SPACE)
 
 
 def printable(token: str) -> str:

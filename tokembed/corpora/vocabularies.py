@@ -13,6 +13,10 @@ from tokembed.corpora.corpus import CorpusNotFoundError
 URL = "https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
 
 
+class VocabularyNotFoundError(CorpusNotFoundError):
+    """A published vocabulary whose file is not there and could not be downloaded."""
+
+
 @dataclass(frozen=True)
 class PublishedVocabulary:
     """What a rank file does not say of itself, as its publisher's own library has it.
@@ -55,7 +59,7 @@ def find_vocabulary(name: str) -> Path:
 
     Raises
     ------
-    CorpusNotFoundError
+    VocabularyNotFoundError
         There is none, and no download; the message says where to put it.
     ValueError
         The file found is another one, by its SHA-256.
@@ -70,7 +74,7 @@ def find_vocabulary(name: str) -> Path:
     try:
         download.download(URL.format(name=name), path, lambda data: check_sha256(data, PUBLISHED[name].sha256, "the download"))
     except download.DownloadError as error:
-        raise CorpusNotFoundError(f"{name}: {error}: put the file at {files.display_path(path)}") from error
+        raise VocabularyNotFoundError(f"{name}: {error}: put the file at {files.display_path(path)}") from error
     return path
 
 

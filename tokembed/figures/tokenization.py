@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from tokembed.analysis.tokenization import Subword
+from tokembed.analysis.vocabularies import MODELS
 from tokembed.figures.canvas import (
     BLUE,
     FONT_SIZE,
@@ -26,6 +27,7 @@ from tokembed.figures.canvas import (
     drawable,
     label_axes,
     new_axes,
+    panels,
     token_label,
 )
 
@@ -147,3 +149,32 @@ def plot_token_table(rows: Sequence[tuple[str, str, Sequence[str]]], *, ax: Axes
         y -= height
     label_axes(ax, "Texts unlike prose, and the tokens that they are cut into", "", "")
     return ax
+
+
+def plot_vocabulary_costs(costs: Mapping[str, Mapping[str, float]]) -> Axes:
+    """Draw tokens per 100 characters by vocabulary, a panel per kind of text, all on one scale; return the first panel.
+
+    Merges learned here are hatched, published vocabularies are not.
+    """
+    names = list(next(iter(costs.values())))
+    columns = min(4, len(costs))
+    rows = -(-len(costs) // columns)
+    axes = panels(columns, 0.9 + rows * (0.5 + 0.2 * len(names)), rows)
+    own_style: dict[str, Any] = {"color": SKY, "hatch": "//", "edgecolor": "white"}
+    longest = max(max(by_name.values()) for by_name in costs.values())
+    for place, (panel, (kind, by_name)) in enumerate(zip(axes, costs.items(), strict=False)):
+        for row, name in enumerate(names):
+            style = own_style if name not in MODELS.values() else {"color": GREEN}
+            bar = panel.barh(-row, by_name[name], height=0.78, linewidth=0.5, **style)
+            panel.bar_label(bar, fmt="%.0f", fontsize=SMALL, padding=2)
+        panel.set_title(kind, fontsize=FONT_SIZE, loc="left")
+        panel.set_yticks([-row for row in range(len(names))], names if place % columns == 0 else [""] * len(names))
+        panel.set_xlim(0, longest * 1.2)
+        panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        panel.grid(axis="y", visible=False)
+        panel.tick_params(axis="y", length=0)
+    for unused in axes[len(costs) :]:
+        unused.set_axis_off()
+    figure = axes[0].figure
+    figure.suptitle("Tokens per 100 characters, by vocabulary", fontsize=FONT_SIZE + 1, fontweight="bold", x=0.01, ha="left")
+    return axes[0]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
+import itertools
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from tokembed.analysis.tokenization import TextStatistics, printable, text_statistics
+from tokembed.analysis.tokenization import TextStatistics, printable, text_statistics, visible
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 
@@ -22,18 +23,23 @@ RESET = "\033[0m"
 
 @dataclass(frozen=True)
 class TokenView:
-    """One token of a text: what it is, its id, and its span of characters (start, end)."""
+    """One token of a text: what it is, its id, its span of characters (start, end), and how it is shown."""
 
     token: str
     id: int
     start: int
     end: int
+    shown: str
 
 
 def token_views(tokenizer: BPETokenizerLoader, text: str) -> list[TokenView]:
     """Return a text's tokens with their ids and places."""
     ids, offsets = tokenizer.encode_with_offsets(text)
-    return [TokenView(tokenizer.id_to_token[i], i, start, end) for i, (start, end) in zip(ids, offsets, strict=True)]
+    tokens = [tokenizer.id_to_token[i] for i in ids]
+    return [
+        TokenView(token, i, *span, printable(visible(tokenizer, token)))
+        for token, i, span in zip(tokens, ids, offsets, strict=True)
+    ]
 
 
 def display_width(text: str) -> int:
@@ -51,12 +57,12 @@ def terminal_rows(views: list[TokenView], columns: int, *, colour: bool) -> Iter
     rows: list[list[tuple[str, str]]] = []
     used = columns
     for index, view in enumerate(views):
-        shown, number = printable(view.token), str(view.id)
-        width = max(display_width(shown), len(number))
+        number = str(view.id)
+        width = max(display_width(view.shown), len(number))
         if used + width + 1 > columns:
             rows.append([])
             used = 0
-        padded = shown + " " * (width - display_width(shown))
+        padded = view.shown + " " * (width - display_width(view.shown))
         if colour:
             padded = f"\033[30;48;5;{TERMINAL_COLOURS[index % len(TERMINAL_COLOURS)]}m{padded}{RESET}"
         rows[-1].append((padded, number.ljust(width)))
@@ -64,6 +70,20 @@ def terminal_rows(views: list[TokenView], columns: int, *, colour: bool) -> Iter
     for tokens, numbers in (zip(*row, strict=True) for row in rows):
         yield "|".join(tokens)
         yield " ".join(numbers).rstrip()
+
+
+def comparison_rows(cuts: Mapping[str, list[TokenView]], columns: int, *, colour: bool) -> Iterator[str]:
+    """Yield the rows of several cuts of one text under one another; left of each its name, and the number of its tokens."""
+    margin = max(map(display_width, [*cuts, *map(number_of, cuts.values())])) + 2
+    for name, views in cuts.items():
+        rows = terminal_rows(views, max(columns - margin, 20), colour=colour)
+        for label, row in itertools.zip_longest((name, number_of(views)), rows, fillvalue=""):
+            yield (label + " " * (margin - display_width(label)) + row).rstrip()
+
+
+def number_of(views: list[TokenView]) -> str:
+    """Return how many tokens there are, in words."""
+    return f"{len(views):,} token" + "s" * (len(views) != 1)
 
 
 def statistics_line(statistics: TextStatistics) -> str:
@@ -75,26 +95,48 @@ def statistics_line(statistics: TextStatistics) -> str:
     )
 
 
-def as_json(tokenizer: BPETokenizerLoader, text: str) -> dict[str, Any]:
-    """Return a text's tokens and numbers as plain values."""
+def as_json(
+    tokenizer: BPETokenizerLoader, text: str, compared: Mapping[str, BPETokenizerLoader] | None = None
+) -> dict[str, Any]:
+    """Return a text's tokens and numbers as plain values, and its tokens in the vocabularies that it is compared in."""
+    others = {name: [asdict(view) for view in token_views(other, text)] for name, other in (compared or {}).items()}
     return {
         "text": text,
         "tokens": [asdict(view) for view in token_views(tokenizer, text)],
         "statistics": asdict(text_statistics(tokenizer, text)),
+        **({"compared": others} if others else {}),
     }
 
 
-def page(tokenizer: BPETokenizerLoader, texts: list[str], title: str) -> str:
-    """Return a page, one file without a network, of coloured tokens that tell their ids when pointed at."""
+def page(
+    tokenizer: BPETokenizerLoader, texts: list[str], title: str, compared: Mapping[str, BPETokenizerLoader] | None = None
+) -> str:
+    """Return a page, one file without a network, of coloured tokens that tell their ids when pointed at.
+
+    Under each text's tokens stand those of the vocabularies that it is compared in, with their names.
+    """
     blocks = []
     for text in texts:
-        spans = []
-        for index, view in enumerate(token_views(tokenizer, text)):
-            ends = " end" if view.token.endswith(END_OF_WORD) else ""
-            label = html.escape(f"id {view.id} · {view.token} · characters {view.start}-{view.end}", quote=True)
-            shown = html.escape(printable(view.token))
-            spans.append(f'<span class="t{index % NUM_PAGE_COLOURS}{ends}" tabindex="0" title="{label}">{shown}</span>')
-        numbers = html.escape(statistics_line(text_statistics(tokenizer, text)))
-        blocks.append(f"<section><p class=tokens>{''.join(spans)}</p><p class=numbers>{numbers}</p></section>")
+        lines = [_coloured(token_views(tokenizer, text))]
+        lines.append(_paragraph("numbers", statistics_line(text_statistics(tokenizer, text))))
+        for name, other in (compared or {}).items():
+            views = token_views(other, text)
+            lines += [_coloured(views), _paragraph("numbers", f"{name}: {number_of(views)}")]
+        blocks.append(f"<section>{''.join(lines)}</section>")
     template = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
     return template.substitute(title=html.escape(title), texts="\n".join(blocks))
+
+
+def _coloured(views: list[TokenView]) -> str:
+    spans = []
+    for index, view in enumerate(views):
+        ends = " end" if view.token.endswith(END_OF_WORD) else ""
+        label = html.escape(f"id {view.id} · {view.token} · characters {view.start}-{view.end}", quote=True)
+        spans.append(
+            f'<span class="t{index % NUM_PAGE_COLOURS}{ends}" tabindex="0" title="{label}">{html.escape(view.shown)}</span>'
+        )
+    return f"<p class=tokens>{''.join(spans)}</p>"
+
+
+def _paragraph(kind: str, text: str) -> str:
+    return f"<p class={kind}>{html.escape(text)}</p>"
