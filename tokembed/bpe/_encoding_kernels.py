@@ -7,6 +7,7 @@ piece is merged once, when it is new, and found by its bytes ever after. Lower-c
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from numba import carray, from_dtype, njit
 
 from tokembed.bpe._memory import (
@@ -39,11 +40,13 @@ MAX_IDS = 1 << 21  # a pair and what it makes share 64 bits
 LOOK_AHEAD = 16  # pieces whose entries are asked for together: memory is slow, but answers many at once
 NO_PAIR = np.int32(2**31 - 1)
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+_FILTER_BITS = 21
+_FILTER_WORDS = 1 << (_FILTER_BITS - 6)
 
 # All that the kernels must know, passed by address: numba takes 20 us to unpack as many arguments, and nothing for one.
 RULES = np.dtype(
     [
-        ("merges", np.int64),  # address of uint64: a hash table of pairs, each with its rank, or the id where that is the same
+        ("merges", np.int64),  # address of uint64: see `merge_table`
         ("merges_shift", np.int64),  # 64 less the bits of a place in it
         ("first_merges", np.int64),  # of (256, 256) int32: the same for pairs of small ids, or NO_PAIR
         ("made_ids", np.int64),  # of int32: the id that each rank makes; 0 if the merges hold ids
@@ -51,6 +54,9 @@ RULES = np.dtype(
         ("has_characters", np.int64),  # whether symbols are characters
         ("lower_steps", np.int64),  # of (0x110000,) int32: by how much a code point moves when lowered; 0 if none does
         ("end_of_word", np.int64),
+        ("whole_pieces", np.int64),  # of (2^n, 4) uint64: pieces that are a token each, as entries of a table, see TABLE
+        ("num_whole_slots", np.int64),
+        ("whole_octets", np.int64),  # of uint8: where the bytes of the long ones are
         ("byte_base", np.int64),  # the id of byte 0's token, or -1
         ("unknown", np.int64),
     ]
@@ -104,11 +110,17 @@ def _find_merge(left, right, merges, shift):
     if (left | right) < 0:  # an unknown character
         return NO_PAIR
     key = np.uint64(np.int64(left) << 21 | np.int64(right))
-    slot = np.int64((key * _MULTIPLIER) >> shift)
+    hashed = key * _MULTIPLIER
+    # Most pairs do not merge, and the bits that say so lie in a near cache. They stand behind the table.
+    bit = hashed >> np.uint64(64 - _FILTER_BITS)
+    slot = np.int64(hashed >> shift)
+    num_slots = merges.size - _FILTER_WORDS
+    if merges[num_slots + np.int64(bit >> np.uint64(6))] >> (bit & np.uint64(63)) & np.uint64(1) == 0:
+        return NO_PAIR
     while merges[slot] != EMPTY:
         if merges[slot] >> np.uint64(22) == key:
             return np.int32(merges[slot] & np.uint64(0x3FFFFF))
-        slot = (slot + 1) & (merges.size - 1)
+        slot = (slot + 1) & (num_slots - 1)
     return NO_PAIR
 
 
@@ -117,20 +129,35 @@ def _enter_merge(left, right, value, merges, shift, first_merges):
     if left < 256 and right < 256:
         first_merges[left, right] = min(first_merges[left, right], value)
     key = np.uint64(np.int64(left) << 21 | np.int64(right))
-    slot = np.int64((key * _MULTIPLIER) >> shift)
+    hashed = key * _MULTIPLIER
+    slot = np.int64(hashed >> shift)
+    num_slots = merges.size - _FILTER_WORDS
     while merges[slot] != EMPTY:
         if merges[slot] >> np.uint64(22) == key:
             return  # the first one counts
-        slot = (slot + 1) & (merges.size - 1)
+        slot = (slot + 1) & (num_slots - 1)
     merges[slot] = key << np.uint64(22) | np.uint64(value)
+    bit = hashed >> np.uint64(64 - _FILTER_BITS)
+    merges[num_slots + np.int64(bit >> np.uint64(6))] |= np.uint64(1) << (bit & np.uint64(63))
+
+
+def merge_table(num_merges: int) -> npt.NDArray[np.uint64]:
+    """Return an empty hash table of pairs, for so many: (left id, right id, rank) in 64 bits, and a filter behind them."""
+    num_slots = 1 << (2 * num_merges + 16).bit_length()
+    return np.concatenate([np.full(num_slots, EMPTY), np.zeros(_FILTER_WORDS, dtype=np.uint64)])
 
 
 @njit(cache=KEPT, nogil=True)
 def enter_merges(pairs, first_value, merges, first_merges):
     """Fill a hash table and `first_merges` from (M, 2) ids of halves; merge r is entered as `first_value + r`."""
-    shift = np.uint64(64 - _log2(merges.size))
+    shift = np.uint64(64 - _log2(merges.size - _FILTER_WORDS))
     for rank in range(len(pairs)):
         _enter_merge(pairs[rank, 0], pairs[rank, 1], first_value + rank, merges, shift, first_merges)
+
+
+def log2_slots(merges: npt.NDArray[np.uint64]) -> int:
+    """Return how many bits a place in a table has that `merge_table` made."""
+    return (len(merges) - _FILTER_WORDS).bit_length() - 1
 
 
 @_internal
@@ -328,7 +355,7 @@ def _tokens_of(address, length, rules_address, symbols, made):
     rules = carray(pointer(rules_address, _RULES), 1)[0]
     text = carray(pointer(address, np.uint8), length)
     merge_shift = np.uint64(rules.merges_shift)
-    merges = carray(pointer(rules.merges, np.uint64), np.int64(1) << (64 - rules.merges_shift))
+    merges = carray(pointer(rules.merges, np.uint64), (np.int64(1) << (64 - rules.merges_shift)) + _FILTER_WORDS)
     first_merges = carray(pointer(rules.first_merges, np.int32), (256, 256))
     made_ids = carray(pointer(rules.made_ids, np.int32), MAX_IDS if rules.made_ids != 0 else 0)
     num_unknown = 0
@@ -355,7 +382,7 @@ def derive_merges(octets, starts, byte_ids, first_value, merges, first_merges, p
     Token t is `octets[starts[t] : starts[t + 1]]`. What the merges found so far make of its bytes are the halves that it was
     merged from, which go into `pairs`, (T, 2); where they are not two, it can't be reached by merging: the row is -1, -1.
     """
-    shift = np.uint64(64 - _log2(merges.size))
+    shift = np.uint64(64 - _log2(merges.size - _FILTER_WORDS))
     longest = 1
     for t in range(len(starts) - 1):
         longest = max(longest, starts[t + 1] - starts[t])
@@ -373,6 +400,28 @@ def derive_merges(octets, starts, byte_ids, first_value, merges, first_merges, p
 
 
 # ------------------------------------------------------------ looking up
+
+
+@njit(cache=KEPT, nogil=True)
+def enter_whole_pieces(rules_address, octets_address, starts, ids, must_check, slots):
+    """Fill a table with pieces that are a token each: bytes `starts[t]`, not 0, to `starts[t + 1]` from the address on.
+
+    They need not be merged. Where `must_check`, those are left out that merges make something else of.
+    """
+    symbols, made = np.empty((2, MAX_TOKENS_OF_A_PIECE), dtype=np.int32)
+    for t in range(len(starts) - 1):
+        address, length = octets_address + starts[t], starts[t + 1] - starts[t]
+        if length > MAX_TABLE_BYTES:
+            continue
+        if must_check and (_tokens_of(address, length, rules_address, symbols, made) != 1 or symbols[0] != ids[t]):
+            continue
+        low, high = key_of(address, length)
+        slot = slot_of(low, high, slots.shape[0])
+        while slots[slot, 1] != 0:
+            slot = (slot + 1) & (slots.shape[0] - 1)
+        place = np.uint64(starts[t]) if length > LONGEST_INLINE else np.uint64(0)
+        slots[slot, 0], slots[slot, 1] = low, high | place
+        slots[slot, 2], slots[slot, 3] = np.uint64(ids[t]), np.uint64(1) << np.uint64(32)
 
 
 @_internal
@@ -437,7 +486,15 @@ def _find_or_enter(slot, low, high, address, length, rules_address, table_addres
     if load_word(table.slots + 32 * slot + 8) == 0:
         symbols = carray(pointer(table.symbols, np.int32), MAX_TOKENS_OF_A_PIECE)
         made = carray(pointer(table.made, np.int32), MAX_TOKENS_OF_A_PIECE)
-        count = _tokens_of(address, length, rules_address, symbols, made)
+        count = 0
+        rules = carray(pointer(rules_address, _RULES), 1)[0]
+        whole = slot_of(low, high, rules.num_whole_slots)
+        whole = _find(whole, low, high, rules.whole_pieces, rules.num_whole_slots, address, length, rules.whole_octets)
+        if load_word(rules.whole_pieces + 32 * whole + 8) != 0:
+            symbols[0] = np.int32(load_word(rules.whole_pieces + 32 * whole + 16))
+            count = 1
+        if count == 0:
+            count = _tokens_of(address, length, rules_address, symbols, made)
         if not _enter(slot, low, high, address, length, symbols, count, table_address):
             return -1
     return slot

@@ -22,7 +22,7 @@ from tokembed.device import available_cores
 NUM_CODE_POINTS = 0x110000
 PART_BYTES, MIN_PART_BYTES = 1 << 19, 1 << 16  # of 1 ms, and of what a second thread costs
 BLOCK_PIECES = 1 << 13  # found before anything is done with them
-SHORT_TEXT = 1 << 14  # characters; a copy of so many as UTF-8 costs less than to ask the str for its own
+SHORT_TEXT = 1 << 16  # characters, of which a copy as UTF-8 costs less than threads do
 
 _utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
 _utf8_of.argtypes, _utf8_of.restype = [ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t)], ctypes.c_void_p
@@ -143,7 +143,7 @@ class PieceFinder:
 def _address_of_finder() -> int:
     """Compile `find_pieces`, or read it from disk; return where it is."""
     kernels.find_pieces.compile((numba.int64,) * 8)
-    (compiled,) = kernels.find_pieces.overloads.values()
+    compiled: Any = next(iter(kernels.find_pieces.overloads.values()))
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
 
 

@@ -156,6 +156,7 @@ def train_bpe_from_counts(
         applications=applications.tolist(),
         num_words=int(counts.sum()),
         num_characters=int(counts @ lengths),
+        reaches_all=True,
     )
 
 

@@ -73,6 +73,8 @@ class BPEModel:
     token_ids: dict[str, int] = field(default_factory=dict)
     ignore_merges: bool = False
     normalization: Literal["", "NFC"] = ""
+    #: Whether it is known that merges make every token of its own bytes or characters, as they do where they were learned here.
+    reaches_all: bool = field(default=False, compare=False)
 
     @cached_property
     def rule(self) -> Splitting:

@@ -117,6 +117,7 @@ def _model(ranks: dict[bytes, int], splitting: str, special_tokens: dict[str, in
         special_tokens=special_tokens,
         token_ids={} if is_implied else dict(zip(names, ids, strict=True)),
         ignore_merges=not is_reached,
+        reaches_all=is_reached,
     )
 
 
@@ -129,7 +130,7 @@ def _derived_merges(single: list[bytes], longer: list[bytes]) -> npt.NDArray[np.
     byte_ids[[token[0] for token in single]] = np.arange(256)
     starts = np.cumsum([0, *map(len, longer)])
     pairs = np.empty((len(longer), 2), dtype=np.int32)
-    merges = np.full(1 << (2 * len(longer) + 16).bit_length(), kernels.EMPTY, dtype=np.uint64)
+    merges = kernels.merge_table(len(longer))
     first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
     with say_when_compiling(kernels.derive_merges):
         kernels.derive_merges(

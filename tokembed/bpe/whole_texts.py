@@ -29,7 +29,7 @@ from tokembed.bpe.finding import (
     part_bytes,
 )  # fmt: skip
 from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
-from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, utf8
+from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, bytes_of, utf8
 from tokembed.compilation import say_when_compiling
 
 Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds
@@ -99,7 +99,7 @@ class _Desk:
         self.finder, self.table = PieceFinder(rule), PieceTable()
         for name, value in {**self.finder.fields, "rules": rules_address}.items():
             self.table.state[name] = value
-        self.output = np.empty(4 * SHORT_TEXT, dtype=np.int32)
+        self.output = np.empty(SHORT_TEXT, dtype=np.int32)
         # numpy takes a microsecond to tell an address.
         self.table_address, self.output_address = self.table.address, self.output.ctypes.data
 
@@ -119,7 +119,7 @@ class BulkEncoder:
         made = merge_ids[:, 2]
         # Where ids follow the merges' order they serve as ranks.
         is_in_order = bool(np.all(made[1:] == made[:-1] + 1))
-        self._merges = np.full(1 << (2 * len(made) + 16).bit_length(), kernels.EMPTY, dtype=np.uint64)
+        self._merges = kernels.merge_table(len(made))
         self._first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
         kernels.enter_merges(
             merge_ids[:, :2].copy(), int(made[0]) if is_in_order and made.size else 0, self._merges, self._first_merges
@@ -136,13 +136,22 @@ class BulkEncoder:
             end_of_word = ids[END_OF_WORD]
             byte_base, unknown = ids.get(BYTE_TOKENS[0], -1), ids.get(UNKNOWN_TOKEN, -1)
         self._lower_steps = lower_steps() if model.lowercase and not model.rule.is_lossless else np.empty(0, dtype=np.int32)
-        rules = np.zeros(1, dtype=kernels.RULES)
-        rules[0] = (
-            self._merges.ctypes.data, 64 - (self._merges.size.bit_length() - 1), self._first_merges.ctypes.data,
+        whole = _whole_pieces(model)
+        octets = b"\0" + b"".join(whole)  # none begins at 0, see `FIRST_PLACE`
+        self._octets = np.frombuffer(octets, dtype=np.uint8)
+        self._whole_pieces = np.zeros((1 << (2 * len(whole) + 1).bit_length(), 4), dtype=np.uint64)
+        self._rules = np.zeros(1, dtype=kernels.RULES)
+        self._rules_address = self._rules.ctypes.data
+        self._rules[0] = (
+            self._merges.ctypes.data, 64 - kernels.log2_slots(self._merges), self._first_merges.ctypes.data,
             _address(self._made_ids), self._symbol_ids.ctypes.data, not model.rule.is_lossless,
-            _address(self._lower_steps), end_of_word, byte_base, unknown,
+            _address(self._lower_steps), end_of_word, self._whole_pieces.ctypes.data, len(self._whole_pieces),
+            self._octets.ctypes.data, byte_base, unknown,
         )  # fmt: skip
-        self._rules, self._rules_address = rules, rules.ctypes.data
+        kernels.enter_whole_pieces(
+            self._rules_address, self._octets.ctypes.data, 1 + np.cumsum([0, *map(len, whole)]),
+            np.array([*whole.values()], dtype=np.int32), not (model.ignore_merges or model.reaches_all), self._whole_pieces,
+        )  # fmt: skip
         self._desks: list[_Desk] = []  # append and pop are atomic
         self._buffers: list[npt.NDArray[np.int32]] = []
 
@@ -152,9 +161,7 @@ class BulkEncoder:
             octets = utf8(text)
             desk = self._take_desk()
             size = len(octets)
-            used = kernels.encode_text(
-                desk.table_address, address_of(octets), 0, size, size, desk.output_address, 4 * SHORT_TEXT
-            )
+            used = kernels.encode_text(desk.table_address, address_of(octets), 0, size, size, desk.output_address, SHORT_TEXT)
             ids = desk.output[:used].copy()
             self._desks.append(desk)
             if used >= 0:
@@ -212,7 +219,7 @@ class BulkEncoder:
 
     def _run(self, desk: _Desk, text: Utf8, start: int, end: int) -> list[Output]:
         """Encode one part of a text; return its tokens, in order."""
-        state, outputs = desk.table.state, []
+        state, outputs = desk.table.state, list[Output]()
         buffer, used = self._take_buffer(0), 0
         while True:
             place = buffer.ctypes.data + 4 * used
@@ -249,6 +256,15 @@ class BulkEncoder:
             in_parts(bounds, num_threads, encode_part, append)
         tokens.resize(num_tokens, refcheck=False)
         return tokens
+
+
+def _whole_pieces(model: BPEModel) -> dict[bytes, int]:
+    """Return the tokens that can be pieces, and their ids."""
+    ids = {token: index for token, index in model.vocab.items() if token not in model.special_tokens}
+    if model.rule.is_lossless:
+        return {bytes_of(token): index for token, index in ids.items()}
+    learned = (token for token in (left + right for left, right in model.merges) if token.endswith(END_OF_WORD))
+    return {token.removesuffix(END_OF_WORD).encode(): ids[token] for token in learned}
 
 
 def _address(array: npt.NDArray[Any]) -> int:
