@@ -4,7 +4,7 @@
     uv run --group bench python phase3_embeddings/benchmark_tokenizer.py --dataset frankenstein --num-merges 2000
 
 Encoding is timed three times: cold (a new encoder's first text), with a fresh str object each call, and with the same two
-objects in turn. A corpus in the raw folder is read as it is, not cleaned.
+objects in turn; with the same vocabulary and the same ids everywhere. A corpus in the raw folder is read as it is, not cleaned.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tokembed import cli
+
+if TYPE_CHECKING:
+    from tokembed.bpe.model import BPEModel
 
 LADDER_WORDS = 10_000  # what the naive encoder does in half a minute
 
@@ -61,9 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_table(f"learning {args.num_merges:,} merges", timing.timing_lines(results["learning"], num_bytes, num_words))
     results["plain"] = encoding.measure_short_texts(model, text)
     _print_table("the plain encoder", encoding.short_text_lines(results["plain"]))
-    for case, timings in peers.compare_encoders(model, text, args.rounds):
-        results[case] = timings
-        _print_table(f"encoding, {case}", timing.timing_lines(timings, num_bytes, num_words))
+    results["encoders"] = []
+    for vocabulary, makers, cuts_lines in _vocabularies(text, model, args.num_merges):
+        for case, timings in peers.compare_encoders(makers(), text, args.rounds, cuts_lines=cuts_lines):
+            results["encoders"].append({"vocabulary": vocabulary, "case": case, "timings": timings})
+            _print_table(f"encoding, {vocabulary}, {case}", timing.timing_lines(timings, num_bytes, num_words))
 
     novel = choose_corpus(None)
     small_model = train_bpe(novel.text, 2000)
@@ -82,6 +90,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.write_atomic(path, json.dumps(results, indent=1, default=asdict) + "\n")
     cli.describe_row("saved", files.display_path(path))
     return 0
+
+
+def _vocabularies(text: str, model: BPEModel, num_merges: int) -> Iterator[tuple[str, Callable[[], Any], bool]]:
+    """Yield vocabularies that peers have too: a name, what makes the encoders, and whether one of them takes single lines."""
+    from tokembed.benchmarks import peers
+    from tokembed.bpe.learning import train_bpe
+    from tokembed.bpe.tokenizer import BPETokenizerLoader
+    from tokembed.corpora import CorpusError
+    from tokembed.corpora.vocabularies import PUBLISHED, find_vocabulary
+
+    for name in PUBLISHED:
+        try:
+            find_vocabulary(name)
+        except CorpusError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        yield name, partial(peers.published_encoders, name), False
+    with tempfile.TemporaryDirectory() as folder:
+        byte_level = BPETokenizerLoader(train_bpe(text, num_merges, splitting="gpt2"))
+        yield f"GPT-2's rule, {num_merges:,} merges", partial(peers.encoders, byte_level, Path(folder)), True
+        yield f"words, {num_merges:,} merges", partial(peers.encoders, BPETokenizerLoader(model), Path(folder)), False
 
 
 def _print_table(title: str, lines: Sequence[str]) -> None:

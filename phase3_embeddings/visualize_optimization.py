@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"there are no results in {name}: {command} makes them")
     try:
         results = json.loads(source.read_text(encoding="utf-8"))
-        machine, text, ladder, sizes, cold = (results[key] for key in ("machine", "text", "ladder", "sizes", "cold"))
+        machine, text, ladder, sizes, encoders = (results[key] for key in ("machine", "text", "ladder", "sizes", "encoders"))
+        compared = max((each for each in encoders if each["case"] == "cold"), key=lambda each: len(each["timings"]))
         caption = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, commit {machine['commit']}."
         num_bytes = int(text["bytes"])
     except (KeyError, TypeError, ValueError) as error:
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed.figures import benchmarks, canvas
 
     folder = args.output_dir or files.plots_dir()
-    axes = benchmarks.plot_tokenizer_results(sizes, cold, num_bytes)
-    canvas.save(axes, folder, "tokenizer_optimization_results", f"{caption} Peers: {text['name']}, 10,000 merges.")
+    axes = benchmarks.plot_tokenizer_results(sizes, compared["timings"], num_bytes)
+    canvas.save(axes, folder, "tokenizer_optimization_results", f"{caption} Peers: {text['name']}, {compared['vocabulary']}.")
     canvas.save(benchmarks.plot_ladder(ladder), folder, "optimization_breakdown", caption)
     cli.describe_row("saved", f"tokenizer_optimization_results.png, optimization_breakdown.png in {files.display_path(folder)}")
     return 0

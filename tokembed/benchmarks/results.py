@@ -18,6 +18,9 @@ Rows = Sequence[Sequence[str]]
 
 _BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
+NAMES = {"r50k_base": "GPT-2", "cl100k_base": "GPT-4", "o200k_base": "GPT-4o"}
+SAME_OBJECTS = "warm, the same str objects"
+
 # Of the ladder's steps, as the first description of the project had them.
 CLAIMED_FACTORS = {
     "word cache": "50×", "merge ranks": "5×", "precompiled split": "1.5×", "best-pair merging": "1.6×",
@@ -55,12 +58,31 @@ def _medians(timings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _encoders(results: Results) -> str:
+    """Return published vocabularies by the encoders that all of them are compared with."""
     own = results["tokenizer"]
+    rows = [each for each in own["encoders"] if each["vocabulary"] in NAMES and each["case"] != SAME_OBJECTS]
+    names = _with_versions(own, [timing["name"] for timing in rows[0]["timings"]])
+    return table(
+        "|".join(["vocabulary", "", *names]),
+        [[f"{NAMES[each['vocabulary']]}, `{each['vocabulary']}`", each["case"], *_medians(each["timings"])] for each in rows],
+    )
+
+
+def _peers(results: Results) -> str:
+    """Return our own merges by all encoders; under the rule "words" by those that can have it."""
+    own = results["tokenizer"]
+    rows = [each for each in own["encoders"] if each["vocabulary"] not in NAMES]
+    names = max(([timing["name"] for timing in each["timings"]] for each in rows), key=len)
+    shown = []
+    for each in rows:
+        medians = dict(zip([timing["name"] for timing in each["timings"]], _medians(each["timings"]), strict=True))
+        shown.append([each["vocabulary"], each["case"], *(medians.get(name, "") for name in names)])
+    return table("|".join(["merges", "", *_with_versions(own, names)]), shown)
+
+
+def _with_versions(own: Results, names: Sequence[str]) -> list[str]:
     versions = own["machine"]["versions"]
-    names = [timing["name"] for timing in own["cold"]]
-    shown = [f"{name} {'.'.join(versions[name].split('.')[:2])}" if name in versions else name for name in names]
-    cases = ("cold", "warm, a fresh str each call", "warm, the same str objects")
-    return table("|".join(["", *shown]), [[f"encode, {case}", *_medians(own[case])] for case in cases])
+    return [f"{name} {'.'.join(versions[name].split('.')[:2])}" if name in versions else name for name in names]
 
 
 def _learning(results: Results) -> str:
@@ -141,6 +163,7 @@ def _claims(results: Results) -> str:
 
 TABLES: dict[str, Callable[[Results], str]] = {
     "encoders": _encoders,
+    "peers": _peers,
     "learning": _learning,
     "ladder": _ladder,
     "sizes": _sizes,
