@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tokembed.analysis.experiments import QUOTED
+from tokembed.analysis.vocabularies import MODELS
 from tokembed.benchmarks.claims import Results, claim_rows
 from tokembed.benchmarks.training import SCORES, TrainingRun, by_name, mean_and_margin, median_of, speed_ratios
 
@@ -18,7 +19,7 @@ Rows = Sequence[Sequence[str]]
 
 _BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-NAMES = {"r50k_base": "GPT-2", "cl100k_base": "GPT-4", "o200k_base": "GPT-4o"}
+
 SAME_OBJECTS = "warm, the same str objects"
 
 # Of the ladder's steps, as the first description of the project had them.
@@ -60,18 +61,18 @@ def _medians(timings: Sequence[Mapping[str, Any]]) -> list[str]:
 def _encoders(results: Results) -> str:
     """Return published vocabularies by the encoders that all of them are compared with."""
     own = results["tokenizer"]
-    rows = [each for each in own["encoders"] if each["vocabulary"] in NAMES and each["case"] != SAME_OBJECTS]
+    rows = [each for each in own["encoders"] if each["vocabulary"] in MODELS and each["case"] != SAME_OBJECTS]
     names = _with_versions(own, [timing["name"] for timing in rows[0]["timings"]])
     return table(
         "|".join(["vocabulary", "", *names]),
-        [[f"{NAMES[each['vocabulary']]}, `{each['vocabulary']}`", each["case"], *_medians(each["timings"])] for each in rows],
+        [[f"{MODELS[each['vocabulary']]}, `{each['vocabulary']}`", each["case"], *_medians(each["timings"])] for each in rows],
     )
 
 
 def _peers(results: Results) -> str:
     """Return our own merges by all encoders; under the rule "words" by those that can have it."""
     own = results["tokenizer"]
-    rows = [each for each in own["encoders"] if each["vocabulary"] not in NAMES]
+    rows = [each for each in own["encoders"] if each["vocabulary"] not in MODELS]
     names = max(([timing["name"] for timing in each["timings"]] for each in rows), key=len)
     shown = []
     for each in rows:
