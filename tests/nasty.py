@@ -24,7 +24,8 @@ FRAGMENTS = (
 )  # fmt: skip
 
 #: Fragments one after the other, some any character at all.
-NASTY_TEXT = st.lists(st.sampled_from(FRAGMENTS) | st.characters(exclude_categories=["Cs"]), max_size=30).map("".join)
+_ANY = st.sampled_from(FRAGMENTS) | st.characters(exclude_categories=["Cs"])
+NASTY_TEXT = (st.lists(_ANY, max_size=8) | st.lists(_ANY, min_size=12, max_size=40)).map("".join)
 
 #: Every code point that is a character: no surrogates.
 CHARACTERS = [chr(number) for number in range(0x110000) if not 0xD800 <= number < 0xE000]
@@ -32,7 +33,7 @@ ASSIGNED = [character for character in CHARACTERS if unicodedata.category(charac
 
 
 def in_contexts(characters: list[str]) -> Iterator[str]:
-    """Yield texts with each of the characters alone, after a space, among letters, in a contraction, and twice at a line's end."""
+    """Yield texts with each character alone, after a space, among letters, after an apostrophe, and around a line's end."""
     for context in ("{c}", " {c}", "a{c}B b", "'{c}1", "{c}{c}\n{c} "):
         for start in range(0, len(characters), 4096):
             yield "".join(context.replace("{c}", character) for character in characters[start : start + 4096])
@@ -41,7 +42,7 @@ def in_contexts(characters: list[str]) -> Iterator[str]:
 def python_sources() -> str:
     """Return the modules of the standard library, in one text."""
     paths = sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py"))
-    return "".join(_read(path) for path in paths if "site-packages" not in path.parts)
+    return "".join(_read(path) for path in paths if not {"site-packages", "test", "tests"} & {*path.parts})
 
 
 def _read(path: Path) -> str:

@@ -154,7 +154,7 @@ def test_ids_of_no_token_are_refused(published: Pair) -> None:
                 decode([0, 1, number])
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED[:2], pytest.param(PUBLISHED[2], marks=pytest.mark.endurance)])
+@pytest.mark.parametrize("name", [PUBLISHED[0], *(pytest.param(name, marks=pytest.mark.endurance) for name in PUBLISHED[1:])])
 def test_a_published_vocabulary_round_trips_through_both_formats(name: str, tmp_path: Path) -> None:
     theirs, ours = tiktoken_encoding(name), BPETokenizerLoader.from_tiktoken(raw_file(f"vocabularies/{name}.tiktoken"))
     ours.export_tiktoken(tmp_path / "ranks.tiktoken")
@@ -557,8 +557,9 @@ def test_what_cannot_be_honoured_is_refused_by_name(tmp_path: Path, path: str, v
 
 PLACES = [
     "model", "model.vocab", "model.merges", "model.merges.0", "model.merges.0.0", "pre_tokenizer",
-    "pre_tokenizer.pretokenizers", SPLIT, SPLIT + ".pattern", SPLIT + ".pattern.Regex", LEVEL, "decoder", "added_tokens", "added_tokens.0", "added_tokens.0.id",
-    "added_tokens.0.content", "normalizer", "model.vocab.a", "model.vocab.Ġ", "model.type", "decoder.type",
+    "pre_tokenizer.pretokenizers", SPLIT, SPLIT + ".pattern", SPLIT + ".pattern.Regex", LEVEL, "decoder",
+    "added_tokens", "added_tokens.0", "added_tokens.0.id", "added_tokens.0.content", "normalizer", "model.vocab.a",
+    "model.vocab.Ġ", "model.type", "decoder.type",
 ]  # fmt: skip
 WRONG = [None, True, -1, 7, 2**70, 0.5, "", "x", "\ud800", [], [[]], [1, 2], {}, {"a": 1}, {"type": []}, ["a", "b", "c"]]
 
