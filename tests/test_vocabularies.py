@@ -45,7 +45,7 @@ def assert_same_ids(pair: Pair, text: str, *, with_plain: bool = True) -> None:
         np.testing.assert_array_equal(ours.encode(text), expected)
 
 
-def slices(text: str, number: int, length: int = 20_000) -> Iterator[str]:
+def slices(text: str, number: int, length: int = 8_000) -> Iterator[str]:
     for start in np.linspace(0, max(len(text) - length, 0), number, dtype=int).tolist():
         yield text[start : start + length]
 
@@ -65,7 +65,7 @@ def test_pattern_special_tokens_and_vocabulary_are_the_publishers(published: Pai
 @pytest.mark.parametrize("corpus", ["wikitext2/train.txt", *(f"languages/{name}.txt" for name in LANGUAGES), "sources"])
 def test_real_text_gets_tiktokens_ids(published: Pair, corpus: str, pydocs: str) -> None:
     text = pydocs if corpus == "sources" else raw_file(corpus).read_text(encoding="utf-8")
-    for part in slices(text, 4):
+    for part in slices(text, 3):
         assert_same_ids(published, part)
 
 
@@ -78,7 +78,7 @@ def test_whole_corpora_get_tiktokens_ids(published: Pair, corpus: str) -> None:
 
 
 def test_characters_of_all_kinds_get_tiktokens_ids(published: Pair) -> None:
-    for text in in_contexts([*ASSIGNED[::37], *"".join(FRAGMENTS)]):
+    for text in in_contexts([*ASSIGNED[::97], *"".join(FRAGMENTS)]):
         assert_same_ids(published, text)
 
 
@@ -92,7 +92,7 @@ def test_every_code_point_gets_tiktokens_ids(published: Pair) -> None:
 
 
 @given(text=NASTY_TEXT)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_nasty_text_gets_tiktokens_ids_and_comes_back(published: Pair, text: str) -> None:
     assert_same_ids(published, text)
     assert published[0].decode(published[0].encode(text)) == text
@@ -301,7 +301,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
         thread.start()
         monkeypatch.setattr(vocabularies, "URL", f"http://127.0.0.1:{httpd.server_port}/{{name}}.tiktoken")
         yield
@@ -456,7 +456,7 @@ def assert_as_hugging_face(pair: Pair, text: str) -> None:
 
 
 @given(text=NASTY_TEXT)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_nasty_text_gets_hugging_faces_ids(hand_made: Pair, classed_alike: Callable[[str], str], text: str) -> None:
     assert_as_hugging_face(hand_made, classed_alike(text))
 
