@@ -211,6 +211,8 @@ def test_tokens_that_merges_do_not_reach_get_tiktokens_ids(tmp_path: Path, token
         expected = theirs.encode_ordinary(text)
         assert ours.encode(text) == ours.encode_array(text).tolist() == expected
         assert ours.decode(expected) == text
+    ours.export_tiktoken(tmp_path / "again.tiktoken")
+    assert read_ranks((tmp_path / "again.tiktoken").read_bytes()) == ranks
     ours.save(tmp_path / "model.json")
     assert BPETokenizerLoader(tmp_path / "model.json").fingerprint == ours.fingerprint
 
@@ -502,6 +504,35 @@ def test_a_file_read_and_written_again_is_the_same_tokenizer(hand_made: Pair, tm
     again = BPETokenizerLoader.from_huggingface(tmp_path / "tokenizer.json")
     assert again.fingerprint == ours.fingerprint
     assert_as_hugging_face((ours, Tokenizer.from_file(str(tmp_path / "tokenizer.json"))), TRAINING_TEXT + "<tool>")
+
+
+@pytest.mark.parametrize("ignore_merges", [False, True])
+def test_merges_that_make_one_token_are_taken_in_their_order(tmp_path: Path, ignore_merges: bool) -> None:
+    """As in a Llama's file, which has all pairs of tokens that make a third: here in any order."""
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        tokens = {"".join(random.choice(list("abĠ"), size=random.integers(2, 6))) for _ in range(25)}
+        known = {*BYTE_CHARACTERS, *tokens}
+        pairs = [[token[:cut], token[cut:]] for token in tokens for cut in range(1, len(token))]
+        merges = [pair for pair in pairs if known.issuperset(pair)]
+        random.shuffle(merges)
+        vocab = {token: index for index, token in enumerate([*BYTE_CHARACTERS, *sorted(tokens)])}
+        path = json_file(tmp_path, llama(vocab=vocab, merges=merges, ignore_merges=ignore_merges) | {"added_tokens": []})
+        ours, theirs = BPETokenizerLoader.from_huggingface(path), Tokenizer.from_file(str(path))
+        for _ in range(40):
+            text = "".join(random.choice(list("aabb "), size=random.integers(1, 70)))
+            assert ours.encode(text) == ours.encode_array(text).tolist() == theirs.encode(text).ids
+
+
+def test_a_vocabulary_whose_ids_are_no_ranks_is_not_written_as_ranks(tmp_path: Path) -> None:
+    """In tiktoken any two tokens would merge to the one that merges do not reach."""
+    data = llama()
+    ours = BPETokenizerLoader.from_huggingface(json_file(tmp_path, data))
+    with pytest.raises(ValueError, match="not the order of its merges"):
+        ours.export_tiktoken(tmp_path / "ranks.tiktoken")
+    data["model"]["merges"].reverse()
+    with pytest.raises(ValueError, match="not the order of its merges"):
+        BPETokenizerLoader.from_huggingface(json_file(tmp_path, data)).export_tiktoken(tmp_path / "ranks.tiktoken")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
