@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from tokembed import BPEModel, BPETokenizerLoader, load_corpus, train_bpe
 from tokembed.analysis import domains, tokenization, vocabularies
 from tokembed.bpe import reference
+from tokembed.bpe.splitting import pieces
 from tokembed.corpora.corpus import Corpus, CorpusError
 from tokembed.corpora.vocabularies import PUBLISHED
 
@@ -22,7 +23,7 @@ def test_merge_progression_is_what_encoding_at_every_step_gives(text: str) -> No
     model = train_bpe(text, 25, min_frequency=1)
     means = tokenization.merge_progression(model)
     assert len(means) == len(model.merges) + 1
-    num_words = len(reference.pieces(text))
+    num_words = len(pieces(text))
     for num_merges, mean in enumerate(means):
         tokens = reference.tokenize(text, model.merges[:num_merges], model.alphabet)
         assert mean == pytest.approx(len(tokens) / max(num_words, 1))
@@ -139,7 +140,7 @@ def test_code_of_the_users_is_used_if_given(tmp_path: Path, pydocs: str) -> None
 
 def test_pathological_texts_come_back_whole(tokenizer: BPETokenizerLoader) -> None:
     for _, text, tokens in domains.describe_pathological_texts(tokenizer).data:
-        assert tokenizer.decode([tokenizer.token_to_id[token] for token in tokens]) == " ".join(reference.pieces(text))
+        assert tokenizer.decode([tokenizer.token_to_id[token] for token in tokens]) == " ".join(pieces(text))
         assert len(tokens) > len(text) / 4
 
 

@@ -148,11 +148,11 @@ def merge_table(num_merges: int) -> npt.NDArray[np.uint64]:
 
 
 @njit(cache=KEPT, nogil=True)
-def enter_merges(pairs, first_value, merges, first_merges):
-    """Fill a hash table and `first_merges` from (M, 2) ids of halves; merge r is entered as `first_value + r`."""
+def enter_merges(pairs, values, merges, first_merges):
+    """Fill a hash table and `first_merges` from (M, 2) ids of halves; merge r is entered as `values[r]`."""
     shift = np.uint64(64 - _log2(merges.size - _FILTER_WORDS))
     for rank in range(len(pairs)):
-        _enter_merge(pairs[rank, 0], pairs[rank, 1], first_value + rank, merges, shift, first_merges)
+        _enter_merge(pairs[rank, 0], pairs[rank, 1], values[rank], merges, shift, first_merges)
 
 
 def log2_slots(merges: npt.NDArray[np.uint64]) -> int:

@@ -115,7 +115,7 @@ def _byte_level(model: BPEModel) -> dict[str, Any]:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": model.ignore_merges,
-            "vocab": {token: index for token, index in model.vocab.items() if token not in model.special_tokens},
+            "vocab": model.vocab,  # with special tokens: one that is not in it gets the next id there, whatever its own
             "merges": [list(pair) for pair in model.merges],
         },
     }
@@ -157,8 +157,12 @@ def _from_json(data: dict[str, Any]) -> BPEModel:
         for flag in ("single_word", "lstrip", "rstrip"):
             if token.get(flag):
                 raise ValueError(f"its added token {token['content']!r} has {flag}")
+        if not isinstance(token["content"], str):
+            raise ValueError(f"its added token {token['content']!r:.40} is no text")
         special_tokens[token["content"]] = token["id"]
     vocab = {token: index for token, index in model["vocab"].items() if special_tokens.get(token) != index}
+    if not isinstance(model["merges"], list):
+        raise ValueError("its merges are not a list")
     merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]]
     if missing := [byte for byte in range(256) if BYTE_CHARACTERS[byte] not in vocab]:
         raise ValueError(f"its vocabulary lacks byte 0x{missing[0]:02X}")

@@ -40,7 +40,7 @@ def train_bpe(
         Merges to learn; fewer come back when no pair is left that occurs `min_frequency` times.
     splitting : str
         The splitting rule: "words" or a byte-level one ("gpt2", "cl100k", "o200k"; see `splitting.SPLITTINGS`), or a pattern
-        for the `regex` package, whose pieces are taken as bytes.
+        for the `regex` package, whose pieces are taken as bytes, and so is what it leaves out between them.
     lowercase : bool
         Lower each character before counting, and in every text encoded later. Only "words" does.
     min_frequency : int

@@ -17,7 +17,7 @@ from tokembed.bpe.splitting import BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WO
 
 FORMAT = "tokembed-bpe"
 WORDS_VERSION, FORMAT_VERSION = 1, 2  # files of the rule "words" are written as they always were
-OF_VERSION_2 = ("splitting", "special_tokens", "token_ids", "ignore_merges", "normalization")
+OF_VERSION_2 = ("splitting", "special_tokens", "token_ids", "ignore_merges", "merges_tie", "normalization")
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 UNKNOWN_TOKEN = "<unk>"
 MAX_FILE_BYTES = 64 << 20  # a million merges fit; a file is read whole, so its size must have a limit
@@ -56,6 +56,8 @@ class BPEModel:
         The id of every token, of vocabularies that number theirs otherwise than by alphabet and merges; else empty.
     ignore_merges : bool
         Whether a piece that is a token gets its id even if no merges lead to it.
+    merges_tie : bool
+        Whether merges that make the same token have one rank, so that the leftmost comes first, as in tiktoken.
     normalization : str
         The Unicode normalization form that text is brought to first, "NFC"; "" for none, as all that is learned here.
     """
@@ -72,6 +74,7 @@ class BPEModel:
     special_tokens: dict[str, int] = field(default_factory=dict)
     token_ids: dict[str, int] = field(default_factory=dict)
     ignore_merges: bool = False
+    merges_tie: bool = False
     normalization: Literal["", "NFC"] = ""
     #: Whether it is known that merges make every token of its own bytes or characters, as they do where they were learned here.
     reaches_all: bool = field(default=False, compare=False)
@@ -178,14 +181,15 @@ class BPEModel:
         if version not in (WORDS_VERSION, FORMAT_VERSION):
             raise ValueError(f"version {version!r}, but this program reads versions {WORDS_VERSION} to {FORMAT_VERSION}")
         if version == WORDS_VERSION:
-            data |= {"splitting": "words", "special_tokens": {}, "token_ids": {}, "ignore_merges": False, "normalization": ""}
+            data |= {"splitting": "words", "special_tokens": {}, "token_ids": {}, "normalization": ""}
+            data |= {"ignore_merges": False, "merges_tie": False}
         alphabet, merges = _checked_vocabulary(data)
         applications = data.get("applications")
         if not isinstance(applications, list) or not all(_is_count(count) for count in applications):
             raise ValueError("applications is not a list of counts")
         if len(applications) not in (len(merges), 0 if version == FORMAT_VERSION else len(merges)):
             raise ValueError(f"{len(applications)} applications for {len(merges)} merges")
-        for name in ("lowercase", "byte_fallback", "ignore_merges"):
+        for name in ("lowercase", "byte_fallback", "ignore_merges", "merges_tie"):
             if not isinstance(data.get(name), bool):
                 raise ValueError(f"{name} is {data.get(name)!r}, neither true nor false")
         for name in ("num_words", "num_characters"):
@@ -231,9 +235,10 @@ def _checked_vocabulary(data: dict[str, Any]) -> tuple[list[str], list[tuple[str
             raise ValueError(f"alphabet holds {character!r}, no single character")
     if not isinstance(merges, list):
         raise ValueError("merges is not a list")
-    known = set(alphabet)
-    if len(known) < len(alphabet):
+    if len({*alphabet}) < len(alphabet):
         raise ValueError("alphabet holds a character twice")
+    token_ids = data.get("token_ids")
+    known = {*alphabet, *(token_ids if isinstance(token_ids, dict) else ())}  # with ids of their own tokens come in any order
     reserved = set() if is_lossless else {*BYTE_TOKENS, UNKNOWN_TOKEN}
     pairs: list[tuple[str, str]] = []
     for rank, merge in enumerate(merges):
@@ -242,12 +247,14 @@ def _checked_vocabulary(data: dict[str, Any]) -> tuple[list[str], list[tuple[str
         left, right = merge
         if left not in known or right not in known:
             raise ValueError(f"merge {rank} joins {left!r:.40} and {right!r:.40}, not both known by then")
-        if (left + right in known and not data.get("token_ids")) or left + right in reserved:
+        if (left + right in known and not token_ids) or left + right in reserved:
             raise ValueError(f"merge {rank} makes {left + right!r:.40}, which exists already")
         if left.endswith(END_OF_WORD) and not is_lossless:
             raise ValueError(f"merge {rank} continues after {END_OF_WORD}")
         known.add(left + right)
         pairs.append((left, right))
+    if len({*pairs}) < len(pairs) or len(pairs) > MAX_IDS:
+        raise ValueError(f"a merge is there twice, or more than {MAX_IDS:,} are")
     _check_ids(data, known)
     return alphabet, pairs
 
@@ -259,6 +266,8 @@ def _check_ids(data: dict[str, Any], tokens: set[str]) -> None:
         if not isinstance(ids, dict) or not all(_is_count(index) and index < MAX_IDS for index in ids.values()):
             raise ValueError(f"{name} is not an object of ids below {MAX_IDS:,}")
     token_ids, special_tokens = data["token_ids"], data["special_tokens"]
+    if unwritable := [token for token in special_tokens if any("\ud800" <= character <= "\udfff" for character in token)]:
+        raise ValueError(f"special_tokens holds {unwritable[0]!r:.40}, which is not valid Unicode")
     if token_ids:
         if not tokens <= token_ids.keys():
             raise ValueError(f"token_ids lacks {min(tokens - token_ids.keys())!r:.40}")

@@ -8,18 +8,33 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-from tokembed.bpe.splitting import END_OF_WORD, pieces
+from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, lower, rule_of
 
 Pair = tuple[str, str]
 
 
-def count_words(text: str, lowercase: bool = True) -> dict[tuple[str, ...], int]:
+def split(text: str, lowercase: bool = True, splitting: str = "words") -> list[tuple[str, ...]]:
+    """Split text into words, each as the symbols that merging begins with.
+
+    >>> split("Low é")
+    [('l', 'o', 'w', '</w>'), ('é', '</w>')]
+    >>> split("Low é", splitting="gpt2")  # bytes, a character for each, and Ġ for a space
+    [('L', 'o', 'w'), ('Ġ', 'Ã', '©')]
+    """
+    rule = rule_of(splitting)
+    pieces = rule.pieces(text)
+    if lowercase and not rule.is_lossless:
+        pieces = [lower(piece) for piece in pieces]
+    return [tuple(rule.symbols(piece)) for piece in pieces]
+
+
+def count_words(text: str, lowercase: bool = True, splitting: str = "words") -> dict[tuple[str, ...], int]:
     """Return each distinct word, as its symbols, with how often it occurs.
 
     >>> count_words("low low")
     {('l', 'o', 'w', '</w>'): 2}
     """
-    return {(*piece, END_OF_WORD): count for piece, count in Counter(pieces(text, lowercase)).items()}
+    return dict(Counter(split(text, lowercase, splitting)))
 
 
 def count_pairs(words: dict[tuple[str, ...], int]) -> Counter[Pair]:
@@ -53,15 +68,22 @@ def merge_word(word: tuple[str, ...], pair: Pair) -> tuple[str, ...]:
     return tuple(merged)
 
 
-def train_bpe(text: str, num_merges: int, *, lowercase: bool = True, min_frequency: int = 2) -> list[Pair]:
+def train_bpe(
+    text: str, num_merges: int, *, lowercase: bool = True, min_frequency: int = 2, splitting: str = "words"
+) -> list[Pair]:
     """Learn merges by recounting all pairs before each one: O(M·N) where `learning.train_bpe` touches only what changed.
 
     >>> train_bpe("low low low lower lowest", 3)
     [('l', 'o'), ('lo', 'w'), ('low', '</w>')]
+    >>> train_bpe("low low low lower lowest", 4, splitting="gpt2")  # spaces belong to what follows them
+    [('l', 'o'), ('lo', 'w'), ('Ġ', 'low'), ('Ġlow', 'e')]
     """
-    words = count_words(text, lowercase)
-    alphabet = sorted({character for word in words for character in word[:-1]})
-    token_to_id = {token: index for index, token in enumerate([*alphabet, END_OF_WORD])}
+    words = count_words(text, lowercase, splitting)
+    if rule_of(splitting).is_lossless:
+        alphabet = sorted(BYTE_CHARACTERS)
+    else:
+        alphabet = [*sorted({character for word in words for character in word[:-1]}), END_OF_WORD]
+    token_to_id = {token: index for index, token in enumerate(alphabet)}
     merges: list[Pair] = []
     while len(merges) < num_merges:
         counts = count_pairs(words)
@@ -75,19 +97,25 @@ def train_bpe(text: str, num_merges: int, *, lowercase: bool = True, min_frequen
     return merges
 
 
-def encode_word(piece: str, merges: list[Pair]) -> tuple[str, ...]:
+def encode_word(piece: str, merges: list[Pair], splitting: str = "words") -> tuple[str, ...]:
     """Apply every merge, in the order learned, to one piece: O(M·L).
 
     >>> encode_word("lowest", [("l", "o"), ("lo", "w"), ("low", "</w>")])
     ('low', 'e', 's', 't', '</w>')
     """
-    word = (*piece, END_OF_WORD)
+    return merge_all(tuple(rule_of(splitting).symbols(piece)), merges)
+
+
+def merge_all(word: tuple[str, ...], merges: list[Pair]) -> tuple[str, ...]:
+    """Apply every merge, in the order learned, to the symbols of one word."""
     for pair in merges:
         word = merge_word(word, pair)
     return word
 
 
-def tokenize(text: str, merges: list[Pair], alphabet: list[str], *, lowercase: bool = True) -> list[str]:
+def tokenize(
+    text: str, merges: list[Pair], alphabet: list[str], *, lowercase: bool = True, splitting: str = "words"
+) -> list[str]:
     """Tokenize text, nothing remembered from one word to the next; unknown characters become UTF-8 byte tokens.
 
     >>> tokenize("Low é", [("l", "o"), ("lo", "w"), ("low", "</w>")], ["l", "o", "w", "</w>"])
@@ -95,8 +123,8 @@ def tokenize(text: str, merges: list[Pair], alphabet: list[str], *, lowercase: b
     """
     known = set(alphabet)
     tokens: list[str] = []
-    for piece in pieces(text, lowercase):
-        for token in encode_word(piece, merges):
+    for word in split(text, lowercase, splitting):
+        for token in merge_all(word, merges):
             if len(token) == 1 and token not in known:
                 tokens.extend(f"<0x{byte:02X}>" for byte in token.encode("utf-8"))
             else:

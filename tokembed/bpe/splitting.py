@@ -88,9 +88,13 @@ class Splitting:
         return regex.compile(self.pattern)
 
     def find(self, text: str) -> Iterator[tuple[int, int]]:
-        """Find the pieces of a text: where each begins and ends."""
+        """Find the pieces of a text: where each begins and ends.
+
+        What a pattern of one's own leaves out between two matches is a piece too, so that nothing is lost.
+        """
         looked_at = _as_of_unicode_16(text) if self.family in _PUBLISHED else text
-        return (match.span() for match in self.compiled.finditer(looked_at))
+        spans = (match.span() for match in self.compiled.finditer(looked_at))
+        return spans if self.family else _with_gaps(spans, len(text))
 
     def pieces(self, text: str) -> list[str]:
         """Split text into pieces, as written.
@@ -101,7 +105,7 @@ class Splitting:
         ['It', "'s", ' ', '100', '0', ',', ' isn', "'t", ' it', '?']
         """
         # `findall` is faster, but of a pattern with groups it would give their texts.
-        if self.compiled.groups or (self.family in _PUBLISHED and _not_of_unicode_16().search(text)):
+        if not self.family or self.compiled.groups or (self.family in _PUBLISHED and _not_of_unicode_16().search(text)):
             return [text[start:end] for start, end in self.find(text)]
         found: list[str] = self.compiled.findall(text)
         return found
@@ -159,6 +163,19 @@ class Splitting:
         text = self.text_of(token)
         # A part of a character is a part of a word, for all that one can tell.
         return not (text[:1].isalpha() or text[:1] == "\ufffd"), not (text[-1:].isalpha() or text[-1:] == "\ufffd")
+
+
+def _with_gaps(spans: Iterator[tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:
+    """Yield the spans that are not empty, and what lies between them, before the first and after the last."""
+    done = 0
+    for start, end in spans:
+        if done < start:
+            yield done, start
+        if start < end:
+            yield start, end
+        done = end
+    if done < length:
+        yield done, length
 
 
 _PUBLISHED = ("gpt2", "cl100k", "o200k")
@@ -239,8 +256,9 @@ def rule_of(splitting: str) -> Splitting:
         import regex
 
         try:
-            regex.compile(splitting)
-            return Splitting(splitting, splitting)
+            if not regex.compile(splitting).flags & regex.REVERSE:
+                return Splitting(splitting, splitting)
+            problem = "it searches from the end"
         except regex.error as error:
             problem = error
     raise ValueError(f"splitting is {splitting!r}, neither one of {', '.join(SPLITTINGS)} nor a pattern: {problem}")

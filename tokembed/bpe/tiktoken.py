@@ -59,8 +59,10 @@ def rank_file(model: BPEModel) -> bytes:
             'learn with splitting="gpt2", "cl100k" or "o200k"'
         )
     made = model.merge_ids[:, 2]
-    if not np.all(made[1:] > made[:-1]):
-        raise ValueError("the ids of this vocabulary do not follow the order of its merges, as ranks must")
+    num_ordinary = len(model.vocab) - len(model.special_tokens)
+    is_in_order = bool(np.all(made[1:] > made[:-1])) and num_ordinary == len(model.alphabet) + made.size
+    if not (is_in_order or model.merges_tie):
+        raise ValueError("the ids of this vocabulary are not the order of its merges, as ranks must be")
     ordinary = ((bytes_of(token), index) for token, index in model.vocab.items() if token not in model.special_tokens)
     return b"".join(base64.b64encode(octets) + b" %d\n" % index for octets, index in ordinary)
 
@@ -73,10 +75,15 @@ def _parse(data: bytes) -> dict[bytes, int]:
         if not line:
             continue
         try:
-            token, rank = line.split()
-            ranks[base64.b64decode(token, validate=True)] = int(rank)
+            written, rank = line.split()
+            token = base64.b64decode(written, validate=True)
+            if token in ranks:
+                raise ValueError
+            ranks[token] = int(rank)
         except (ValueError, binascii.Error):
-            raise ValueError(f"line {number} is {line[:40]!r}, no token in base64 and its rank") from None
+            raise ValueError(
+                f"line {number} is {line[:40]!r}, no token in base64 and its rank, or one that was there before"
+            ) from None
     if len(set(ranks.values())) < len(ranks) or b"" in ranks:
         raise ValueError("two tokens have one rank, or one is empty")
     if any(not 0 <= rank < MAX_IDS for rank in ranks.values()):
@@ -118,6 +125,7 @@ def _model(ranks: dict[bytes, int], splitting: str, special_tokens: dict[str, in
         token_ids={} if is_implied else dict(zip(names, ids, strict=True)),
         ignore_merges=not is_reached,
         reaches_all=is_reached,
+        merges_tie=not is_reached,
     )
 
 

@@ -106,7 +106,8 @@ class BPETokenizerLoader:
         Notes
         -----
         Known differences: code points that two versions of Unicode classify or lower differently and, under the rule "words",
-        text that holds the marker U+10FFFD, which stands for `</w>` there.
+        text that holds the marker U+10FFFD, which stands for `</w>` there. Tokens of a rank file that merges do not reach
+        are merged there in another order now and then, since no two merges can have one rank.
         """
         from tokembed.bpe.huggingface import tokenizer_json
 
@@ -157,7 +158,7 @@ class BPETokenizerLoader:
         Notes
         -----
         Ids are those of tiktoken's `encode_ordinary`, for code points that this `regex` package's version of Unicode and
-        tiktoken's know alike.
+        tiktoken's know alike; what a pattern of one's own leaves out has ids here and is dropped there.
         """
         from tokembed.bpe.tiktoken import load_ranks
 

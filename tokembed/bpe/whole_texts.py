@@ -118,12 +118,11 @@ class BulkEncoder:
         ids, merge_ids = model.vocab, model.merge_ids
         made = merge_ids[:, 2]
         # Where ids follow the merges' order they serve as ranks.
-        is_in_order = bool(np.all(made[1:] == made[:-1] + 1))
+        is_in_order = model.merges_tie or bool(np.all(made[1:] == made[:-1] + 1))
         self._merges = kernels.merge_table(len(made))
         self._first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
-        kernels.enter_merges(
-            merge_ids[:, :2].copy(), int(made[0]) if is_in_order and made.size else 0, self._merges, self._first_merges
-        )
+        values = made.copy() if is_in_order else np.arange(len(made), dtype=np.int32)
+        kernels.enter_merges(merge_ids[:, :2].copy(), values, self._merges, self._first_merges)
         self._made_ids = np.empty(0, dtype=np.int32) if is_in_order else made.copy()
         if model.rule.is_lossless:
             self._symbol_ids = np.array([ids[character] for character in BYTE_CHARACTERS], dtype=np.int32)

@@ -40,7 +40,10 @@ class WordEncoder:
     @cached_property
     def merge_ranks(self) -> dict[tuple[str, str], int]:
         """(left, right) to rank."""
-        return {pair: rank for rank, pair in enumerate(self._model.merges)}
+        if not self._model.merges_tie:
+            return {pair: rank for rank, pair in enumerate(self._model.merges)}
+        first: dict[str, int] = {}
+        return {pair: first.setdefault("".join(pair), rank) for rank, pair in enumerate(self._model.merges)}
 
     def __call__(self, word: str) -> tuple[str, ...]:
         """Return the tokens of one word.
@@ -48,9 +51,10 @@ class WordEncoder:
         Raises
         ------
         ValueError
-            It is not exactly one piece of text, or holds a lone surrogate.
+            It is not exactly one piece of text (which only a pattern of one's own can't tell), or holds a lone surrogate.
         """
-        if self._rule.pieces(word) != [word]:
+        # A pattern of one's own may look at a piece's neighbours, and then finds others in the piece alone.
+        if not word or (self._rule.family and self._rule.pieces(word) != [word]):
             raise ValueError(f"{word!r:.80} is not one word: {_ADVICE[self._rule.is_lossless]}, or use tokenize(text)")
         utf8(word)  # refuses surrogates
         piece = lower(word) if self._lowercase else word
