@@ -234,8 +234,8 @@ def test_parts_and_threads_change_nothing(
 ) -> None:
     text, rule = "".join(texts), trained.model.rule
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finding, "PART_BYTES", part_bytes)
-        patch.setattr(finding, "MIN_PART_BYTES", 1)
+        patch.setattr(finding, "PART", part_bytes)
+        patch.setattr(finding, "MIN_PART", 1)
         assert trained.encode_array(text, num_threads).tolist() == trained.encode(text)
         assert counting.count_pieces(text, rule, num_threads) == Counter(rule.pieces(text))
 
@@ -247,8 +247,8 @@ def test_a_batch_is_its_texts_one_by_one(
 ) -> None:
     expected = [trained.encode(text) for text in texts]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finding, "PART_BYTES", part_bytes)
-        patch.setattr(finding, "MIN_PART_BYTES", 1)
+        patch.setattr(finding, "PART", part_bytes)
+        patch.setattr(finding, "MIN_PART", 1)
         ids, offsets = trained.encode_batch_array(texts, num_threads)
         assert trained.encode_batch(iter(texts)) == expected
     assert (ids.dtype, offsets.dtype, offsets.shape) == (np.int32, np.int64, (len(texts) + 1,))

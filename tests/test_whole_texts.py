@@ -52,8 +52,8 @@ def test_parts_and_threads_change_nothing(
     any_tokenizer: BPETokenizerLoader, text: str, part_bytes: int, num_threads: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finding, "PART_BYTES", part_bytes)
-        patch.setattr(finding, "MIN_PART_BYTES", 1)
+        patch.setattr(finding, "PART", part_bytes)
+        patch.setattr(finding, "MIN_PART", 1)
         assert any_tokenizer.encode_array(text, num_threads).tolist() == any_tokenizer.encode(text)
         assert counting.count_pieces(text, SPLITTINGS["words"], num_threads) == Counter(PIECE_PATTERN.findall(text))
 

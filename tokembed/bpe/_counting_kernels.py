@@ -12,7 +12,8 @@ KEPT = can_keep_kernels()
 
 _internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-# An entry is a piece's key (see `key_of`; a long one's has the length alone), where it first occurred, and how often it has.
+# An entry is a piece's key (see `key_of`; a long one's has the length alone), the address where it first occurred, and how
+# often it has.
 LOW, HIGH, FIRST, COUNT = range(4)
 LONG = np.uint64(1 << 63)
 
@@ -37,58 +38,59 @@ _COUNTS = from_dtype(COUNTS)
 
 
 @_internal
-def _count_block(counts, text_address, size):
+def _count_block(counts, text_address, end):
     """Count the pieces found; there is room for all of them."""
     slots = carray(pointer(counts.slots, np.uint64), (counts.num_slots, 4))
     num_entered = counts.num_entered
     for i in range(counts.num_found):
         bounds = np.int64(load_word(counts.bounds + 8 * i))
-        first, length = counts.block_start + (bounds & 0xFFFFFFFF), bounds >> 32
-        if length <= LONGEST_INLINE and first + 16 <= size:
-            low, high = short_key(text_address + first, length)
+        address, length = text_address + counts.block_start + (bounds & 0xFFFFFFFF), bounds >> 32
+        if length <= LONGEST_INLINE and address + 16 <= end:
+            low, high = short_key(address, length)
         else:
-            low, high = key_of(text_address + first, length)
+            low, high = key_of(address, length)
         if length > LONGEST_INLINE:
             high = LONG | np.uint64(length)
         slot = slot_of(low, high, slots.shape[0])
         while slots[slot, COUNT] != 0:
             is_alike = slots[slot, LOW] == low and slots[slot, HIGH] == high
             if is_alike and length > LONGEST_INLINE:
-                is_alike = is_same(text_address + first, text_address + np.int64(slots[slot, FIRST]), length)
+                is_alike = is_same(address, np.int64(slots[slot, FIRST]), length)
             if is_alike:
                 break
             slot = (slot + 1) & (slots.shape[0] - 1)
         if slots[slot, COUNT] == 0:
-            slots[slot, LOW], slots[slot, HIGH], slots[slot, FIRST] = low, high, np.uint64(first)
+            slots[slot, LOW], slots[slot, HIGH], slots[slot, FIRST] = low, high, np.uint64(address)
             num_entered += 1
         slots[slot, COUNT] += np.uint64(1)
     counts.num_entered = num_entered
 
 
 @njit(cache=KEPT, nogil=True)
-def count_text(counts_address, text_address, start, end, size):
-    """Count the pieces of a text from its byte `start` to `end`; return whether it came to the end.
+def count_text(counts_address, text_address, size, is_new):
+    """Count the pieces of a text of so many bytes, which must stay where it is; return whether it came to the end.
 
-    If it did not, the table is too small for those found next: with a larger one it goes on when `start` is -1.
+    If it did not, the table is too small for those found next: with a larger one it goes on, the text being no new one.
     """
     counts = carray(pointer(counts_address, _COUNTS), 1)[0]
-    if start >= 0:
-        counts.block_start, counts.num_found, counts.is_last = start, 0, 0
+    if is_new:
+        counts.block_start = counts.num_found = counts.is_last = 0
+    must_find = is_new
     while True:
-        if start >= 0:
+        if must_find:
             if counts.is_last:
                 return True
             if counts.num_found > 0:  # where to go on stands behind them
                 counts.block_start += np.int64(load_word(counts.bounds + 8 * counts.num_found))
             counts.num_found = call_finder(
-                counts.finder, counts.rule, text_address, counts.block_start, end, size, counts.bounds, counts.max_found,
+                counts.finder, counts.rule, text_address, counts.block_start, size, size, counts.bounds, counts.max_found,
                 counts.scratch,
             )  # fmt: skip
             counts.is_last = counts.num_found < counts.max_found
-        start = 0
+        must_find = True
         if 2 * (counts.num_entered + counts.num_found) > counts.num_slots:
             return False
-        _count_block(counts, text_address, size)
+        _count_block(counts, text_address, text_address + size)
 
 
 @njit(cache=KEPT, nogil=True)

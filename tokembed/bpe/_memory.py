@@ -31,6 +31,16 @@ def pointer(typing_context, address, data_type):
 
 
 @intrinsic
+def address_of(typing_context, pointer):
+    """Return a pointer as a number."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ptrtoint(arguments[0], context.get_value_type(types.int64))
+
+    return types.int64(types.voidptr), generate
+
+
+@intrinsic
 def call_finder(typing_context, finder, rule, text, start, end, size, bounds, capacity, scratch):
     """Call `find_pieces` by its address, which lets each file's kernels be compiled and kept by themselves."""
 

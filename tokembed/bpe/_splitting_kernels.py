@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import carray, from_dtype, njit, types
 from numba.extending import intrinsic
 
-from tokembed.bpe._memory import leading_zeros, pointer, store_word, trailing_zeros
+from tokembed.bpe._memory import address_of, leading_zeros, load_byte, load_word, pointer, store_word, trailing_zeros
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -425,18 +425,35 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
     return number
 
 
+# ------------------------------------------------------------ a str, before it is UTF-8
+
+
+@njit(cache=KEPT)
+def text_layout(text):
+    """Return where a str keeps its code points and in how many bytes each: CPython's own array, not a copy."""
+    return address_of(text._data), text._kind
+
+
+@_internal
+def _unit_at(address, width, position):
+    if width == 1:
+        return load_byte(address + position)
+    if width == 2:
+        return load_byte(address + 2 * position) | load_byte(address + 2 * position + 1) << 8
+    return np.int64(carray(pointer(address + 4 * position, np.uint32), 1)[0])
+
+
 @njit(cache=KEPT, nogil=True)
-def next_cut(rule_address, text_address, start, limit, end):
-    """Return the first position in `start` to `limit` at which a piece begins, whatever is before it; -1 for none."""
+def next_cut(rule_address, address, width, start, limit):
+    """Return the first position in `start` to `limit` at which a piece begins, whatever is before it; -1 for none.
+
+    The text is given as code points of `width` bytes, from an address on.
+    """
     rule = carray(pointer(rule_address, _RULE), 1)[0]
-    text = carray(pointer(text_address, np.uint8), end)
     kinds = carray(pointer(rule.kinds, np.uint8), 0x110000)
-    position = start
-    while position < end and text[position] & 0xC0 == 0x80:
-        position += 1
     is_after_letter = False
-    while position < limit:
-        code_point, length = _character_at(text, position)
+    for position in range(start, limit):
+        code_point = _unit_at(address, width, position)
         kind = kinds[code_point]
         if rule.family == WORDS:
             is_cut = not kind & LETTER
@@ -445,5 +462,49 @@ def next_cut(rule_address, text_address, start, limit, end):
         if is_cut:
             return position
         is_after_letter = kind & LETTER != 0
-        position += length
     return -1
+
+
+@njit(cache=KEPT, nogil=True)
+def write_utf8(address, width, start, end, output):
+    """Write code points of `width` bytes as UTF-8; return the number of bytes, or -1 - the place of a surrogate.
+
+    At the address `output` there must be room for as many bytes as the code points can take, and eight more.
+    """
+    first_output = output
+    # Eight bytes that are all ASCII are told by one comparison.
+    beyond_ascii = np.uint64(0x8080808080808080 if width == 1 else 0xFF80FF80FF80FF80)
+    at_once = 8 // width
+    position = start
+    while position < end:
+        if width < 4 and position + at_once <= end:
+            word = load_word(address + width * position)
+            if word & beyond_ascii == 0:
+                if width == 2:
+                    word = (word | word >> np.uint64(8)) & np.uint64(0x0000FFFF0000FFFF)
+                    word = (word | word >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
+                store_word(output, word)
+                output += at_once
+                position += at_once
+                continue
+        unit = np.uint64(_unit_at(address, width, position))
+        low = np.uint64(0x80) | unit & np.uint64(0x3F)
+        middle = np.uint64(0x80) | unit >> np.uint64(6) & np.uint64(0x3F)
+        if unit < 0x80:
+            store_word(output, unit)
+            output += 1
+        elif unit < 0x800:
+            store_word(output, np.uint64(0xC0) | unit >> np.uint64(6) | low << np.uint64(8))
+            output += 2
+        elif unit < 0x10000:
+            if 0xD800 <= unit < 0xE000:
+                return -1 - position
+            store_word(output, np.uint64(0xE0) | unit >> np.uint64(12) | middle << np.uint64(8) | low << np.uint64(16))
+            output += 3
+        else:
+            high = np.uint64(0x80) | unit >> np.uint64(12) & np.uint64(0x3F)
+            word = np.uint64(0xF0) | unit >> np.uint64(18) | high << np.uint64(8)
+            store_word(output, word | middle << np.uint64(16) | low << np.uint64(24))
+            output += 4
+        position += 1
+    return output - first_output

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe import _counting_kernels as kernels
-from tokembed.bpe.finding import BLOCK_PIECES, CompiledRule, PieceFinder, Utf8, compiled_rule, cuts_of, in_parts
+from tokembed.bpe.finding import BLOCK_PIECES, CompiledRule, LongText, PieceFinder, Utf8, compiled_rule, in_parts
 from tokembed.bpe.splitting import SPLITTINGS, Splitting, utf8
 from tokembed.compilation import say_when_compiling
 
@@ -21,6 +21,7 @@ class _Counts:
 
     def __init__(self, rule: CompiledRule) -> None:
         self._finder = PieceFinder(rule)
+        self._parts: list[Utf8] = []
         self._record = np.zeros(1, dtype=kernels.COUNTS)
         self._state = self._record[0]
         for name, value in self._finder.fields.items():
@@ -31,15 +32,17 @@ class _Counts:
         self._slots = slots
         self._state["slots"], self._state["num_slots"] = slots.ctypes.data, len(slots)
 
-    def add(self, text: Utf8, start: int, end: int) -> None:
+    def add(self, part: Utf8) -> None:
         """Count the pieces of one part of the text."""
-        while not kernels.count_text(self._record.ctypes.data, text.address, start, end, text.size):
+        self._parts.append(part)  # where its pieces are kept
+        is_new = 1
+        while not kernels.count_text(self._record.ctypes.data, part.address, part.size, is_new):
             old = self._slots
             self._take(np.zeros((4 * max(len(old), BLOCK_PIECES), 4), dtype=np.uint64))
             kernels.move_counts(old.ctypes.data, len(old), self._slots.ctypes.data, len(self._slots))
-            start = -1
+            is_new = 0
 
-    def add_to(self, total: dict[str, int], text: Utf8) -> None:
+    def add_to(self, total: dict[str, int]) -> None:
         """Add what was counted to what others have."""
         entries = self._slots[self._slots[:, kernels.COUNT] > 0]
         entries = entries[np.argsort(entries[:, kernels.FIRST])]
@@ -48,7 +51,7 @@ class _Counts:
         for first, length, count in zip(
             *map(list, (entries[:, kernels.FIRST], lengths, entries[:, kernels.COUNT])), strict=True
         ):
-            piece = ctypes.string_at(text.address + int(first), int(length)).decode()
+            piece = ctypes.string_at(int(first), int(length)).decode()
             total[piece] = total.get(piece, 0) + int(count)
 
 
@@ -68,17 +71,17 @@ def count_pieces(text: str, splitting: Splitting = SPLITTINGS["words"], num_thre
     if not splitting.family:
         utf8(text)  # refuses surrogates
         return Counter(splitting.pieces(text))
-    rule, source = compiled_rule(splitting), Utf8(text)
+    rule, source = compiled_rule(splitting), LongText(text)
     counts: list[_Counts] = []
 
     def count_part(start: int, end: int) -> None:
         of_a_thread = counts.pop() if counts else _Counts(rule)
-        of_a_thread.add(source, start, end)
+        of_a_thread.add(source.part(start, end))
         counts.append(of_a_thread)
 
     with say_when_compiling(kernels.count_text):
-        in_parts(cuts_of(rule, source, num_threads), num_threads, count_part, lambda _: None)
+        in_parts(source.cuts(rule, num_threads), num_threads, count_part, lambda _: None)
     total: dict[str, int] = {}
     for of_a_thread in counts:
-        of_a_thread.add_to(total, source)
+        of_a_thread.add_to(total)
     return total

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe import _splitting_kernels as kernels
-from tokembed.bpe.splitting import Splitting, unassigned, utf8
+from tokembed.bpe.splitting import Splitting, check_is_text, surrogate_error, unassigned
 from tokembed.device import available_cores
 
 NUM_CODE_POINTS = 0x110000
-PART_BYTES, MIN_PART_BYTES = 1 << 19, 1 << 16  # of 1 ms, and of what a second thread costs
+PART, MIN_PART = 1 << 19, 1 << 16  # characters, of 1 ms, and of what a second thread costs
 BLOCK_PIECES = 1 << 13  # found before anything is done with them
 SHORT_TEXT = 1 << 16  # characters, of which a copy as UTF-8 costs less than threads do
 
-_utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
-_utf8_of.argtypes, _utf8_of.restype = [ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t)], ctypes.c_void_p
+
+class Utf8(NamedTuple):
+    """A text's UTF-8: where it lies, and what must live as long as that is used."""
+
+    owner: Any
+    address: int
+    size: int
+
+    @classmethod
+    def of(cls, octets: bytes) -> Utf8:
+        """Return where bytes lie that are valid UTF-8."""
+        return cls(octets, address_of(octets), len(octets))
 
 
 def address_of(octets: bytes) -> int:
@@ -33,41 +42,34 @@ def address_of(octets: bytes) -> int:
     return id(octets) + bytes.__basicsize__ - 1
 
 
-class Utf8:
-    """A text's UTF-8 and where it lies, which must not outlive this.
-
-    For a long text it is the form that CPython keeps in the str: of ASCII it is the str itself; else it is made once and freed
-    with the str.
-    """
-
-    __slots__ = ("_owner", "address", "size")
-    _owner: str | bytes
-    address: int
-    size: int
+class LongText:
+    """A str to be taken in parts, each of which becomes UTF-8 by itself, on its thread; of ASCII it is that already."""
 
     def __init__(self, text: str) -> None:
-        if not isinstance(text, str) or len(text) <= SHORT_TEXT:
-            self._take(utf8(text))
-            return
-        size = ctypes.c_ssize_t()
-        try:
-            self.address = _utf8_of(text, ctypes.byref(size))
-        except UnicodeEncodeError:
-            utf8(text)  # says where
-            raise
-        self._owner = text
-        self.size = size.value
+        check_is_text(text)
+        self._text = text
+        layout: tuple[int, int] = kernels.text_layout(text) if text else (0, 1)
+        self._address, self._width = layout
+        self._is_utf8 = text.isascii()
 
-    @classmethod
-    def of_bytes(cls, octets: bytes) -> Utf8:
-        """Return the same for bytes that are valid UTF-8."""
-        made = cls.__new__(cls)
-        made._take(octets)
-        return made
+    def cuts(self, rule: CompiledRule, num_threads: int | None) -> list[int]:
+        """Return where to cut the text, between pieces, its start and its end among them; in characters."""
+        length = len(self._text)
+        step = part_size(length, num_threads)
+        starts = range(step, length, step)
+        cuts = [kernels.next_cut(rule.address, self._address, self._width, at, min(at + step, length)) for at in starts]
+        return [0, *(cut for cut in cuts if cut > 0), length]
 
-    def _take(self, octets: bytes) -> None:
-        self._owner = octets
-        self.address, self.size = address_of(octets), len(octets)
+    def part(self, start: int, end: int, room: npt.NDArray[np.uint8] | None = None) -> Utf8:
+        """Return the UTF-8 of a part, in `room` if that is large enough; raise `ValueError` at a lone surrogate."""
+        if self._is_utf8:
+            return Utf8(self._text, self._address + start, end - start)
+        needed = (end - start) * (self._width + (self._width < 4)) + 8
+        octets = room if room is not None and room.size >= needed else np.empty(needed, dtype=np.uint8)
+        size = kernels.write_utf8(self._address, self._width, start, end, octets.ctypes.data)
+        if size < 0:
+            raise surrogate_error(self._text, -1 - size)
+        return Utf8(octets, octets.ctypes.data, size)
 
 
 class CompiledRule:
@@ -147,17 +149,9 @@ def _address_of_finder() -> int:
     return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
 
 
-def part_bytes(num_bytes: int, num_threads: int | None) -> int:
-    """Return how large parts are to be."""
-    return min(max(num_bytes // (2 * (num_threads or available_cores())), MIN_PART_BYTES), PART_BYTES)
-
-
-def cuts_of(rule: CompiledRule, text: Utf8, num_threads: int | None) -> list[int]:
-    """Return where to cut a text into parts, each between pieces, its start and its end among them."""
-    step = part_bytes(text.size, num_threads)
-    starts = range(step, text.size, step)
-    cuts = [kernels.next_cut(rule.address, text.address, start, min(start + step, text.size), text.size) for start in starts]
-    return [0, *(cut for cut in cuts if cut > 0), text.size]
+def part_size(size: int, num_threads: int | None) -> int:
+    """Return how large the parts of something large should be."""
+    return min(max(size // (2 * (num_threads or available_cores())), MIN_PART), PART)
 
 
 def in_parts(bounds: list[int], num_threads: int | None, work: Callable[[int, int], Any], take: Callable[[Any], None]) -> None:

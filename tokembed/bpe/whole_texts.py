@@ -18,15 +18,16 @@ import numpy.typing as npt
 from tokembed.bpe import _encoding_kernels as kernels
 from tokembed.bpe.finding import (
     NUM_CODE_POINTS,
+    PART,
     SHORT_TEXT,
     CompiledRule,
+    LongText,
     PieceFinder,
     Utf8,
     address_of,
     compiled_rule,
-    cuts_of,
     in_parts,
-    part_bytes,
+    part_size,
 )  # fmt: skip
 from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, bytes_of, utf8
@@ -100,6 +101,7 @@ class _Desk:
         for name, value in {**self.finder.fields, "rules": rules_address}.items():
             self.table.state[name] = value
         self.output = np.empty(SHORT_TEXT, dtype=np.int32)
+        self.octets = np.empty(4 * PART, dtype=np.uint8)  # of most parts of a text; not resident until it is used
         # numpy takes a microsecond to tell an address.
         self.table_address, self.output_address = self.table.address, self.output.ctypes.data
 
@@ -165,15 +167,16 @@ class BulkEncoder:
             self._desks.append(desk)
             if used >= 0:
                 return ids
-        source = Utf8(text)
+        source = LongText(text)
 
         def encode_part(start: int, end: int) -> list[Output]:
             desk = self._take_desk()
-            outputs = self._run(desk, source, start, end)
+            part = source.part(start, end, desk.octets)
+            outputs = self._run(desk, part, 0, part.size)
             self._desks.append(desk)  # not after an error: the table may be half written
             return outputs
 
-        return self._encode_parts(source.size, cuts_of(self._rule, source, num_threads), num_threads, encode_part)
+        return self._encode_parts(len(text), source.cuts(self._rule, num_threads), num_threads, encode_part)
 
     def encode_batch(
         self, texts: Iterable[str], num_threads: int | None = None
@@ -181,7 +184,7 @@ class BulkEncoder:
         """Return the token ids of all texts in one array, and where each text's begin, the last one's end too: (N + 1,)."""
         octets = [utf8(text) for text in texts]
         byte_ends = np.cumsum([0, *map(len, octets)])
-        source = Utf8.of_bytes(b"".join(octets))
+        source = Utf8.of(b"".join(octets))
         offsets = np.zeros(len(octets) + 1, dtype=np.int64)
 
         def encode_part(first: int, last: int) -> list[Output]:
@@ -194,7 +197,7 @@ class BulkEncoder:
             self._desks.append(desk)
             return outputs
 
-        step = part_bytes(source.size, num_threads)
+        step = part_size(source.size, num_threads)
         bounds = np.unique([0, *np.searchsorted(byte_ends, np.arange(step, source.size, step)), len(octets)]).tolist()
         ids = self._encode_parts(source.size, bounds, num_threads, encode_part)
         for first, last in itertools.pairwise(bounds):
@@ -234,11 +237,11 @@ class BulkEncoder:
             start = -1
 
     def _encode_parts(
-        self, num_bytes: int, bounds: list[int], num_threads: int | None, encode_part: Callable[[int, int], list[Output]]
+        self, size: int, bounds: list[int], num_threads: int | None, encode_part: Callable[[int, int], list[Output]]
     ) -> npt.NDArray[np.int32]:
         """Encode the parts between `bounds` on threads; return the tokens of all."""
-        # Most text has three bytes per token or more; where it has fewer, the array grows.
-        tokens = np.empty(num_bytes // 3 + 64, dtype=np.int32)
+        # Most text has three characters per token or more; where it has fewer, the array grows.
+        tokens = np.empty(size // 3 + 64, dtype=np.int32)
         num_tokens = 0
 
         def append(outputs: list[Output]) -> None:
