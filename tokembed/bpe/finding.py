@@ -20,7 +20,7 @@ from tokembed.device import available_cores
 
 NUM_CODE_POINTS = 0x110000
 PART, MIN_PART = 1 << 19, 1 << 16  # characters, of 1 ms, and of what a second thread costs
-BLOCK_PIECES = 1 << 13  # found before anything is done with them
+BLOCK_PIECES = 1 << 12  # found before anything is done with them
 SHORT_TEXT = 1 << 16  # characters, of which a copy as UTF-8 costs less than threads do
 
 
