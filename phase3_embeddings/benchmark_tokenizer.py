@@ -68,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     results["plain"] = encoding.measure_short_texts(model, text)
     _print_table("the plain encoder", encoding.short_text_lines(results["plain"]))
     results["encoders"] = []
-    for vocabulary, makers, cuts_lines in _vocabularies(text, model, args.num_merges):
-        for case, timings in peers.compare_encoders(makers(), text, args.rounds, cuts_lines=cuts_lines):
+    for vocabulary, makers, inexact in _vocabularies(text, model, args.num_merges):
+        for case, timings in peers.compare_encoders(makers(), text, args.rounds, inexact):
             results["encoders"].append({"vocabulary": vocabulary, "case": case, "timings": timings})
             _print_table(f"encoding, {vocabulary}, {case}", timing.timing_lines(timings, num_bytes, num_words))
 
@@ -92,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _vocabularies(text: str, model: BPEModel, num_merges: int) -> Iterator[tuple[str, Callable[[], Any], bool]]:
-    """Yield vocabularies that peers have too: a name, what makes the encoders, and whether one of them takes single lines."""
+def _vocabularies(text: str, model: BPEModel, num_merges: int) -> Iterator[tuple[str, Callable[[], Any], Sequence[str]]]:
+    """Yield vocabularies that peers have too: a name, what makes the encoders, and which may give a few other ids."""
     from tokembed.benchmarks import peers
     from tokembed.bpe.learning import train_bpe
     from tokembed.bpe.tokenizer import BPETokenizerLoader
@@ -106,11 +106,11 @@ def _vocabularies(text: str, model: BPEModel, num_merges: int) -> Iterator[tuple
         except CorpusError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
-        yield name, partial(peers.published_encoders, name), False
+        yield name, partial(peers.published_encoders, name), ()
     with tempfile.TemporaryDirectory() as folder:
         byte_level = BPETokenizerLoader(train_bpe(text, num_merges, splitting="gpt2"))
-        yield f"GPT-2's rule, {num_merges:,} merges", partial(peers.encoders, byte_level, Path(folder)), True
-        yield f"words, {num_merges:,} merges", partial(peers.encoders, BPETokenizerLoader(model), Path(folder)), False
+        yield f"GPT-2's rule, {num_merges:,} merges", partial(peers.encoders, byte_level, Path(folder)), peers.INEXACT
+        yield f"words, {num_merges:,} merges", partial(peers.encoders, BPETokenizerLoader(model), Path(folder)), ()
 
 
 def _print_table(title: str, lines: Sequence[str]) -> None:

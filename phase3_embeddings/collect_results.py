@@ -2,6 +2,7 @@
 
 uv run python phase3_embeddings/collect_results.py --check
 uv run python phase3_embeddings/collect_results.py           # after the four benchmarks and --softmax
+uv run python phase3_embeddings/collect_results.py --only tokenizer
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; status 1 if a page differs from the results")
     parser.add_argument("--page", type=Path, help="a file with such tables (default: README.md and docs/benchmarks.md)")
+    parser.add_argument("--only", nargs="+", choices=[*SOURCES, "facts"], help="collect these, and keep the others")
     return parser.parse_args(argv)
 
 
@@ -43,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed.benchmarks import results
 
     if not args.check:
-        files.write_atomic(RESULTS, json.dumps(collect(), indent=1) + "\n")
+        kept = json.loads(RESULTS.read_text(encoding="utf-8")) if args.only else {}
+        files.write_atomic(RESULTS, json.dumps({**kept, **collect(args.only or [*SOURCES, "facts"])}, indent=1) + "\n")
         cli.describe_row("saved", files.display_path(RESULTS))
     measured = json.loads(RESULTS.read_text(encoding="utf-8"))
     for page in [args.page] if args.page else PAGES:
@@ -62,18 +65,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def collect() -> dict[str, Any]:
+def collect(names: Sequence[str]) -> dict[str, Any]:
     """Read the benchmarks' files, and measure the few facts that none of them has."""
     from tokembed import files
     from tokembed.benchmarks.facts import measure_facts
 
     found: dict[str, Any] = {}
-    for name, file in SOURCES.items():
-        path = files.plots_dir() / file
+    for name in names:
+        if name == "facts":
+            found[name] = measure_facts(ROOT / "phase3_embeddings" / "train_embeddings.py")
+            continue
+        path = files.plots_dir() / SOURCES[name]
         if not path.is_file():
             raise ValueError(f"there is no {files.display_path(path)}: run the benchmark that makes it")
         found[name] = json.loads(path.read_text(encoding="utf-8"))
-    found["facts"] = measure_facts(ROOT / "phase3_embeddings" / "train_embeddings.py")
     return found
 
 

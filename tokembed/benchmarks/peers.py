@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,10 @@ from tokembed.benchmarks.timing import PEERS, Timing, time_alternating
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.vocabularies import find_vocabulary
+
+# Peers that give a few other ids by byte-level rules: Hugging Face's library, which is given single lines, where white space
+# follows a line end; tokie 0.1.4 within such white space, where its chunks of a long text meet.
+INEXACT = ("tokenizers", "tokie")
 
 Encode = Callable[[str], Any]
 
@@ -82,7 +86,7 @@ def _huggingface(exported: Path) -> Encode:
 
 
 def compare_encoders(
-    makers: Mapping[str, Callable[[], Encode]], text: str, rounds: int, *, cuts_lines: bool = False
+    makers: Mapping[str, Callable[[], Encode]], text: str, rounds: int, inexact: Sequence[str] = ()
 ) -> Iterator[tuple[str, list[Timing]]]:
     """Yield (case, timings): cold (a new encoder's first text), warm with a fresh str each call, warm with the same objects.
 
@@ -92,14 +96,15 @@ def compare_encoders(
     Raises
     ------
     ValueError
-        An encoder gave other ids than the first.
+        An encoder that is not one of the `inexact` gave other ids than the first.
     """
     texts = (text, "".join(reversed(text.splitlines(keepends=True))))
     warm = {name: make() for name, make in makers.items()}
-    expected = [*map(list, map(next(iter(warm.values())), texts))]
+    expected = None
     for name, encode in warm.items():
-        # A text's lines by themselves may be split otherwise where white space follows a line end.
-        if [*map(list, map(encode, texts))] != expected and not (name == "tokenizers" and cuts_lines):
+        found = [list(getattr(given, "ids", given)) for given in map(encode, texts)]  # some give an object with ids
+        expected = expected or found
+        if found != expected and name not in inexact:
             raise ValueError(f"{name} gives other ids than {next(iter(warm))}")
 
     def same(turn: int) -> str:
