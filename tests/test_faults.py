@@ -294,8 +294,9 @@ def package_that_keeps_nothing(tmp_path: Path) -> dict[str, str]:
 
 SMALL_KERNEL = (
     "import numpy as np; from tokembed.bpe import _encoding_kernels as kernels\n"
-    "merges, first = np.full(256, kernels.EMPTY, np.uint64), np.full((256, 256), kernels.NO_PAIR, np.int32)\n"
-    "kernels.enter_merges(np.array([[1, 2], [3, 1]], np.int32), 7, merges, first); print(first[1, 2], first[3, 1])",
+    "pairs, values = np.array([[1, 2], [3, 1]], np.int32), np.array([7, 8], np.int32)\n"
+    "first = np.full((256, 256), kernels.NO_PAIR, np.int32)\n"
+    "kernels.enter_merges(pairs, values, kernels.merge_table(2), first); print(first[1, 2], first[3, 1])",
     "7 8\n",
 )
 LEARNING = (

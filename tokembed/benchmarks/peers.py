@@ -9,7 +9,7 @@ import base64
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,9 +72,13 @@ def published_encoders(name: str) -> dict[str, Callable[[], Encode]]:
 def _tiktoken(ranks: Path, pattern: str) -> Encode:
     import tiktoken
 
-    by_token = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, ranks.read_bytes().splitlines())}
-    encoding = tiktoken.Encoding("bench", pat_str=pattern, mergeable_ranks=by_token, special_tokens={})
+    encoding = tiktoken.Encoding("bench", pat_str=pattern, mergeable_ranks=_ranks(ranks), special_tokens={})
     return cast(Encode, encoding.encode_ordinary)
+
+
+@cache
+def _ranks(path: Path) -> dict[bytes, int]:
+    return {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, path.read_bytes().splitlines())}
 
 
 def _huggingface(exported: Path) -> Encode:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe.splitting import BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WORD, Splitting, rule_of
+from tokembed.bpe.splitting import BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WORD, Splitting, bytes_of, rule_of
 
 FORMAT = "tokembed-bpe"
 WORDS_VERSION, FORMAT_VERSION = 1, 2  # files of the rule "words" are written as they always were
@@ -114,6 +114,15 @@ class BPEModel:
         return np.array([(ids[left], ids[right], ids[left + right]) for left, right in self.merges], dtype=np.int32).reshape(
             -1, 3
         )
+
+    @cached_property
+    def whole_pieces(self) -> dict[bytes, int]:
+        """The tokens that can be whole pieces, as the pieces' bytes, and their ids."""
+        if self.rule.is_lossless:
+            special = self.special_tokens
+            return {bytes_of(token): index for token, index in self.vocab.items() if token not in special}
+        words = (token for token in map("".join, self.merges) if token.endswith(END_OF_WORD))
+        return {token.removesuffix(END_OF_WORD).encode(): self.vocab[token] for token in words}
 
     @cached_property
     def fingerprint(self) -> str:

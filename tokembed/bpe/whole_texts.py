@@ -30,7 +30,7 @@ from tokembed.bpe.finding import (
     part_size,
 )  # fmt: skip
 from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
-from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, bytes_of, utf8
+from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, utf8
 from tokembed.compilation import say_when_compiling
 
 Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds
@@ -137,7 +137,7 @@ class BulkEncoder:
             end_of_word = ids[END_OF_WORD]
             byte_base, unknown = ids.get(BYTE_TOKENS[0], -1), ids.get(UNKNOWN_TOKEN, -1)
         self._lower_steps = lower_steps() if model.lowercase and not model.rule.is_lossless else np.empty(0, dtype=np.int32)
-        whole = _whole_pieces(model)
+        whole = model.whole_pieces
         octets = b"\0" + b"".join(whole)  # none begins at 0, see `FIRST_PLACE`
         self._octets = np.frombuffer(octets, dtype=np.uint8)
         self._whole_pieces = np.zeros((1 << (2 * len(whole) + 1).bit_length(), 4), dtype=np.uint64)
@@ -258,15 +258,6 @@ class BulkEncoder:
             in_parts(bounds, num_threads, encode_part, append)
         tokens.resize(num_tokens, refcheck=False)
         return tokens
-
-
-def _whole_pieces(model: BPEModel) -> dict[bytes, int]:
-    """Return the tokens that can be pieces, and their ids."""
-    ids = {token: index for token, index in model.vocab.items() if token not in model.special_tokens}
-    if model.rule.is_lossless:
-        return {bytes_of(token): index for token, index in ids.items()}
-    learned = (token for token in (left + right for left, right in model.merges) if token.endswith(END_OF_WORD))
-    return {token.removesuffix(END_OF_WORD).encode(): ids[token] for token in learned}
 
 
 def _address(array: npt.NDArray[Any]) -> int:
