@@ -21,6 +21,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
+    cli.add_splitting_flag(parser)
     parser.add_argument(
         "--full", action="store_true", help="with the comparisons of dimensions and of objectives: minutes more"
     )
@@ -41,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dataset",
         str(corpus.path) if corpus.path and args.dataset == str(corpus.path) else args.dataset or corpus.name,
     ]
+    if args.splitting != "words":
+        dataset += ["--splitting", args.splitting]
     figures = [*dataset, "--output-dir", str(folder)]
-    checkpoint = files.checkpoints_dir() / f"{workspace.artifact_name(corpus)}.safetensors"
+    checkpoint = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting)
     jobs = [
         ["phase1_bpe/visualize_merges.py", *figures],
         ["phase2_analysis/cross_domain_test.py", *figures],
@@ -56,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = subprocess.run([sys.executable, str(ROOT / script), *flags], capture_output=True, text=True, check=False)
         if done.returncode:
             raise OSError(f"{script} failed: {done.stderr.strip()[-300:]}")
-    path, embeddings = workspace.trained_embeddings(args.dataset)
+    path, embeddings = workspace.trained_embeddings(args.dataset, splitting=args.splitting)
     facts = [
         f"corpus: {corpus.name}, {corpus.num_characters:,} characters",
         f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {files.display_path(path)}",

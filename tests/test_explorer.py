@@ -233,6 +233,7 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...options) {
 """
 
 
+@pytest.mark.endurance
 def test_a_map_without_webgl_answers_clicks_too(browser: Any, page_file: Path, embeddings: Embeddings) -> None:
     visit = Visit(browser, page_file, before=NO_WEBGL)
     assert visit.page.evaluate("() => map.data[0].type") == "scatter"
@@ -365,6 +366,7 @@ def rare_word(embeddings: Embeddings) -> str:
     raise AssertionError("no such word")
 
 
+@pytest.mark.endurance
 def test_a_token_too_rare_to_be_trained_is_composed_and_told_of_as_one(
     browser: Any, tmp_path: Path, embeddings: Embeddings
 ) -> None:
@@ -385,6 +387,7 @@ def test_a_token_too_rare_to_be_trained_is_composed_and_told_of_as_one(
     visit.close()
 
 
+@pytest.mark.endurance
 def test_what_is_beyond_the_pages_limit_is_told_as_such(browser: Any, tmp_path: Path, embeddings: Embeddings) -> None:
     page = explorer.explorer_page(embeddings, "x", projection="pca", max_tokens=50)
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
@@ -401,6 +404,7 @@ def test_what_is_beyond_the_pages_limit_is_told_as_such(browser: Any, tmp_path: 
     visit.close()
 
 
+@pytest.mark.endurance
 def test_a_map_of_equal_vectors_opens(browser: Any, tmp_path: Path, tokenizer: BPETokenizerLoader) -> None:
     for vectors in (np.ones((30, 4)), np.zeros((30, 4))):
         page = explorer.explorer_page(Embeddings(tokenizer.id_to_token[:30], vectors, tokenizer), "x")
@@ -548,6 +552,7 @@ def test_the_page_asks_for_nothing_and_nothing_goes_wrong(browser: Any, page_fil
         visit.close()
 
 
+@pytest.mark.endurance
 def test_the_colours_follow_the_scheme_at_once(browser: Any, page_file: Path) -> None:
     visit = Visit(browser, page_file, color_scheme="light")
     seen = []
@@ -704,3 +709,10 @@ def test_the_script_takes_equal_vectors_and_names_that_are_no_utf8(tmp_path: Pat
     done = run(tmp_path, "--checkpoint", name, "--output-dir", ".", script=EXPLORE)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Tokens and vectors of caf\\udce9</h1>" in (tmp_path / "explorer.html").read_text(encoding="utf-8")
+
+
+def test_vectors_of_byte_level_tokens_are_refused() -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("low low lower", 3, splitting="gpt2"))
+    embeddings = Embeddings(["Ġlow", "low"], [[1.0, 0.0], [0.5, 0.5]], tokenizer)
+    with pytest.raises(ValueError, match='by the rule "words" alone'):
+        explorer.explorer_page(embeddings, "a text")

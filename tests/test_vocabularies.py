@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import RAW, raw_file
 from hypothesis import given, settings
-from nasty import ASSIGNED, CHARACTERS, FRAGMENTS, NASTY_TEXT, in_contexts, python_sources
+from nasty import ASSIGNED, CHARACTERS, FRAGMENTS, NASTY_TEXT, THOROUGHNESS, in_contexts, python_sources
 from oracles import read_ranks, tiktoken_encoding
 from tokenizers import Tokenizer
 
@@ -100,8 +100,8 @@ def test_nasty_text_gets_tiktokens_ids_and_comes_back(published: Pair, text: str
 
 @pytest.mark.endurance
 @given(text=NASTY_TEXT)
-@settings(max_examples=33_400)
-def test_a_hundred_thousand_nasty_texts_get_tiktokens_ids_and_come_back(published: Pair, text: str) -> None:
+@settings(max_examples=3_340 * THOROUGHNESS)
+def test_ten_thousand_nasty_texts_get_tiktokens_ids_and_come_back(published: Pair, text: str) -> None:
     assert_same_ids(published, text)
     assert published[0].decode(published[0].encode(text)) == text
 
@@ -465,8 +465,8 @@ def test_nasty_text_gets_hugging_faces_ids(hand_made: Pair, classed_alike: Calla
 
 @pytest.mark.endurance
 @given(text=NASTY_TEXT)
-@settings(max_examples=20_000)
-def test_sixty_thousand_nasty_texts_get_hugging_faces_ids(
+@settings(max_examples=2_000 * THOROUGHNESS)
+def test_six_thousand_nasty_texts_get_hugging_faces_ids(
     hand_made: Pair, classed_alike: Callable[[str], str], text: str
 ) -> None:
     assert_as_hugging_face(hand_made, classed_alike(text))

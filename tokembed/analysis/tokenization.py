@@ -52,7 +52,7 @@ def token_length_counts(model: BPEModel) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Subword:
-    """A token with how often it occurs; `is_final` tells that it ends words (with `</w>`)."""
+    """A token with how often it occurs; `is_final` tells that it ends words (with `</w>`) or that it need not."""
 
     text: str
     count: int
@@ -64,7 +64,11 @@ def top_subwords(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]
     counts = np.bincount(token_ids, minlength=tokenizer.vocab_size)
     num_learned = len(tokenizer.model.alphabet) + len(tokenizer.merges)
     found = (
-        Subword(tokenizer.readable(token).removesuffix(END_OF_WORD), int(counts[index]), token.endswith(END_OF_WORD))
+        Subword(
+            printable(visible(tokenizer, token).removesuffix(END_OF_WORD)),
+            int(counts[index]),
+            token.endswith(END_OF_WORD) or tokenizer.rule.is_lossless,
+        )
         for index in np.argsort(-counts[:num_learned], kind="stable")
         if counts[index] and token_length(token := tokenizer.id_to_token[index]) > 1
     )

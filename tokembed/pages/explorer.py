@@ -67,6 +67,8 @@ def explorer_page(embeddings: Embeddings, name: str, *, projection: str = "tsne"
     """
     if embeddings.tokenizer is None:
         raise ValueError("these vectors come without their tokenizer: train them again with train_embeddings.py")
+    if embeddings.rule.is_lossless:
+        raise ValueError('the page itself splits text by the rule "words" alone: look at vectors trained without --splitting')
     if max_tokens < 2:
         raise ValueError(f"max_tokens must be at least 2, not {max_tokens}")
     from plotly.offline import get_plotlyjs
