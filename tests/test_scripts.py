@@ -362,7 +362,7 @@ def test_a_text_is_shown_beside_the_cuts_of_published_vocabularies(tmp_path: Pat
     assert [line.partition("  ")[0] for line in lines if re.match(r"\w.*, ", line)][:4] == [
         "pydocs, 500 merges", "GPT-2, r50k_base", "GPT-4, cl100k_base", "GPT-4o, o200k_base",
     ]  # fmt: skip
-    assert "It  |'s |␣123 |45  |<0x20><0xE6><0x9C>|" in done.stdout
+    assert "It  |'s |␣123 |45  |␣<0xE6><0x9C>|" in done.stdout
     assert "It's |␣  |123 |45  |␣  |未来" in done.stdout
     page = (tmp_path / "t.html").read_text(encoding="utf-8")
     assert all(title in page for title in ("GPT-2, r50k_base: 8 tokens", "GPT-4o, o200k_base: 6 tokens"))

@@ -168,8 +168,8 @@ class BPETokenizerLoader:
     def from_huggingface(cls, path: str | os.PathLike[str], cache_size: int = 100_000) -> BPETokenizerLoader:
         """Load a `tokenizer.json` of byte-level BPE, as GPT-2's, Llama 3's and Qwen's are.
 
-        Ids are those of `encode(text, add_special_tokens=False)` there, special and other added tokens being text unless
-        allowed.
+        Ids are those of `encode(text, add_special_tokens=False)` there, untruncated, special and other added tokens being text
+        unless allowed.
 
         Raises
         ------
@@ -358,7 +358,7 @@ class BPETokenizerLoader:
         return b"".join([self._bytes_of_ids[number] for number in self._checked(ids)])
 
     def readable(self, token: str) -> str:
-        """Return a token as people read it: its text, where it is text; a final `</w>` stays.
+        """Return a token as people read it: its text, and by their numbers the bytes that are none; a final `</w>` stays.
 
         >>> from tokembed import train_bpe
         >>> tokenizer = BPETokenizerLoader(train_bpe(" the cat, the dog", num_merges=5, splitting="gpt2"))
@@ -367,10 +367,8 @@ class BPETokenizerLoader:
         """
         if not self.rule.is_lossless or token in self.model.special_tokens:
             return token
-        try:
-            return bytes_of(token).decode("utf-8")
-        except UnicodeDecodeError:
-            return "".join(f"<0x{byte:02X}>" for byte in bytes_of(token))
+        text = bytes_of(token).decode("utf-8", errors="surrogateescape")
+        return re.sub("[\udc80-\udcff]", lambda lone: f"<0x{ord(lone[0]) - 0xDC00:02X}>", text)
 
     def _checked(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> list[int]:
         numbers = [operator.index(number) for number in (ids.tolist() if isinstance(ids, np.ndarray) else ids)]
