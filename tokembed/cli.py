@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import importlib.util
 import io
@@ -79,6 +80,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     shows its traceback.
     """
     _prepare_output()
+    unraisable_hook, sys.unraisablehook = sys.unraisablehook, _interrupt_again
     try:
         status = main(argv)
         sys.stdout.flush()
@@ -101,6 +103,16 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         print(f"error: {_one_line(error)}", file=sys.stderr)
         _flush_or_discard()
         return USER_ERROR if isinstance(error, (ValueError, FileNotFoundError)) else WORLD_ERROR
+    finally:
+        sys.unraisablehook = unraisable_hook
+
+
+def _interrupt_again(unraisable: Any) -> None:
+    """Interrupt once more where Python has to ignore it: in what the compiler calls back while it makes or loads a kernel."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        _thread.interrupt_main()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _one_line(error: BaseException) -> str:
