@@ -91,20 +91,3 @@ def count_text(counts_address, text_address, size, is_new):
         if 2 * (counts.num_entered + counts.num_found) > counts.num_slots:
             return False
         _count_block(counts, text_address, text_address + size)
-
-
-@njit(cache=KEPT, nogil=True)
-def move_counts(old_address, num_old, slots_address, num_slots):
-    """Enter what the old slots hold into the new ones, which are empty; return their number."""
-    old = carray(pointer(old_address, np.uint64), (num_old, 4))
-    slots = carray(pointer(slots_address, np.uint64), (num_slots, 4))
-    num_entered = 0
-    for i in range(num_old):
-        if old[i, COUNT] != 0:
-            slot = slot_of(old[i, LOW], old[i, HIGH], num_slots)
-            while slots[slot, COUNT] != 0:
-                slot = (slot + 1) & (num_slots - 1)
-            for j in range(4):
-                slots[slot, j] = old[i, j]
-            num_entered += 1
-    return num_entered

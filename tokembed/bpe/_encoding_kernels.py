@@ -231,6 +231,17 @@ def _pop_number(heap, size):
 
 
 @_internal
+def _push_pair(place, symbols, following, heap, size, merges, shift):
+    """Push what the symbol at a place merges to with the next one, if there is one and they do; return the heap's size."""
+    if place >= 0 and following[place] >= 0:
+        made = _find_merge(symbols[place], symbols[following[place]], merges, shift)
+        if made != NO_PAIR:
+            _push_number(heap, size, np.int64(made) << 32 | place)
+            return size + 1
+    return size
+
+
+@_internal
 def _merge_by_heap(symbols, size, merges, shift, made_ids):
     """Do as `_merge_simply` in O(L log L): a heap of (rank, position) over linked symbols, stale entries skipped."""
     heap = np.empty(2 * size, dtype=np.int64)  # each merge takes one entry or more and adds two at most
@@ -240,11 +251,7 @@ def _merge_by_heap(symbols, size, merges, shift, made_ids):
     for i in range(size):
         previous[i] = i - 1
         following[i] = i + 1 if i + 1 < size else -1
-        if i + 1 < size:
-            made = _find_merge(symbols[i], symbols[i + 1], merges, shift)
-            if made != NO_PAIR:
-                _push_number(heap, in_heap, np.int64(made) << 32 | i)
-                in_heap += 1
+        in_heap = _push_pair(np.int32(i), symbols, following, heap, in_heap, merges, shift)
     while in_heap > 0:
         entry = _pop_number(heap, in_heap)
         in_heap -= 1
@@ -260,15 +267,8 @@ def _merge_by_heap(symbols, size, merges, shift, made_ids):
         following[place] = after
         if after >= 0:
             previous[after] = place
-            made = _find_merge(symbols[place], symbols[after], merges, shift)
-            if made != NO_PAIR:
-                _push_number(heap, in_heap, np.int64(made) << 32 | place)
-                in_heap += 1
-        if before >= 0:
-            made = _find_merge(symbols[before], symbols[place], merges, shift)
-            if made != NO_PAIR:
-                _push_number(heap, in_heap, np.int64(made) << 32 | before)
-                in_heap += 1
+        for changed in (place, before):
+            in_heap = _push_pair(changed, symbols, following, heap, in_heap, merges, shift)
     kept, place = 0, 0
     while place >= 0:
         symbols[kept] = symbols[place]
@@ -408,7 +408,7 @@ def enter_whole_pieces(rules_address, octets_address, starts, ids, must_check, s
 
     They need not be merged. Where `must_check`, those are left out that merges make something else of.
     """
-    symbols, made = np.empty((2, MAX_TOKENS_OF_A_PIECE), dtype=np.int32)
+    symbols, made = np.empty(MAX_TOKENS_OF_A_PIECE, dtype=np.int32), np.empty(MAX_TOKENS_OF_A_PIECE, dtype=np.int32)
     for t in range(len(starts) - 1):
         address, length = octets_address + starts[t], starts[t + 1] - starts[t]
         if length > MAX_TABLE_BYTES:
@@ -623,19 +623,3 @@ def encode_text(table_address, text_address, start, end, size, output_address, c
     table.num_written = (output - output_address) // 4
     table.num_before += table.num_written
     return table.num_written if table.reason == DONE else -1
-
-
-@njit(cache=KEPT, nogil=True)
-def move_entries(old_address, num_old, table_address):
-    """Enter what `num_old` old slots hold into a table's new ones, which are empty; return the number of pieces."""
-    table = carray(pointer(table_address, _TABLE), 1)[0]
-    old = carray(pointer(old_address, np.uint64), (num_old, 4))
-    slots = carray(pointer(table.slots, np.uint64), (table.num_slots, 4))
-    for i in range(num_old):
-        if old[i, 1] != 0:
-            slot = slot_of(old[i, 0], old[i, 1], slots.shape[0])
-            while slots[slot, 1] != 0:
-                slot = (slot + 1) & (slots.shape[0] - 1)
-            for j in range(4):
-                slots[slot, j] = old[i, j]
-    return table.num_pieces

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from tokembed.compilation import can_keep_kernels
+
+KEPT = can_keep_kernels()
 LONGEST_INLINE = 15  # bytes of a piece that stand in an entry themselves
 
 _internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -172,3 +175,17 @@ def is_same(address, other, length):
         if load_word(address + i) != load_word(other + i):
             return False
     return load_word(address + length - 8) == load_word(other + length - 8)
+
+
+@njit(cache=KEPT, nogil=True)
+def move_entries(old_address, num_old, slots_address, num_slots):
+    """Enter what `num_old` old slots hold, four uint64 each, the first two a key, into new ones, which are empty."""
+    old = carray(pointer(old_address, np.uint64), (num_old, 4))
+    slots = carray(pointer(slots_address, np.uint64), (num_slots, 4))
+    for i in range(num_old):
+        if old[i, 1] != 0:
+            slot = slot_of(old[i, 0], old[i, 1], num_slots)
+            while slots[slot, 1] != 0:
+                slot = (slot + 1) & (num_slots - 1)
+            for j in range(4):
+                slots[slot, j] = old[i, j]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe import _counting_kernels as kernels
+from tokembed.bpe._memory import move_entries
 from tokembed.bpe.finding import BLOCK_PIECES, CompiledRule, LongText, PieceFinder, Utf8, compiled_rule, in_parts
 from tokembed.bpe.splitting import SPLITTINGS, Splitting, utf8
 from tokembed.compilation import say_when_compiling
@@ -39,7 +40,7 @@ class _Counts:
         while not kernels.count_text(self._record.ctypes.data, part.address, part.size, is_new):
             old = self._slots
             self._take(np.zeros((4 * max(len(old), BLOCK_PIECES), 4), dtype=np.uint64))
-            kernels.move_counts(old.ctypes.data, len(old), self._slots.ctypes.data, len(self._slots))
+            move_entries(old.ctypes.data, len(old), self._slots.ctypes.data, len(self._slots))
             is_new = 0
 
     def add_to(self, total: dict[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import re
 import threading
@@ -22,6 +23,10 @@ NUM_CODE_POINTS = 0x110000
 PART, MIN_PART = 1 << 19, 1 << 16  # characters, of 1 ms, and of what a second thread costs
 BLOCK_PIECES = 1 << 12  # found before anything is done with them
 SHORT_TEXT = 1 << 16  # characters, of which a copy as UTF-8 costs less than threads do
+
+
+_utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
+_utf8_of.argtypes, _utf8_of.restype = [ctypes.py_object, ctypes.c_void_p], ctypes.c_void_p
 
 
 class Utf8(NamedTuple):
@@ -48,9 +53,10 @@ class LongText:
     def __init__(self, text: str) -> None:
         check_is_text(text)
         self._text = text
-        layout: tuple[int, int] = kernels.text_layout(text) if text else (0, 1)
-        self._address, self._width = layout
         self._is_utf8 = text.isascii()
+        # Of ASCII the UTF-8 is the str's own array, and CPython tells where it is; to ask numba takes it a second to prepare.
+        layout: tuple[int, int] = (_utf8_of(text, None), 1) if self._is_utf8 else kernels.text_layout(text)
+        self._address, self._width = layout
 
     def cuts(self, rule: CompiledRule, num_threads: int | None) -> list[int]:
         """Return where to cut the text, between pieces, its start and its end among them; in characters."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe import _encoding_kernels as kernels
+from tokembed.bpe._memory import move_entries
 from tokembed.bpe.finding import (
     NUM_CODE_POINTS,
     PART,
@@ -86,7 +87,7 @@ class PieceTable:
                     arrays[name][: len(old[name])] = old[name]
         self._enter_arrays()
         if is_full["slots"]:
-            kernels.move_entries(old["slots"].ctypes.data, len(old["slots"]), self.address)
+            move_entries(old["slots"].ctypes.data, len(old["slots"]), arrays["slots"].ctypes.data, len(arrays["slots"]))
 
     def _enter_arrays(self) -> None:
         for name, size in (("slots", "num_slots"), ("long_pieces", "long_pieces_size"), ("tokens", "tokens_size")):
