@@ -49,11 +49,10 @@ class _Counts:
         entries = entries[np.argsort(entries[:, kernels.FIRST])]
         highs = entries[:, kernels.HIGH]
         lengths = np.where(highs >= kernels.LONG, highs & ~kernels.LONG, highs >> np.uint64(56))
-        for first, length, count in zip(
-            *map(list, (entries[:, kernels.FIRST], lengths, entries[:, kernels.COUNT])), strict=True
-        ):
-            piece = ctypes.string_at(int(first), int(length)).decode()
-            total[piece] = total.get(piece, 0) + int(count)
+        found = (entries[:, kernels.FIRST].tolist(), lengths.tolist(), entries[:, kernels.COUNT].tolist())
+        for first, length, count in zip(*found, strict=True):
+            piece = ctypes.string_at(first, length).decode()
+            total[piece] = total.get(piece, 0) + count
 
 
 def count_pieces(text: str, splitting: Splitting = SPLITTINGS["words"], num_threads: int | None = None) -> dict[str, int]:
