@@ -293,10 +293,11 @@ def package_that_keeps_nothing(tmp_path: Path) -> dict[str, str]:
 
 
 SMALL_KERNEL = (
-    "import numpy as np; from tokembed.bpe import _encoding_kernels as kernels\n"
+    "import numpy as np; from tokembed.bpe import _merging_kernels as kernels\n"
     "pairs, values = np.array([[1, 2], [3, 1]], np.int32), np.array([7, 8], np.int32)\n"
     "first = np.full((256, 256), kernels.NO_PAIR, np.int32)\n"
-    "kernels.enter_merges(pairs, values, kernels.merge_table(2), first); print(first[1, 2], first[3, 1])",
+    "merges = kernels.merge_table(2)\n"
+    "kernels.enter_merges(pairs, values, merges, kernels.shift_of(merges), first); print(first[1, 2], first[3, 1])",
     "7 8\n",
 )
 LEARNING = (

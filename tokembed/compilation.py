@@ -68,3 +68,14 @@ def say_when_compiling(kernel: Any) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+@functools.cache
+def address_of_kernel(kernel: Any, num_arguments: int) -> int:
+    """Compile a kernel that takes integers, or read it from disk; return where it is, for kernels that call it."""
+    import numba
+
+    with say_when_compiling(kernel):
+        kernel.compile((numba.int64,) * num_arguments)
+    compiled = next(iter(kernel.overloads.values()))
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))

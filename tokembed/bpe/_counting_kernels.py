@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, from_dtype, njit
 
-from tokembed.bpe._memory import LONGEST_INLINE, call_finder, is_same, key_of, load_word, pointer, short_key, slot_of
+from tokembed.bpe._memory import LONGEST_INLINE, call_kernel, is_same, key_of, load_word, pointer, short_key, slot_of
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -82,7 +82,7 @@ def count_text(counts_address, text_address, size, is_new):
                 return True
             if counts.num_found > 0:  # where to go on stands behind them
                 counts.block_start += np.int64(load_word(counts.bounds + 8 * counts.num_found))
-            counts.num_found = call_finder(
+            counts.num_found = call_kernel(
                 counts.finder, counts.rule, text_address, counts.block_start, size, size, counts.bounds, counts.max_found,
                 counts.scratch,
             )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from tokembed.compilation import can_keep_kernels
@@ -44,15 +45,16 @@ def address_of(typing_context, pointer):
 
 
 @intrinsic
-def call_finder(typing_context, finder, rule, text, start, end, size, bounds, capacity, scratch):
-    """Call `find_pieces` by its address, which lets each file's kernels be compiled and kept by themselves."""
+def call_kernel(typing_context, kernel, *arguments):
+    """Call another kernel, of integers alone, by its address: so each file's kernels are compiled and kept by themselves."""
+    given = types.StarArgTuple([types.int64] * len(arguments))
 
-    def generate(context, builder, signature, arguments):
+    def generate(context, builder, signature, values):
         number = ir.IntType(64)
-        kind = ir.FunctionType(number, [number] * 8).as_pointer()
-        return builder.call(builder.inttoptr(arguments[0], kind), arguments[1:])
+        kind = ir.FunctionType(number, [number] * len(given)).as_pointer()
+        return builder.call(builder.inttoptr(values[0], kind), cgutils.unpack_tuple(builder, values[1]))
 
-    return types.int64(*[types.int64] * 9), generate
+    return types.int64(types.int64, given), generate
 
 
 @intrinsic
@@ -111,6 +113,21 @@ def trailing_zeros(typing_context, bits):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), generate
+
+
+@_internal
+def character_at(address):
+    """Return a character's code point and its length in bytes; the text is valid UTF-8."""
+    first = load_byte(address)
+    if first < 0x80:
+        return first, 1
+    second = load_byte(address + 1) & 0x3F
+    if first < 0xE0:
+        return (first & 0x1F) << 6 | second, 2
+    third = load_byte(address + 2) & 0x3F
+    if first < 0xF0:
+        return (first & 0x0F) << 12 | second << 6 | third, 3
+    return (first & 0x07) << 18 | second << 12 | third << 6 | load_byte(address + 3) & 0x3F, 4
 
 
 @njit(nogil=True, inline="always")

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe import _splitting_kernels as kernels
 from tokembed.bpe.splitting import Splitting, check_is_text, surrogate_error, unassigned
+from tokembed.compilation import address_of_kernel
 from tokembed.device import available_cores
 
 NUM_CODE_POINTS = 0x110000
@@ -132,9 +132,9 @@ class PieceFinder:
     def __init__(self, rule: CompiledRule) -> None:
         self._bounds = np.empty(BLOCK_PIECES + 1, dtype=np.int64)
         self._scratch = np.zeros(1, dtype=kernels.SCRATCH)
-        #: What another kernel must know to find pieces by itself: fields of its record, see `call_finder`.
+        #: What another kernel must know to find pieces by itself: fields of its record, see `call_kernel`.
         self.fields = {
-            "finder": _address_of_finder(),
+            "finder": address_of_kernel(kernels.find_pieces, 8),
             "rule": rule.address,
             "bounds": self._bounds.ctypes.data,
             "max_found": BLOCK_PIECES,
@@ -145,14 +145,6 @@ class PieceFinder:
         """Let what follows be several texts, `first` to `last` of those whose ends are given; 0 and 0 for a single one."""
         scratch = self._scratch[0]
         scratch["text_ends"], scratch["num_texts"], scratch["num_ended"] = ends.ctypes.data, last, first
-
-
-@cache
-def _address_of_finder() -> int:
-    """Compile `find_pieces`, or read it from disk; return where it is."""
-    kernels.find_pieces.compile((numba.int64,) * 8)
-    compiled: Any = next(iter(kernels.find_pieces.overloads.values()))
-    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
 
 
 def part_size(size: int, num_threads: int | None) -> int:

@@ -131,7 +131,7 @@ def _model(ranks: dict[bytes, int], splitting: str, special_tokens: dict[str, in
 
 def _derived_merges(single: list[bytes], longer: list[bytes]) -> npt.NDArray[np.int32]:
     """Return the places of the halves of each longer token among all, shape (T, 2); -1 where it has no two."""
-    from tokembed.bpe import _encoding_kernels as kernels
+    from tokembed.bpe import _merging_kernels as kernels
     from tokembed.compilation import say_when_compiling
 
     byte_ids = np.empty(256, dtype=np.int32)
@@ -141,7 +141,6 @@ def _derived_merges(single: list[bytes], longer: list[bytes]) -> npt.NDArray[np.
     merges = kernels.merge_table(len(longer))
     first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
     with say_when_compiling(kernels.derive_merges):
-        kernels.derive_merges(
-            np.frombuffer(b"".join(longer), dtype=np.uint8), starts, byte_ids, len(single), merges, first_merges, pairs
-        )
+        octets, shift = np.frombuffer(b"".join(longer), dtype=np.uint8), kernels.shift_of(merges)
+        kernels.derive_merges(octets, starts, byte_ids, len(single), merges, shift, first_merges, pairs)
     return pairs

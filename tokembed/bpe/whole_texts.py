@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe import _encoding_kernels as kernels
+from tokembed.bpe import _encoding_kernels as kernels, _merging_kernels as merging
 from tokembed.bpe._memory import move_entries
 from tokembed.bpe.finding import (
     NUM_CODE_POINTS,
@@ -32,7 +32,7 @@ from tokembed.bpe.finding import (
 )  # fmt: skip
 from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, utf8
-from tokembed.compilation import say_when_compiling
+from tokembed.compilation import address_of_kernel, say_when_compiling
 
 Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds
 
@@ -97,9 +97,9 @@ class PieceTable:
 class _Desk:
     """What one thread works with."""
 
-    def __init__(self, rule: CompiledRule, rules_address: int) -> None:
+    def __init__(self, rule: CompiledRule, fields: dict[str, int]) -> None:
         self.finder, self.table = PieceFinder(rule), PieceTable()
-        for name, value in {**self.finder.fields, "rules": rules_address}.items():
+        for name, value in {**self.finder.fields, **fields}.items():
             self.table.state[name] = value
         self.output = np.empty(SHORT_TEXT, dtype=np.int32)
         self.octets = np.empty(4 * PART, dtype=np.uint8)  # of most parts of a text; not resident until it is used
@@ -122,10 +122,11 @@ class BulkEncoder:
         made = merge_ids[:, 2]
         # Where ids follow the merges' order they serve as ranks.
         is_in_order = model.merges_tie or bool(np.all(made[1:] == made[:-1] + 1))
-        self._merges = kernels.merge_table(len(made))
-        self._first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
+        self._merges = merging.merge_table(len(made))
+        self._first_merges = np.full((256, 256), merging.NO_PAIR, dtype=np.int32)
         values = made.copy() if is_in_order else np.arange(len(made), dtype=np.int32)
-        kernels.enter_merges(merge_ids[:, :2].copy(), values, self._merges, self._first_merges)
+        shift = merging.shift_of(self._merges)
+        merging.enter_merges(merge_ids[:, :2].copy(), values, self._merges, shift, self._first_merges)
         self._made_ids = np.empty(0, dtype=np.int32) if is_in_order else made.copy()
         if model.rule.is_lossless:
             self._symbol_ids = np.array([ids[character] for character in BYTE_CHARACTERS], dtype=np.int32)
@@ -138,21 +139,28 @@ class BulkEncoder:
             end_of_word = ids[END_OF_WORD]
             byte_base, unknown = ids.get(BYTE_TOKENS[0], -1), ids.get(UNKNOWN_TOKEN, -1)
         self._lower_steps = lower_steps() if model.lowercase and not model.rule.is_lossless else np.empty(0, dtype=np.int32)
-        whole = model.whole_pieces
-        octets = b"\0" + b"".join(whole)  # none begins at 0, see `FIRST_PLACE`
-        self._octets = np.frombuffer(octets, dtype=np.uint8)
-        self._whole_pieces = np.zeros((1 << (2 * len(whole) + 1).bit_length(), 4), dtype=np.uint64)
-        self._rules = np.zeros(1, dtype=kernels.RULES)
-        self._rules_address = self._rules.ctypes.data
+        self._rules = np.zeros(1, dtype=merging.RULES)
         self._rules[0] = (
-            self._merges.ctypes.data, 64 - kernels.log2_slots(self._merges), self._first_merges.ctypes.data,
-            _address(self._made_ids), self._symbol_ids.ctypes.data, not model.rule.is_lossless,
-            _address(self._lower_steps), end_of_word, self._whole_pieces.ctypes.data, len(self._whole_pieces),
-            self._octets.ctypes.data, byte_base, unknown,
+            self._merges.ctypes.data, shift, self._first_merges.ctypes.data, _address(self._made_ids),
+            self._symbol_ids.ctypes.data, not model.rule.is_lossless, _address(self._lower_steps), end_of_word, byte_base,
+            unknown,
         )  # fmt: skip
+        whole = model.whole_pieces
+        self._octets = b"\0" + b"".join(whole)  # none begins at 0, see `FIRST_PLACE`
+        self._whole_pieces = np.zeros((1 << (2 * len(whole) + 1).bit_length(), 4), dtype=np.uint64)
+        #: What a desk's table must know of all this: fields of its record.
+        self._fields = {
+            "merger": address_of_kernel(merging.tokens_of, 5),
+            "rules": self._rules.ctypes.data,
+            "whole_pieces": self._whole_pieces.ctypes.data,
+            "num_whole_slots": len(self._whole_pieces),
+            "whole_octets": address_of(self._octets),
+        }
+        is_known = model.ignore_merges or model.reaches_all
         kernels.enter_whole_pieces(
-            self._rules_address, self._octets.ctypes.data, 1 + np.cumsum([0, *map(len, whole)]),
-            np.array([*whole.values()], dtype=np.int32), not (model.ignore_merges or model.reaches_all), self._whole_pieces,
+            0 if is_known else self._fields["merger"], self._fields["rules"], self._fields["whole_octets"],
+            1 + np.cumsum([0, *map(len, whole)]), np.array([*whole.values()], dtype=np.int32),
+            np.empty(2 * kernels.MAX_TOKENS_OF_A_PIECE, dtype=np.int32), self._whole_pieces,
         )  # fmt: skip
         self._desks: list[_Desk] = []  # append and pop are atomic
         self._buffers: list[npt.NDArray[np.int32]] = []
@@ -209,7 +217,7 @@ class BulkEncoder:
         try:
             return self._desks.pop()
         except IndexError:
-            return _Desk(self._rule, self._rules_address)
+            return _Desk(self._rule, self._fields)
 
     def _take_buffer(self, size: int) -> npt.NDArray[np.int32]:
         # Fresh memory costs more than filling it, so a part's output goes into a used buffer and is copied out from there.
