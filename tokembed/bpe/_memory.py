@@ -116,6 +116,16 @@ def trailing_zeros(typing_context, bits):
 
 
 @_internal
+def unit_at(address, width, position):
+    """Return a code point of a str that keeps each in `width` bytes."""
+    if width == 1:
+        return load_byte(address + position)
+    if width == 2:
+        return load_byte(address + 2 * position) | load_byte(address + 2 * position + 1) << 8
+    return np.int64(carray(pointer(address + 4 * position, np.uint32), 1)[0])
+
+
+@_internal
 def character_at(address):
     """Return a character's code point and its length in bytes; the text is valid UTF-8."""
     first = load_byte(address)

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import carray, from_dtype, njit, types
 from numba.extending import intrinsic
 
-from tokembed.bpe._memory import address_of, leading_zeros, load_byte, load_word, pointer, store_word, trailing_zeros
+from tokembed.bpe._memory import character_at, leading_zeros, load_byte, pointer, store_word, trailing_zeros, unit_at
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -107,50 +107,33 @@ def _bytes_with(typing_context, address):
 
 
 @_internal
-def _character_at(text, position):
-    """Return a character's code point and its length in bytes; the text is valid UTF-8."""
-    first = np.int64(text[position])
-    if first < 0x80:
-        return first, 1
-    if first < 0xE0:
-        return (first & 0x1F) << 6 | np.int64(text[position + 1]) & 0x3F, 2
-    second = np.int64(text[position + 1]) & 0x3F
-    third = np.int64(text[position + 2]) & 0x3F
-    if first < 0xF0:
-        return (first & 0x0F) << 12 | second << 6 | third, 3
-    return (first & 0x07) << 18 | second << 12 | third << 6 | np.int64(text[position + 3]) & 0x3F, 4
+def _kinds_at(address, kinds):
+    return kinds[character_at(address)[0]]
 
 
 @_internal
-def _kinds_at(text, position, kinds):
-    return kinds[_character_at(text, position)[0]]
-
-
-@_internal
-def _follow(text, position, end, kinds, wanted):
-    """Return where a run of characters of the wanted kinds ends; `position` may lie within its first character."""
-    while position < end and text[position] & 0xC0 == 0x80:
-        position += 1
-    while position < end:
-        code_point, length = _character_at(text, position)
+def _follow(address, end, kinds, wanted):
+    """Return where a run of characters of the wanted kinds ends; `address` may lie within its first character."""
+    while address < end and load_byte(address) & 0xC0 == 0x80:
+        address += 1
+    while address < end:
+        code_point, length = character_at(address)
         if kinds[code_point] & wanted == 0:
             break
-        position += length
-    return position
+        address += length
+    return address
 
 
 @_internal
-def _masks(text, base, end, size, kinds, family, room):
-    """Return the window's masks: UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER, and of bytes: spaces, apostrophes, those
-    beyond ASCII, those that continue a character. Nothing is set from `end` on."""  # fmt: skip
-    address = text_address = room[0]  # of 64 bytes to write kinds to, and of a copy of the text's last ones
-    window = carray(pointer(text_address, np.uint8), 2 * _WINDOW)
-    if base + _WINDOW <= size:
-        address = room[1] + base
-    else:
-        address += _WINDOW
+def _masks(base, end, readable_end, kinds, family, room):
+    """Return the masks of the window at an address: UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER, and of bytes: spaces,
+    apostrophes, those beyond ASCII, those that continue a character. Nothing is set from `end` on."""  # fmt: skip
+    window = carray(pointer(room, np.uint8), 2 * _WINDOW)  # to write kinds to, and for a copy of the text's last bytes
+    address = base
+    if base + _WINDOW > readable_end:
+        address = room + _WINDOW
         for i in range(_WINDOW):
-            window[_WINDOW + i] = text[base + i] if base + i < size else 0
+            window[_WINDOW + i] = load_byte(base + i) if base + i < readable_end else 0
     masks = _classify(address)
     capitals, small, digits, underscores, spaces, separators, newlines, blanks, apostrophes, high, continuing = masks
     valid = _ALL_BITS >> np.uint64(max(_WINDOW - (end - base), 0))
@@ -170,10 +153,10 @@ def _masks(text, base, end, size, kinds, family, room):
         while leads != 0:
             i = trailing_zeros(leads)
             leads &= leads - np.uint64(1)
-            code_point, length = _character_at(text, base + i)
+            code_point, length = character_at(base + i)
             for j in range(i, min(i + length, _WINDOW)):
                 window[j] = kinds[code_point]
-        upper, lower, letter, digit, space, newline, rest = _bytes_with(text_address)
+        upper, lower, letter, digit, space, newline, rest = _bytes_with(room)
         capitals, small, letters, digits = capitals | upper, small | lower, letters | letter, digits | digit
         spaces, newlines, other = spaces | space, newlines | newline, other | rest
     return (
@@ -186,8 +169,9 @@ def _masks(text, base, end, size, kinds, family, room):
 def _regular_starts(family, max_digits, masks, ends_here):
     """Return where pieces start in a window that begins with one, as far as masks tell, and what is odd.
 
-    Odd is what depends on more than a neighbour: contractions, line ends, white space beyond ASCII, long numbers, letters
-    without case in "o200k". `ends_here` is where the text ends in the window, 64 if it does not.
+    Odd is what depends on more than a neighbour: contractions, line ends, white space beyond ASCII, long numbers, and in
+    "o200k" combining marks and capitals behind letters without case. `ends_here` is where the text ends in the window, 64 if
+    it does not.
     """
     upper, lower, letters, digits, spaces, newlines, other, blanks, apostrophes, high, continuing = masks
     one = np.uint64(1)
@@ -210,7 +194,8 @@ def _regular_starts(family, max_digits, masks, ends_here):
         odd |= digits & too_many
     letters_start = letters & ~(letters << one) & ~(attached << one)
     if family == O200K:
-        odd |= upper & lower
+        caseless = upper & lower
+        odd |= caseless & other | upper & ~lower & caseless << one  # a mark; a capital behind a letter without case
         letters_start |= upper & ~lower & (lower << one)
     starts = letters_start | digits_start | marks | spaces & ~(spaces << one & spaces >> one)
     covered = np.int64(_WINDOW - 4)  # what is behind may continue, or be part of a character
@@ -226,18 +211,19 @@ def _regular_starts(family, max_digits, masks, ends_here):
 
 
 @_internal
-def _contraction(text, position, end, any_case):
-    """Return the length of 's, 't, 'd, 'm, 're, 've or 'll at `position`, or 0; in capitals too where `any_case`."""
-    if position + 1 >= end or text[position] != 0x27:
+def _contraction(address, end, any_case):
+    """Return the length of 's, 't, 'd, 'm, 're, 've or 'll at an address, or 0; in capitals too where `any_case`."""
+    if address + 1 >= end or load_byte(address) != 0x27:
         return 0
     fold = 0x20 if any_case else 0
-    first = text[position + 1] | fold
+    given = load_byte(address + 1)
+    first = given | fold
     if first == 0x73 or first == 0x74 or first == 0x64 or first == 0x6D:
         return 2
-    if position + 2 >= end:
+    if address + 2 >= end:
         return 0
-    second = text[position + 2]
-    if any_case and text[position + 1] == 0xC5 and second == 0xBF:
+    second = load_byte(address + 2)
+    if any_case and given == 0xC5 and second == 0xBF:
         return 3  # U+017F, the long s, is an s in another case
     second |= fold
     if ((first == 0x72 or first == 0x76) and second == 0x65) or (first == 0x6C and second == 0x6C):
@@ -246,23 +232,115 @@ def _contraction(text, position, end, any_case):
 
 
 @_internal
-def _end_of_letters(text, start, first_end, end, kinds):
-    """Return where "o200k" ends a run of letters: capitals `start` to `first_end`, then small letters; see the pattern.
+def _end_of_letters(address, end, kinds, family):
+    """Return where the letters end that begin at an address.
 
-    The second part takes what may be either (a letter without case, a mark) from the first if it finds nothing else, and gives
-    way to the third if the first is capitals throughout.
+    In "o200k" they are capitals, then small letters. The second part takes what may be either (a letter without case, a
+    mark) from the first if it finds nothing else; where it finds nothing at all they are capitals throughout.
     """
-    if first_end < end and _kinds_at(text, first_end, kinds) & LOWER:
-        return _follow(text, first_end, end, kinds, LOWER)
+    first_end = _follow(address, end, kinds, UPPER)
+    if family != O200K:
+        return first_end
+    if first_end < end and _kinds_at(first_end, kinds) & LOWER:
+        return _follow(first_end, end, kinds, LOWER)
     position = first_end
-    while position > start:
+    while position > address:
         last = position - 1
-        while text[last] & 0xC0 == 0x80:
+        while load_byte(last) & 0xC0 == 0x80:
             last -= 1
-        if _kinds_at(text, last, kinds) & LOWER:
+        if _kinds_at(last, kinds) & LOWER:
             return position
         position = last
     return first_end
+
+
+@_internal
+def _end_of_space(address, end, kinds, family, keeps_last_spaces):
+    """Return where a piece ends that begins with white space which no letters, digits or marks take."""
+    run_end = _follow(address, end, kinds, SPACE)
+    if family != GPT2 and not (run_end == end and keeps_last_spaces):  # up to the last line end
+        last = run_end
+        while last > address and load_byte(last - 1) != 10 and load_byte(last - 1) != 13:
+            last -= 1
+        if last > address:
+            return last
+    if run_end == end:
+        return end
+    last = run_end - 1  # which goes with what follows, unless it is the only one
+    while load_byte(last) & 0xC0 == 0x80:
+        last -= 1
+    return last if last > address else run_end
+
+
+@_internal
+def _end_of_piece(address, end, kinds, family, max_digits, keeps_last_spaces):
+    """Return where the piece ends that begins at an address: the rules, a character at a time.
+
+    "words": a run of letters, or a mark. The others: see their patterns, whose alternatives stand here in their order.
+    """
+    code_point, length = character_at(address)
+    kind = kinds[code_point]
+    if family == WORDS:
+        return _follow(address, end, kinds, LETTER) if kind & LETTER else address + length
+    if family != O200K:
+        apostrophe = _contraction(address, end, family == CL100K)
+        if apostrophe > 0:
+            return address + apostrophe
+    after = address + length
+    next_kind = kinds[character_at(after)[0]] if after < end else np.uint8(0)
+    is_blank = code_point == 0x20
+    # One character may stand before letters: a space in "gpt2", all but line ends and digits in the others.
+    is_before_letters = is_blank if family == GPT2 else not kind & (NEWLINE | DIGIT)
+    if kind & (UPPER | LOWER) or (is_before_letters and next_kind & (UPPER | LOWER)):
+        letters_end = _end_of_letters(address if kind & (UPPER | LOWER) else after, end, kinds, family)
+        return letters_end + (_contraction(letters_end, end, True) if family == O200K else 0)
+    if kind & DIGIT or (family == GPT2 and is_blank and next_kind & DIGIT):
+        count = 1 if kind & DIGIT else 0
+        while count < max_digits and after < end and _kinds_at(after, kinds) & DIGIT:
+            after += character_at(after)[1]
+            count += 1
+        return after
+    if kind & OTHER or (is_blank and next_kind & OTHER):
+        after = _follow(after, end, kinds, OTHER)
+        if family != GPT2:
+            while after < end and (
+                load_byte(after) == 10 or load_byte(after) == 13 or (family == O200K and load_byte(after) == 0x2F)
+            ):
+                after += 1
+        return after
+    return _end_of_space(address, end, kinds, family, keeps_last_spaces)
+
+
+@_internal
+def _write_words(starts, continued, offset, edge, first, place):
+    """Write the words and marks that end before bit `edge` as `bounds`; return the place behind them, and their end."""
+    one, done = np.uint64(1), np.int64(offset)
+    ahead = starts & (_ALL_BITS << offset)
+    while ahead != 0:
+        begin = trailing_zeros(ahead)
+        length = 1 + trailing_zeros(~(continued >> one >> np.uint64(begin)))
+        if begin + length >= edge:
+            break
+        store_word(place, first + np.uint64(begin) | np.uint64(length) << np.uint64(32))
+        place += 8
+        done = begin + length
+        ahead &= ahead - one
+    return place, done
+
+
+@_internal
+def _write_pieces(starts, odd, offset, first, place):
+    """Write the pieces from bit `offset` to the last start before what is odd; return as `_write_words` does."""
+    one, done = np.uint64(1), np.int64(offset)
+    odd &= _ALL_BITS << offset
+    ahead = starts & (_ALL_BITS << offset << one) & ((odd & (~odd + one)) - one)
+    while ahead != 0:
+        next_start = trailing_zeros(ahead)
+        store_word(place, first + np.uint64(done) | np.uint64(next_start - done) << np.uint64(32))
+        place += 8
+        done = next_start
+        ahead &= ahead - one
+    return place, done
 
 
 @njit(cache=KEPT, nogil=True)
@@ -274,173 +352,56 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
     after the last is where to go on, counted from `start` too.
     """
     rule = carray(pointer(rule_address, _RULE), 1)[0]
-    text = carray(pointer(text_address, np.uint8), size)
     kinds = carray(pointer(rule.kinds, np.uint8), 0x110000)
-    bounds = carray(pointer(bounds_address, np.int64), capacity + 1)
-    family = rule.family
+    family, max_digits, keeps_last_spaces = rule.family, rule.max_digits, rule.keeps_last_spaces
     scratch = carray(pointer(scratch_address, _SCRATCH), 1)[0]
     text_ends = carray(pointer(scratch.text_ends, np.int64), scratch.num_texts)
-    room = (scratch_address, text_address)
-    one = np.uint64(1)
-    limit, position = end, np.int64(start)
-    if scratch.num_ended < scratch.num_texts:
-        end = text_ends[scratch.num_ended]
-    base, edge = position - _WINDOW, 0
-    upper = lower = letters = digits = spaces = newlines = other = starts = odd = continued = np.uint64(0)
-    number = 0
-    while number < capacity:
+    begin, limit, readable_end = text_address + start, text_address + end, text_address + size
+    end = text_address + text_ends[scratch.num_ended] if scratch.num_ended < scratch.num_texts else limit
+    position, base, edge = begin, begin - _WINDOW, 0
+    starts = odd = continued = np.uint64(0)
+    place, last_place = bounds_address, bounds_address + 8 * capacity
+    while place < last_place:
         if position == end:
             if scratch.num_ended == scratch.num_texts:
                 break
-            bounds[number] = position - start
-            number += 1
+            store_word(place, np.uint64(position - begin))
+            place += 8
             scratch.num_ended += 1
-            end = text_ends[scratch.num_ended] if scratch.num_ended < scratch.num_texts else limit
+            end = text_address + text_ends[scratch.num_ended] if scratch.num_ended < scratch.num_texts else limit
             base = position - _WINDOW
             continue
         if position - base > _STEP:
             base = position
-            masks = _masks(text, base, end, size, kinds, family, room)
-            upper, lower, letters, digits, spaces, newlines, other, _, _, _, continuing = masks
+            masks = _masks(base, end, readable_end, kinds, family, scratch_address)
             ends_here = min(end - base, _WINDOW)
             if family == WORDS:
-                continued = letters & (letters << one) | continuing
+                letters, other, continuing = masks[2], masks[6], masks[10]
+                continued = letters & (letters << np.uint64(1)) | continuing
                 starts = (letters | other) & ~continued
                 edge = _WINDOW - 4 if ends_here == _WINDOW else ends_here + 1
             else:
-                starts, odd = _regular_starts(family, rule.max_digits, masks, ends_here)
-        offset = np.uint64(position - base)
-        done = position - base
-        if number + _WINDOW <= capacity:
-            place, first = bounds_address + 8 * number, np.uint64(base - start)
+                starts, odd = _regular_starts(family, max_digits, masks, ends_here)
+        if place + 8 * _WINDOW <= last_place:
+            offset, first = np.uint64(position - base), np.uint64(base - begin)
             if family == WORDS:
-                ahead = starts & (_ALL_BITS << offset)
-                while ahead != 0:
-                    begin = trailing_zeros(ahead)
-                    length = 1 + trailing_zeros(~(continued >> one >> np.uint64(begin)))
-                    if begin + length >= edge:
-                        break
-                    store_word(place, first + np.uint64(begin) | np.uint64(length) << np.uint64(32))
-                    place += 8
-                    done = begin + length
-                    ahead &= ahead - one
+                behind, done = _write_words(starts, continued, offset, edge, first, place)
             else:
-                odd_ahead = odd & (_ALL_BITS << offset)
-                ahead = starts & (_ALL_BITS << offset << one) & ((odd_ahead & (~odd_ahead + one)) - one)
-                while ahead != 0:
-                    next_start = trailing_zeros(ahead)
-                    store_word(place, first + np.uint64(done) | np.uint64(next_start - done) << np.uint64(32))
-                    place += 8
-                    done = next_start
-                    ahead &= ahead - one
-            if place > bounds_address + 8 * number:
-                number = (place - bounds_address) // 8
-                position = base + done
+                behind, done = _write_pieces(starts, odd, offset, first, place)
+            if behind > place:
+                place, position = behind, base + done
                 continue
-        bit = one << offset
-        piece = position
-
-        if family == WORDS:
-            if spaces & bit:
-                position = base + trailing_zeros(~spaces & (_ALL_BITS << offset))
-                if position - base == _WINDOW:
-                    position = _follow(text, position, end, kinds, SPACE)
-                continue
-            if letters & bit:
-                position = base + trailing_zeros(~letters & (_ALL_BITS << offset))
-                if position - base == _WINDOW:
-                    position = _follow(text, position, end, kinds, LETTER)
-            else:
-                position += _character_at(text, position)[1]
-            bounds[number] = (piece - start) | (position - piece) << 32
-            number += 1
+        if family == WORDS and _kinds_at(position, kinds) & SPACE:
+            position = _follow(position, end, kinds, SPACE)
             continue
-
-        # One character may stand before letters: a space in "gpt2", all but line ends and digits in the others.
-        length = 1 if text[position] < 0x80 else _character_at(text, position)[1]
-        after = bit << np.uint64(length)
-        is_blank = text[position] == 0x20
-        word_letters = upper | lower
-        apostrophe = 0
-        if text[position] == 0x27 and family != O200K:
-            apostrophe = _contraction(text, position, end, family == CL100K)
-
-        if apostrophe > 0:
-            position += apostrophe
-        elif word_letters & bit or (word_letters & after and (is_blank if family == GPT2 else not (newlines | digits) & bit)):
-            first = position if word_letters & bit else position + length
-            shift = np.uint64(first - base)
-            position = base + trailing_zeros(~upper & (_ALL_BITS << shift))
-            if position - base == _WINDOW:
-                position = _follow(text, first, end, kinds, UPPER)
-            if family == O200K:
-                shift = np.uint64(position - base)
-                run = ~lower & (_ALL_BITS << shift) if position - base < _WINDOW else np.uint64(0)
-                if run != 0 and lower & (one << shift):
-                    position = base + trailing_zeros(run)
-                else:
-                    position = _end_of_letters(text, first, position, end, kinds)
-                position += _contraction(text, position, end, True)
-        elif digits & bit or (family == GPT2 and is_blank and digits & after):
-            position += length
-            count = 1 if digits & bit else 0
-            while count < rule.max_digits and position < end and _kinds_at(text, position, kinds) & DIGIT:
-                position += _character_at(text, position)[1]
-                count += 1
-        elif other & bit or (is_blank and other & after):
-            position += length
-            run = ~other & (_ALL_BITS << np.uint64(position - base))
-            if run != 0:
-                position = base + trailing_zeros(run)
-            else:
-                position = _follow(text, position, end, kinds, OTHER)
-            if family != GPT2:
-                while position < end and (
-                    text[position] == 10 or text[position] == 13 or (family == O200K and text[position] == 0x2F)
-                ):
-                    position += 1
-                if text[position - 1] == 0x2F:
-                    base = position - _WINDOW  # a mark behind it is a start, which this window does not know
-        else:
-            run = ~spaces & (_ALL_BITS << offset)
-            run_end = base + trailing_zeros(run) if run != 0 else _follow(text, position, end, kinds, SPACE)
-            last = run_end  # where its last line end ends, or `position`
-            if family == GPT2 or (run_end == end and rule.keeps_last_spaces):
-                last = position
-            while last > position and text[last - 1] != 10 and text[last - 1] != 13:
-                last -= 1
-            if last > position:
-                position = last
-            elif run_end == end:
-                position = end
-            else:
-                position = run_end - 1  # the last one goes with what follows, unless it is the only one
-                while text[position] & 0xC0 == 0x80:
-                    position -= 1
-                if position == piece:
-                    position = run_end
-        bounds[number] = (piece - start) | (position - piece) << 32
-        number += 1
-    bounds[number] = position - start
-    return number
-
-
-# ------------------------------------------------------------ a str, before it is UTF-8
-
-
-@njit(cache=KEPT)
-def text_layout(text):
-    """Return where a str keeps its code points and in how many bytes each: CPython's own array, not a copy."""
-    return address_of(text._data), text._kind
-
-
-@_internal
-def _unit_at(address, width, position):
-    if width == 1:
-        return load_byte(address + position)
-    if width == 2:
-        return load_byte(address + 2 * position) | load_byte(address + 2 * position + 1) << 8
-    return np.int64(carray(pointer(address + 4 * position, np.uint32), 1)[0])
+        piece_end = _end_of_piece(position, end, kinds, family, max_digits, keeps_last_spaces)
+        store_word(place, np.uint64(position - begin) | np.uint64(piece_end - position) << np.uint64(32))
+        place += 8
+        position = piece_end
+        if family == O200K and load_byte(position - 1) == 0x2F:
+            base = position - _WINDOW  # a mark behind a slash may be a start, which this window does not know
+    store_word(place, np.uint64(position - begin))
+    return (place - bounds_address) // 8
 
 
 @njit(cache=KEPT, nogil=True)
@@ -453,7 +414,7 @@ def next_cut(rule_address, address, width, start, limit):
     kinds = carray(pointer(rule.kinds, np.uint8), 0x110000)
     is_after_letter = False
     for position in range(start, limit):
-        code_point = _unit_at(address, width, position)
+        code_point = unit_at(address, width, position)
         kind = kinds[code_point]
         if rule.family == WORDS:
             is_cut = not kind & LETTER
@@ -463,48 +424,3 @@ def next_cut(rule_address, address, width, start, limit):
             return position
         is_after_letter = kind & LETTER != 0
     return -1
-
-
-@njit(cache=KEPT, nogil=True)
-def write_utf8(address, width, start, end, output):
-    """Write code points of `width` bytes as UTF-8; return the number of bytes, or -1 - the place of a surrogate.
-
-    At the address `output` there must be room for as many bytes as the code points can take, and eight more.
-    """
-    first_output = output
-    # Eight bytes that are all ASCII are told by one comparison.
-    beyond_ascii = np.uint64(0x8080808080808080 if width == 1 else 0xFF80FF80FF80FF80)
-    at_once = 8 // width
-    position = start
-    while position < end:
-        if width < 4 and position + at_once <= end:
-            word = load_word(address + width * position)
-            if word & beyond_ascii == 0:
-                if width == 2:
-                    word = (word | word >> np.uint64(8)) & np.uint64(0x0000FFFF0000FFFF)
-                    word = (word | word >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
-                store_word(output, word)
-                output += at_once
-                position += at_once
-                continue
-        unit = np.uint64(_unit_at(address, width, position))
-        low = np.uint64(0x80) | unit & np.uint64(0x3F)
-        middle = np.uint64(0x80) | unit >> np.uint64(6) & np.uint64(0x3F)
-        if unit < 0x80:
-            store_word(output, unit)
-            output += 1
-        elif unit < 0x800:
-            store_word(output, np.uint64(0xC0) | unit >> np.uint64(6) | low << np.uint64(8))
-            output += 2
-        elif unit < 0x10000:
-            if 0xD800 <= unit < 0xE000:
-                return -1 - position
-            store_word(output, np.uint64(0xE0) | unit >> np.uint64(12) | middle << np.uint64(8) | low << np.uint64(16))
-            output += 3
-        else:
-            high = np.uint64(0x80) | unit >> np.uint64(12) & np.uint64(0x3F)
-            word = np.uint64(0xF0) | unit >> np.uint64(18) | high << np.uint64(8)
-            store_word(output, word | middle << np.uint64(16) | low << np.uint64(24))
-            output += 4
-        position += 1
-    return output - first_output

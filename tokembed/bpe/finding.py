@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe import _splitting_kernels as kernels
+from tokembed.bpe import _splitting_kernels as kernels, _utf8_kernels as utf8_kernels
 from tokembed.bpe.splitting import Splitting, check_is_text, surrogate_error, unassigned
 from tokembed.compilation import address_of_kernel
 from tokembed.device import available_cores
@@ -55,7 +55,7 @@ class LongText:
         self._text = text
         self._is_utf8 = text.isascii()
         # Of ASCII the UTF-8 is the str's own array, and CPython tells where it is; to ask numba takes it a second to prepare.
-        layout: tuple[int, int] = (_utf8_of(text, None), 1) if self._is_utf8 else kernels.text_layout(text)
+        layout: tuple[int, int] = (_utf8_of(text, None), 1) if self._is_utf8 else utf8_kernels.text_layout(text)
         self._address, self._width = layout
 
     def cuts(self, rule: CompiledRule, num_threads: int | None) -> list[int]:
@@ -72,7 +72,7 @@ class LongText:
             return Utf8(self._text, self._address + start, end - start)
         needed = (end - start) * (self._width + (self._width < 4)) + 8
         octets = room if room is not None and room.size >= needed else np.empty(needed, dtype=np.uint8)
-        size = kernels.write_utf8(self._address, self._width, start, end, octets.ctypes.data)
+        size = utf8_kernels.write_utf8(self._address, self._width, start, end, octets.ctypes.data)
         if size < 0:
             raise surrogate_error(self._text, -1 - size)
         return Utf8(octets, octets.ctypes.data, size)

@@ -84,6 +84,11 @@ class BPEModel:
         """The splitting rule."""
         return rule_of(self.splitting)
 
+    @property
+    def lowers(self) -> bool:
+        """Whether text is lowered: no byte-level rule does, whatever `lowercase` says."""
+        return self.lowercase and not self.rule.is_lossless
+
     @cached_property
     def vocab(self) -> dict[str, int]:
         """Token to id, by id: the alphabet, the merges' tokens, then special tokens.

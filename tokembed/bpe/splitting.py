@@ -78,6 +78,10 @@ class Splitting:
         """Whether pieces make up the whole text and symbols are bytes."""
         return self.family != "words"
 
+    @property
+    def _is_of_unicode_16(self) -> bool:
+        return self.family not in ("", "words")
+
     @cached_property
     def compiled(self) -> Any:
         """The pattern, compiled: its `findall` and `finditer` give pieces."""
@@ -92,7 +96,7 @@ class Splitting:
 
         What a pattern of one's own leaves out between two matches is a piece too, so that nothing is lost.
         """
-        looked_at = _as_of_unicode_16(text) if self.family in _PUBLISHED else text
+        looked_at = _as_of_unicode_16(text) if self._is_of_unicode_16 else text
         spans = (match.span() for match in self.compiled.finditer(looked_at))
         return spans if self.family else _with_gaps(spans, len(text))
 
@@ -105,7 +109,8 @@ class Splitting:
         ['It', "'s", ' ', '100', '0', ',', ' isn', "'t", ' it', '?']
         """
         # `findall` is faster, but of a pattern with groups it would give their texts.
-        if not self.family or self.compiled.groups or (self.family in _PUBLISHED and _not_of_unicode_16().search(text)):
+        is_other = self._is_of_unicode_16 and not text.isascii() and _not_of_unicode_16().search(text)
+        if not self.family or self.compiled.groups or is_other:
             return [text[start:end] for start, end in self.find(text)]
         found: list[str] = self.compiled.findall(text)
         return found
@@ -178,9 +183,6 @@ def _with_gaps(spans: Iterator[tuple[int, int]], length: int) -> Iterator[tuple[
         yield done, length
 
 
-_PUBLISHED = ("gpt2", "cl100k", "o200k")
-
-
 @cache
 def unassigned() -> list[tuple[int, int]]:
     """Return the ranges of code points, first and last, that Unicode 16 does not assign.
@@ -198,6 +200,8 @@ def _not_of_unicode_16() -> re.Pattern[str]:
 
 def _as_of_unicode_16(text: str) -> str:
     """Replace what later versions class otherwise by characters of the class it had, one for one."""
+    if text.isascii():
+        return text
     # U+0295 was a small letter, and has no case since version 17.
     return _not_of_unicode_16().sub(lambda match: "a" if match[0] == "\u0295" else "\u00a7", text)
 

@@ -138,7 +138,7 @@ class BulkEncoder:
                 self._symbol_ids[ord(character)] = index + 1
             end_of_word = ids[END_OF_WORD]
             byte_base, unknown = ids.get(BYTE_TOKENS[0], -1), ids.get(UNKNOWN_TOKEN, -1)
-        self._lower_steps = lower_steps() if model.lowercase and not model.rule.is_lossless else np.empty(0, dtype=np.int32)
+        self._lower_steps = lower_steps() if model.lowers else np.empty(0, dtype=np.int32)
         self._rules = np.zeros(1, dtype=merging.RULES)
         self._rules[0] = (
             self._merges.ctypes.data, shift, self._first_merges.ctypes.data, _address(self._made_ids),

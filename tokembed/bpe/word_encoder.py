@@ -32,7 +32,7 @@ class WordEncoder:
     def __init__(self, model: BPEModel) -> None:
         self._model = model
         self._rule, self._byte_fallback = model.rule, model.byte_fallback
-        self._lowercase = model.lowercase and not model.rule.is_lossless
+        self._lowercase = model.lowers
         self._known = set(model.alphabet)
         # A Llama's pieces that are tokens get their ids, whatever merges make of them.
         self._whole_pieces = model.vocab.keys() - model.special_tokens.keys() if model.ignore_merges else frozenset()
