@@ -73,6 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             results["encoders"].append({"vocabulary": vocabulary, "case": case, "timings": timings})
             _print_table(f"encoding, {vocabulary}, {case}", timing.timing_lines(timings, num_bytes, num_words))
 
+    results["short"] = []
+    if "gigatoken" not in missing and results["encoders"][0]["vocabulary"] == "r50k_base":
+        for size, timings in peers.compare_short_texts("r50k_base", text, args.rounds):
+            results["short"].append({"size": size, "timings": timings})
+            times = " · ".join(f"{timing.name} {timing.median * 1e6:,.1f} µs" for timing in timings)
+            cli.describe_row("a call", size, times)
+
     novel = choose_corpus(None)
     small_model = train_bpe(novel.text, 2000)
     small_texts = [encoding.first_words(novel.text, number) for number in (1_000, LADDER_WORDS)]

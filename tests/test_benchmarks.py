@@ -81,6 +81,7 @@ def results(model: BPEModel, frankenstein: str) -> dict[str, object]:
         "text": {"name": "a text", "bytes": 10_000_000},
         "ladder": [asdict(step) for step in steps],
         "sizes": [asdict(size) for size in sizes],
+        "short": [],
         "encoders": [
             {"vocabulary": "a", "case": "cold", "timings": [{"name": "tokembed", "median": 0.02}]},
             {

@@ -31,7 +31,7 @@ from scripts import (
     start,
 )
 
-from tokembed import BPEModel, Embeddings, files
+from tokembed import BPEModel, Embeddings, cli, files
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the faults are made by means that only POSIX systems have")
 endurance = pytest.mark.endurance
@@ -338,3 +338,19 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(
     assert done.returncode == 2, done.stderr
     assert f"{package} is not installed" in only_line(done)
     assert remedy in only_line(done)
+
+
+def test_an_interrupt_that_python_has_to_ignore_comes_again() -> None:
+    """As one in what the compiler calls back while it makes a kernel, where Python can raise nothing."""
+
+    class Ignored:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def main(argv: object) -> int:
+        ignored = Ignored()
+        del ignored
+        time.sleep(60)
+        return 0
+
+    assert cli.run(main) == cli.INTERRUPTED

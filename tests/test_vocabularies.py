@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import RAW, raw_file
 from hypothesis import given, settings
-from nasty import ASSIGNED, CHARACTERS, FRAGMENTS, NASTY_TEXT, THOROUGHNESS, in_contexts, python_sources
+from nasty import ASSIGNED, CHARACTERS, FRAGMENTS, NASTY_TEXT, THOROUGHNESS, in_contexts, keeping, python_sources
 from oracles import read_ranks, tiktoken_encoding
 from tokenizers import Tokenizer
 
@@ -432,7 +432,6 @@ def hand_made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def classed_alike(hand_made: Pair) -> Callable[[str], str]:
     """Drop from a text the characters that the regular expressions of `tokenizers`, of an older Unicode, class otherwise."""
     ours, theirs = hand_made
-    known: dict[str, bool] = {}
 
     def is_alike(character: str) -> bool:
         return all(
@@ -440,13 +439,7 @@ def classed_alike(hand_made: Pair) -> Callable[[str], str]:
             for text in (f"a{character}1", f"1{character}.")
         )
 
-    def without_others(text: str) -> str:
-        for character in {*text} - known.keys():
-            known[character] = is_alike(character)
-        return "".join(character for character in text if known[character])
-
-    assert len(without_others("".join(FRAGMENTS))) > len("".join(FRAGMENTS)) - 15
-    return without_others
+    return keeping(is_alike)
 
 
 def assert_as_hugging_face(pair: Pair, text: str) -> None:

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -110,7 +111,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
 def _interrupt_again(unraisable: Any) -> None:
     """Interrupt once more where Python has to ignore it: in what the compiler calls back while it makes or loads a kernel."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        _thread.interrupt_main()
+        threading.Timer(0.01, _thread.interrupt_main).start()  # from within this call it would be ignored once more
     else:
         sys.__unraisablehook__(unraisable)
 

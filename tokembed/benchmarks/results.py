@@ -81,6 +81,15 @@ def _encoders(results: Results) -> str:
     return table("|".join(["vocabulary", "", *names]), rows)
 
 
+def _short(results: Results) -> str:
+    """Return calls with short texts, and how many times as fast as gigatoken ours are."""
+    rows = []
+    for each in results["tokenizer"]["short"]:
+        ours, theirs = (timing["median"] for timing in each["timings"])
+        rows.append([each["size"], f"{ours * 1e6:,.1f} µs", f"{theirs * 1e6:,.1f} µs", f"{theirs / ours:.2f}"])
+    return table("a call with | tokembed | gigatoken | times gigatoken's speed", rows)
+
+
 def _peers(results: Results) -> str:
     """Return our own merges by all encoders; under the rule "words" by those that can have it."""
     own = results["tokenizer"]
@@ -177,6 +186,7 @@ def _claims(results: Results) -> str:
 TABLES: dict[str, Callable[[Results], str]] = {
     "encoders": _encoders,
     "peers": _peers,
+    "short": _short,
     "learning": _learning,
     "ladder": _ladder,
     "sizes": _sizes,

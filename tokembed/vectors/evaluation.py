@@ -255,7 +255,7 @@ def evaluate_analogies(embeddings: Embeddings, path: str | os.PathLike[str], num
     rows = frequent_words(embeddings, num_words)
     unit = embeddings.unit_vectors[rows]  # (n, D)
     place = {embeddings.word_of(embeddings.tokens[row]): index for index, row in enumerate(rows)}
-    is_lowered = embeddings.tokenizer is None or embeddings.tokenizer.model.lowercase
+    is_lowered = embeddings.tokenizer is None or embeddings.tokenizer.model.lowers
     sections: dict[str, tuple[int, int]] = {}
     num_questions = 0
     for heading, questions in read_analogies(path).items():
