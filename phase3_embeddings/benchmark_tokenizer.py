@@ -10,6 +10,7 @@ objects in turn; with the same vocabulary and the same ids everywhere. A corpus 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print tables, write JSON."""
     args = parse_args(argv)
     from tokembed import files
-    from tokembed.benchmarks import encoding, peers, timing
+    from tokembed.benchmarks import encoding, matrix, peers, timing
     from tokembed.bpe.learning import train_bpe
     from tokembed.corpora import CorpusError, load_corpus
     from tokembed.workspace import choose_corpus
@@ -73,12 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             results["encoders"].append({"vocabulary": vocabulary, "case": case, "timings": timings})
             _print_table(f"encoding, {vocabulary}, {case}", timing.timing_lines(timings, num_bytes, num_words))
 
-    results["short"] = []
-    if "gigatoken" not in missing and results["encoders"][0]["vocabulary"] == "r50k_base":
-        for size, timings in peers.compare_short_texts("r50k_base", text, args.rounds):
-            results["short"].append({"size": size, "timings": timings})
-            times = " · ".join(f"{timing.name} {timing.median * 1e6:,.1f} µs" for timing in timings)
-            cli.describe_row("a call", size, times)
+    results["matrix"] = []
+    if "gigatoken" not in missing:
+        for kind, vocabulary in itertools.product(matrix.kinds(), matrix.vocabularies()):
+            cells = matrix.measure(kind, vocabulary, rounds=min(args.rounds, 3))
+            results["matrix"] += [{**asdict(cell), "ratio": cell.ratio} for cell in cells]
+            ratios = " · ".join(f"{cell.size:,}: {cell.ratio:.2f}" for cell in cells if cell.case == matrix.NEW)
+            cli.describe_row("matrix", f"{kind}, {vocabulary}", f"new texts of characters: {ratios} times gigatoken's speed")
 
     novel = choose_corpus(None)
     small_model = train_bpe(novel.text, 2000)

@@ -46,7 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     axes = benchmarks.plot_tokenizer_results(sizes, compared["timings"], num_bytes)
     canvas.save(axes, folder, "tokenizer_optimization_results", f"{caption} Peers: {text['name']}, {compared['vocabulary']}.")
     canvas.save(benchmarks.plot_ladder(ladder), folder, "optimization_breakdown", caption)
-    cli.describe_row("saved", f"tokenizer_optimization_results.png, optimization_breakdown.png in {files.display_path(folder)}")
+    names = ["tokenizer_optimization_results.png", "optimization_breakdown.png"]
+    if cells := results.get("matrix"):
+        canvas.save(
+            benchmarks.plot_matrix(cells), folder, "tokenizer_matrix", f"{caption} Times gigatoken's speed; medians of rounds."
+        )
+        names.append("tokenizer_matrix.png")
+    cli.describe_row("saved", f"{', '.join(names)} in {files.display_path(folder)}")
     return 0
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from test_scripts import SCRIPT, run
 
 from tokembed import BPEModel, BPETokenizerLoader
-from tokembed.benchmarks import encoding, ladder, scaling
+from tokembed.benchmarks import encoding, ladder, matrix, results as results_module, scaling
 from tokembed.bpe import whole_texts
 from tokembed.figures import benchmarks, canvas
 
@@ -72,6 +72,36 @@ def test_exponents_of_time_are_fitted() -> None:
     assert scaling.exponent(runs) == pytest.approx(1.2)
 
 
+CELLS = [
+    matrix.Cell("code", "r50k_base", case, size, 1.0, ratio)
+    for case, size, ratio in (
+        (matrix.NEW, 60, 0.5),
+        (matrix.NEW, 64_000, 2.0),
+        (matrix.KNOWN, 64_000, 1.0),
+        (matrix.FIRST, 9000, 1.5),
+    )
+]
+
+
+def test_the_matrix_times_new_texts_and_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gigatoken")
+    monkeypatch.setattr(matrix, "text_of", lambda kind: " ".join(f"word{i} {i}" for i in range(20_000)))
+    cells = matrix.measure("numbers", matrix.OWN, sizes=[60, 1000], rounds=1)
+    assert [(cell.case, cell.size) for cell in cells if cell.size != len(matrix.text_of("")) // 2] == [
+        (matrix.NEW, 60), (matrix.KNOWN, 60), (matrix.NEW, 1000), (matrix.KNOWN, 1000), (matrix.IN_BATCH, matrix.BATCH),
+    ]  # fmt: skip
+    assert all(cell.seconds > 0 and cell.ratio == cell.peer_seconds / cell.seconds for cell in cells)
+
+
+def test_the_matrix_tells_its_worst_cell() -> None:
+    shown = results_module.TABLES["matrix"]({"tokenizer": {"matrix": [asdict(cell) | {"ratio": cell.ratio} for cell in CELLS]}})
+    assert "1 below 0.7" in shown
+    assert "the worst 0.50 (code, r50k_base, new text, 60 characters)" in shown
+    assert "Ahead of gigatoken in 3 of 4 cells" in benchmarks.plot_matrix(
+        [asdict(c) | {"ratio": c.ratio} for c in CELLS]
+    ).get_title(loc="left")
+
+
 @pytest.fixture
 def results(model: BPEModel, frankenstein: str) -> dict[str, object]:
     steps = encoding.climb(model, "a small text of some words", rounds=1)
@@ -81,7 +111,7 @@ def results(model: BPEModel, frankenstein: str) -> dict[str, object]:
         "text": {"name": "a text", "bytes": 10_000_000},
         "ladder": [asdict(step) for step in steps],
         "sizes": [asdict(size) for size in sizes],
-        "short": [],
+        "matrix": [asdict(cell) | {"ratio": cell.ratio} for cell in CELLS],
         "encoders": [
             {"vocabulary": "a", "case": "cold", "timings": [{"name": "tokembed", "median": 0.02}]},
             {

@@ -126,34 +126,6 @@ def compare_encoders(
         yield case, time_alternating(warm, dict.fromkeys(warm, text_for), rounds)
 
 
-def compare_short_texts(name: str, text: str, rounds: int) -> Iterator[tuple[str, list[Timing]]]:
-    """Yield (size, timings) of a call of ours and of gigatoken's with a published vocabulary, on short texts of known words.
-
-    The last size is a call for many texts.
-    """
-    path = find_vocabulary(name)
-    ours = BPETokenizerLoader.from_tiktoken(path)
-    theirs = importlib.import_module("gigatoken").Tokenizer.from_tiktoken(str(path))
-    for length in (60, 1_000, 4_000, 64_000):
-        single = {"tokembed": ours.encode_array, "gigatoken": theirs.encode}
-        yield f"{length:,} characters", _time_calls(single, text[:length], max(200_000 // length, 5), rounds)
-    texts = [text[start : start + 400] for start in range(0, min(len(text), 4_000_000), 400)]
-    batch = {"tokembed": ours.encode_batch_array, "gigatoken": theirs.encode_batch}
-    yield f"{len(texts):,} texts of 400 characters", _time_calls(batch, texts, 1, rounds)
-
-
-def _time_calls(encoders: Mapping[str, Callable[[Any], Any]], given: Any, num_calls: int, rounds: int) -> list[Timing]:
-    def call(encode: Callable[[Any], Any]) -> None:
-        for _ in range(num_calls):
-            encode(given)
-
-    for encode in encoders.values():
-        call(encode)
-    prepare = {name: partial(lambda encode, _: encode, encode) for name, encode in encoders.items()}
-    timings = time_alternating(dict.fromkeys(encoders, call), prepare, rounds)
-    return [Timing.of(timing.name, [seconds / num_calls for seconds in timing.seconds]) for timing in timings]
-
-
 def compare_learners(text: str, num_merges: int, rounds: int) -> list[Timing]:
     """Time the learning of `num_merges` merges from one lower-cased text, splitting and counting included."""
     load, size = importlib.import_module, 256 + num_merges

@@ -7,6 +7,7 @@ Each table stands in the README or in `docs/benchmarks.md` between two markers, 
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -81,13 +82,29 @@ def _encoders(results: Results) -> str:
     return table("|".join(["vocabulary", "", *names]), rows)
 
 
-def _short(results: Results) -> str:
-    """Return calls with short texts, and how many times as fast as gigatoken ours are."""
+def _matrix(results: Results) -> str:
+    """Return, by kind of text, the least and the greatest ratio to gigatoken over the vocabularies, by case and size."""
+    cells = results["tokenizer"]["matrix"]
+    columns: dict[str, Callable[[Results], bool]] = {
+        "first megabyte": lambda cell: cell["case"] == "first text",
+        "60 new characters": lambda cell: cell["case"] == "new text" and cell["size"] == 60,
+        "1,000": lambda cell: cell["case"] == "new text" and cell["size"] == 1_000,
+        "64,000": lambda cell: cell["case"] == "new text" and cell["size"] == 64_000,
+        "a million or all": lambda cell: cell["case"] == "new text" and cell["size"] > 64_000,
+        "the same 64,000 again": lambda cell: cell["case"] == "known text" and cell["size"] == 64_000,
+        "a batch of 400 each": lambda cell: cell["case"] == "new texts, in a batch",
+    }
     rows = []
-    for each in results["tokenizer"]["short"]:
-        ours, theirs = (timing["median"] for timing in each["timings"])
-        rows.append([each["size"], f"{ours * 1e6:,.1f} µs", f"{theirs * 1e6:,.1f} µs", f"{theirs / ours:.2f}"])
-    return table("a call with | tokembed | gigatoken | times gigatoken's speed", rows)
+    for kind in dict.fromkeys(cell["kind"] for cell in cells):
+        ratios = [[cell["ratio"] for cell in cells if cell["kind"] == kind and choose(cell)] for choose in columns.values()]
+        rows.append([kind, *(f"{min(each):.2f} to {max(each):.2f}" if each else "" for each in ratios)])
+    every = [cell["ratio"] for cell in cells]
+    worst = min(cells, key=lambda cell: cell["ratio"])
+    num_ahead, num_low = sum(ratio >= 1 for ratio in every), sum(ratio < 0.7 for ratio in every)
+    where = f"{worst['kind']}, {worst['vocabulary']}, {worst['case']}, {worst['size']:,} characters"
+    summary = f"Of {len(every)} cells {num_ahead} are at 1 or above and {num_low} below 0.7; "
+    summary += f"the median is {statistics.median(every):.2f}, the worst {worst['ratio']:.2f} ({where})."
+    return "\n\n".join([table("|".join(["text", *columns]), rows), summary])
 
 
 def _peers(results: Results) -> str:
@@ -186,7 +203,7 @@ def _claims(results: Results) -> str:
 TABLES: dict[str, Callable[[Results], str]] = {
     "encoders": _encoders,
     "peers": _peers,
-    "short": _short,
+    "matrix": _matrix,
     "learning": _learning,
     "ladder": _ladder,
     "sizes": _sizes,

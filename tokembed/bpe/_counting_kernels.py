@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, from_dtype, njit
 
-from tokembed.bpe._memory import LONGEST_INLINE, call_kernel, is_same, key_of, load_word, pointer, short_key, slot_of
+from tokembed.bpe._memory import LONGEST_INLINE, call_kernel, first_slot, is_same, key_of, load_word, pointer, short_key
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -51,7 +51,7 @@ def _count_block(counts, text_address, end):
             low, high = key_of(address, length)
         if length > LONGEST_INLINE:
             high = LONG | np.uint64(length)
-        slot = slot_of(low, high, slots.shape[0])
+        slot = first_slot(low, high, slots.shape[0])
         while slots[slot, COUNT] != 0:
             is_alike = slots[slot, LOW] == low and slots[slot, HIGH] == high
             if is_alike and length > LONGEST_INLINE:

@@ -12,6 +12,7 @@ from numba import carray, from_dtype, njit
 from tokembed.bpe._memory import (
     LONGEST_INLINE,
     call_kernel,
+    first_slot,
     is_same,
     key_of,
     load_byte,
@@ -19,7 +20,6 @@ from tokembed.bpe._memory import (
     pointer,
     prefetch,
     short_key,
-    slot_of,
     store_word,
 )
 from tokembed.compilation import can_keep_kernels
@@ -51,7 +51,7 @@ TABLE = np.dtype(
         ("tokens_size", np.int64),
         ("tokens_used", np.int64),
         ("symbols", np.int64),  # of (MAX_TOKENS_OF_A_PIECE,) int32: room for one piece
-        ("made", np.int64),  # of the same: what each symbol makes with the next
+        ("made", np.int64),  # of (MADE_SIZE,) int32: see `tokens_of`
         ("keys", np.int64),  # of (LOOK_AHEAD, 3) uint64: keys and entries of the pieces that come next
         ("token_ends", np.int64),  # of int64: how many tokens there are up to the end of each of several texts
         ("num_token_ends", np.int64),
@@ -94,7 +94,7 @@ def enter_whole_pieces(merger, rules_address, octets_address, starts, ids, symbo
             if count != 1 or symbols[0] != ids[t]:
                 continue
         low, high = key_of(address, length)
-        slot = slot_of(low, high, slots.shape[0])
+        slot = first_slot(low, high, slots.shape[0])
         while slots[slot, 1] != 0:
             slot = (slot + 1) & (slots.shape[0] - 1)
         place = np.uint64(starts[t]) if length > LONGEST_INLINE else np.uint64(0)
@@ -162,7 +162,7 @@ def _find_or_enter(slot, low, high, address, length, table_address):
     slot = _find(slot, low, high, table.slots, table.num_slots, address, length, table.long_pieces)
     if load_word(table.slots + 32 * slot + 8) == 0:
         symbols = carray(pointer(table.symbols, np.int32), MAX_TOKENS_OF_A_PIECE)
-        whole = slot_of(low, high, table.num_whole_slots)
+        whole = first_slot(low, high, table.num_whole_slots)
         whole = _find(whole, low, high, table.whole_pieces, table.num_whole_slots, address, length, table.whole_octets)
         if load_word(table.whole_pieces + 32 * whole + 8) != 0:
             symbols[0] = np.int32(load_word(table.whole_pieces + 32 * whole + 16))
@@ -184,6 +184,7 @@ def _encode_block(table_address, text_address, size, output_address, output, out
     bounds_address, number = table.bounds, table.num_found
     # Addresses instead of arrays: numba would look at each index, whether it counts from the end.
     slots_address, num_slots, tokens_address, keys_address = table.slots, table.num_slots, table.tokens, table.keys
+    last_start = size - 16  # from where 16 bytes may be read
     reason = DONE
     i = known_until = table.num_done
     key = keys_address
@@ -191,15 +192,16 @@ def _encode_block(table_address, text_address, size, output_address, output, out
         if i == known_until:
             key = keys_address
             known_until = min(i + LOOK_AHEAD, number)
-            for j in range(i, known_until):
-                bounds = np.int64(load_word(bounds_address + 8 * j))
-                start, length = bounds & 0xFFFFFFFF, bounds >> 32
-                low = high = NO_KEY
-                if 0 < length <= LONGEST_INLINE and start + 16 <= size:
+            for place in range(bounds_address + 8 * i, bounds_address + 8 * known_until, 8):
+                bounds = load_word(place)
+                start, length = np.int64(bounds & np.uint64(0xFFFFFFFF)), np.int64(bounds >> np.uint64(32))
+                if np.uint64(length - 1) < np.uint64(LONGEST_INLINE) and start <= last_start:
                     low, high = short_key(text_address + start, length)
                 elif 0 < length <= MAX_TABLE_BYTES:
                     low, high = key_of(text_address + start, length)
-                entry = slots_address + 32 * slot_of(low, high, num_slots)
+                else:
+                    low = high = NO_KEY
+                entry = slots_address + 32 * first_slot(low, high, num_slots)
                 prefetch(entry)
                 store_word(key, low)
                 store_word(key + 8, high)
@@ -208,7 +210,10 @@ def _encode_block(table_address, text_address, size, output_address, output, out
             key = keys_address
         low, high, entry = load_word(key), load_word(key + 8), np.int64(load_word(key + 16))
         key += 24
-        if load_word(entry) != low or load_word(entry + 8) != high:  # nor is that of a long piece, which has its place there
+        # One of the two entries of a cache line; that of a long piece is neither, for it has its place there.
+        if (load_word(entry) ^ low) | (load_word(entry + 8) ^ high):
+            entry += 32
+        if (load_word(entry) ^ low) | (load_word(entry + 8) ^ high):
             bounds = np.int64(load_word(bounds_address + 8 * i))
             start, length = bounds & 0xFFFFFFFF, bounds >> 32
             if length == 0:
@@ -226,7 +231,7 @@ def _encode_block(table_address, text_address, size, output_address, output, out
                 output += 4 * call_kernel(table.merger, text_address + start, length, table.rules, output, table.made)
                 i += 1
                 continue
-            slot = (entry - slots_address) >> 5
+            slot = ((entry - slots_address) >> 5) - 1
             slot = _find_or_enter(slot, low, high, text_address + start, length, table_address)
             if slot < 0:
                 reason = TABLE_FULL

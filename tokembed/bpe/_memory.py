@@ -158,6 +158,30 @@ def leading_zeros(typing_context, bits):
     return types.int64(types.uint64), generate
 
 
+@intrinsic
+def least_of_16(typing_context, address):
+    """Return the least of the sixteen int32 at an address."""
+
+    def generate(context, builder, signature, arguments):
+        number = ir.IntType(32)
+        lanes = ir.VectorType(number, 16)
+        kind = ir.FunctionType(number, [lanes])
+        least = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.smin.v16i32")
+        return builder.call(least, [builder.load(builder.inttoptr(arguments[0], lanes.as_pointer()), align=1)])
+
+    return types.int32(types.int64), generate
+
+
+@intrinsic
+def count_ones(typing_context, bits):
+    """Return the number of bits that are set."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
 @_internal
 def _load_some(address, length):
     """Return up to eight bytes as a number, reading no other."""
@@ -187,12 +211,12 @@ def key_of(address, length):
 
 
 @_internal
-def slot_of(low, high, num_slots):
-    """Return where a key hashes to in a table whose size is a power of two, 2^32 at most."""
+def first_slot(low, high, num_slots):
+    """Return the first slot to look for a key in: an even one, for two share a cache line. The number is a power of two."""
     if high >> np.uint64(63):
         high = np.uint64(0)
     mixed = (low ^ (high * _SECOND_MULTIPLIER)) * _MULTIPLIER
-    return np.int64(mixed >> np.uint64(32)) & (num_slots - 1)
+    return np.int64(mixed >> np.uint64(32)) & (num_slots - 2)
 
 
 @_internal
@@ -211,7 +235,7 @@ def move_entries(old_address, num_old, slots_address, num_slots):
     slots = carray(pointer(slots_address, np.uint64), (num_slots, 4))
     for i in range(num_old):
         if old[i, 1] != 0:
-            slot = slot_of(old[i, 0], old[i, 1], num_slots)
+            slot = first_slot(old[i, 0], old[i, 1], num_slots)
             while slots[slot, 1] != 0:
                 slot = (slot + 1) & (num_slots - 1)
             for j in range(4):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import carray, from_dtype, njit
 
-from tokembed.bpe._memory import character_at, load_byte, pointer
+from tokembed.bpe._memory import character_at, leading_zeros, least_of_16, load_byte, pointer, trailing_zeros
 from tokembed.bpe.model import MAX_IDS
 from tokembed.compilation import can_keep_kernels
 
@@ -18,12 +18,14 @@ KEPT = can_keep_kernels()
 # For functions that only kernels call: without the wrappers that Python needs they compile in half the time.
 _internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-SIMPLE_MERGE_LENGTH = 48  # up to here the plain search for the best pair beats a heap
+FEW = 64  # symbols, which have a bit each in one number
+MADE_SIZE = FEW + 16
 NO_PAIR = np.int32(2**31 - 1)
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
-_FILTER_BITS = 21
+_FILTER_BITS = 20
 _FILTER_WORDS = 1 << (_FILTER_BITS - 6)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 # All that the kernels must know, passed by address: numba takes 20 us to unpack as many arguments, and nothing for one.
 RULES = np.dtype(
@@ -99,37 +101,58 @@ def enter_merges(pairs, values, merges, shift, first_merges):
 
 
 @_internal
-def _merge_simply(symbols, size, made, merges, shift, first_merges, made_ids):
-    """Merge the pair of lowest rank, leftmost first, until none is left; return the number of symbols. O(L²).
+def _merge_few(symbols, size, made_address, merges, shift, first_merges, made_ids):
+    """Merge up to 64 symbols: the pair of lowest rank, leftmost first, until none is left; return how many symbols remain.
 
-    `made` is scratch: the rank at which each symbol merges with the next. At first all are bytes or characters, whose ids lie
-    close together in `first_merges`, a plain table.
+    `made_address` is of room for `MADE_SIZE` numbers: the rank at which a symbol merges with the next, and its
+    place, so that the least of them tells both. Which symbols are left are the bits of one number.
     """
+    made = carray(pointer(made_address, np.int32), MADE_SIZE)
+    # At first all are bytes or characters, whose ids lie close together in `first_merges`, a plain table.
     for i in range(size - 1):
         if 0 <= symbols[i] < 256 and 0 <= symbols[i + 1] < 256:
-            made[i] = first_merges[symbols[i], symbols[i + 1]]
+            rank = first_merges[symbols[i], symbols[i + 1]]
         else:
-            made[i] = _find_merge(symbols[i], symbols[i + 1], merges, shift)
-    while size > 1:
+            rank = _find_merge(symbols[i], symbols[i + 1], merges, shift)
+        made[i] = _with_place(rank, i)
+    for i in range(size - 1, (size + 14) & ~15):
+        made[i] = NO_PAIR
+    left = _ALL_BITS >> np.uint64(64 - size)
+    while True:
         best = NO_PAIR
-        for i in range(size - 1):  # no branch: a vector minimum
-            best = min(best, made[i])
+        if size <= 24:  # a vector must wait until what was just written is in memory
+            for i in range(size - 1):
+                best = min(best, made[i])
+        else:
+            for i in range(0, size - 1, 16):
+                best = min(best, least_of_16(made_address + 4 * i))
         if best == NO_PAIR:
             break
-        place = 0
-        while made[place] != best:
-            place += 1
-        symbol = made_ids[best] if made_ids.size > 0 else best
+        place, rank = np.int64(best & 63), best >> 6
+        symbol = made_ids[rank] if made_ids.size > 0 else rank
         symbols[place] = symbol
-        size -= 1
-        for i in range(place + 1, size):
-            symbols[i] = symbols[i + 1]
-            made[i - 1] = made[i]
-        if place > 0:
-            made[place - 1] = _find_merge(symbols[place - 1], symbol, merges, shift)
-        if place + 1 < size:
-            made[place] = _find_merge(symbol, symbols[place + 1], merges, shift)
-    return size
+        behind = left & (_ALL_BITS << np.uint64(place) << np.uint64(1))
+        partner = trailing_zeros(behind)
+        left &= ~(np.uint64(1) << np.uint64(partner))
+        made[partner] = made[place] = NO_PAIR
+        behind &= left
+        before = left & ~(_ALL_BITS << np.uint64(place))
+        if behind != 0:
+            made[place] = _with_place(_find_merge(symbol, symbols[trailing_zeros(behind)], merges, shift), place)
+        if before != 0:
+            i = 63 - leading_zeros(before)
+            made[i] = _with_place(_find_merge(symbols[i], symbol, merges, shift), i)
+    kept = 0
+    while left != 0:
+        symbols[kept] = symbols[trailing_zeros(left)]
+        kept += 1
+        left &= left - np.uint64(1)
+    return kept
+
+
+@_internal
+def _with_place(rank, place):
+    return np.int32(rank << 6 | place) if rank != NO_PAIR else NO_PAIR
 
 
 @_internal
@@ -161,50 +184,95 @@ def _pop_number(heap, size):
 
 
 @_internal
-def _push_pair(place, symbols, following, heap, size, merges, shift):
-    """Push what the symbol at a place merges to with the next one, if there is one and they do; return the heap's size."""
-    if place >= 0 and following[place] >= 0:
-        made = _find_merge(symbols[place], symbols[following[place]], merges, shift)
-        if made != NO_PAIR:
-            _push_number(heap, size, np.int64(made) << 32 | place)
-            return size + 1
-    return size
+def _merge_many(symbols, size, merges, shift, made_ids):
+    """Do as `_merge_few` for any number of symbols, in little more than O(L).
 
-
-@_internal
-def _merge_by_heap(symbols, size, merges, shift, made_ids):
-    """Do as `_merge_simply` in O(L log L): a heap of (rank, position) over linked symbols, stale entries skipped."""
-    heap = np.empty(2 * size, dtype=np.int64)  # each merge takes one entry or more and adds two at most
-    previous = np.empty(size, dtype=np.int32)
-    following = np.empty(size, dtype=np.int32)
-    in_heap = 0
-    for i in range(size):
-        previous[i] = i - 1
-        following[i] = i + 1 if i + 1 < size else -1
-        in_heap = _push_pair(np.int32(i), symbols, following, heap, in_heap, merges, shift)
-    while in_heap > 0:
-        entry = _pop_number(heap, in_heap)
-        in_heap -= 1
-        made, place = np.int32(entry >> 32), np.int32(entry & 0xFFFFFFFF)
-        partner = following[place]
-        if previous[place] == -2 or partner < 0:
-            continue
-        if _find_merge(symbols[place], symbols[partner], merges, shift) != made:
-            continue
-        symbols[place] = made_ids[made] if made_ids.size > 0 else made
-        previous[partner] = -2  # taken
-        after, before = following[partner], previous[place]
-        following[place] = after
-        if after >= 0:
-            previous[after] = place
-        for changed in (place, before):
-            in_heap = _push_pair(changed, symbols, following, heap, in_heap, merges, shift)
+    Pairs wait in buckets, each of some ranks that follow one another; only those of the bucket that is being emptied are in a
+    heap, as numbers of rank and place. A pair that is no more has another rank by then, or none.
+    """
+    ranks = np.empty(size, dtype=np.int32)  # at which each symbol merges with the next one that is left
+    previous, following = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)
+    earlier, later = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)  # in the same bucket
+    heap = np.empty(2 * size, dtype=np.int64)
+    width = 0
+    while merges.size >> width > size:
+        width += 1
+    buckets = np.full(merges.size >> width, -1, dtype=np.int32)
+    last = len(buckets) - 1
+    for i in range(size - 1, -1, -1):
+        previous[i], following[i] = i - 1, i + 1
+        ranks[i] = _find_merge(symbols[i], symbols[i + 1], merges, shift) if i + 1 < size else NO_PAIR
+        if ranks[i] != NO_PAIR:
+            _enter_bucket(i, min(ranks[i] >> width, last), buckets, earlier, later)
+    for bucket in range(len(buckets)):
+        in_heap = 0
+        place = buckets[bucket]
+        while place >= 0:
+            _push_number(heap, in_heap, np.int64(ranks[place]) << 32 | place)
+            in_heap += 1
+            place = later[place]
+        while in_heap > 0:
+            number = _pop_number(heap, in_heap)
+            in_heap -= 1
+            made, place = np.int32(number >> 32), np.int32(number & 0xFFFFFFFF)
+            if ranks[place] != made:
+                continue
+            partner = following[place]
+            symbols[place] = made_ids[made] if made_ids.size > 0 else made
+            after, before = following[partner], previous[place]
+            following[place] = after
+            if after < size:
+                previous[after] = place
+            for changed in (partner, place, before):
+                if changed < 0:
+                    continue
+                its_bucket = min(ranks[changed] >> width, last)
+                if ranks[changed] != NO_PAIR and its_bucket > bucket:
+                    _leave_bucket(changed, its_bucket, buckets, earlier, later)
+                ranks[changed] = NO_PAIR
+                if changed != partner and following[changed] < size:
+                    rank = _find_merge(symbols[changed], symbols[following[changed]], merges, shift)
+                    ranks[changed], its_bucket = rank, min(rank >> width, last)
+                    if rank == NO_PAIR:
+                        continue
+                    if its_bucket > bucket:
+                        _enter_bucket(changed, its_bucket, buckets, earlier, later)
+                    else:
+                        _push_number(heap, in_heap, np.int64(rank) << 32 | changed)
+                        in_heap += 1
     kept, place = 0, 0
-    while place >= 0:
+    while place < size:
         symbols[kept] = symbols[place]
         kept += 1
         place = following[place]
     return kept
+
+
+@_internal
+def _enter_bucket(place, bucket, buckets, earlier, later):
+    first = buckets[bucket]
+    earlier[place], later[place] = -1, first
+    if first >= 0:
+        earlier[first] = place
+    buckets[bucket] = place
+
+
+@_internal
+def _leave_bucket(place, bucket, buckets, earlier, later):
+    if earlier[place] >= 0:
+        later[earlier[place]] = later[place]
+    else:
+        buckets[bucket] = later[place]
+    if later[place] >= 0:
+        earlier[later[place]] = earlier[place]
+
+
+@_internal
+def _merge(symbols, size, made_address, merges, shift, first_merges, made_ids):
+    """Merge symbols where they are; return how many remain."""
+    if size <= FEW:
+        return _merge_few(symbols, size, made_address, merges, shift, first_merges, made_ids) if size > 1 else size
+    return _merge_many(symbols, size, merges, shift, made_ids)
 
 
 @_internal
@@ -271,11 +339,10 @@ def _replace_unknown(symbols, size, byte_base, unknown):
 def tokens_of(address, length, rules_address, symbols_address, made_address):
     """Write the tokens of a piece, int32, to an address, where there is room for two a byte and two more; return their number.
 
-    `made_address` is room for as many again, or for `SIMPLE_MERGE_LENGTH`.
+    `made_address` is room for `MADE_SIZE` numbers, int32.
     """
     rules = carray(pointer(rules_address, _RULES), 1)[0]
     symbols = carray(pointer(symbols_address, np.int32), 2 * length + 2)
-    made = carray(pointer(made_address, np.int32), SIMPLE_MERGE_LENGTH)
     merge_shift = np.uint64(rules.merges_shift)
     merges = carray(pointer(rules.merges, np.uint64), (np.int64(1) << (64 - rules.merges_shift)) + _FILTER_WORDS)
     first_merges = carray(pointer(rules.first_merges, np.int32), (256, 256))
@@ -290,10 +357,7 @@ def tokens_of(address, length, rules_address, symbols_address, made_address):
         for i in range(length):
             symbols[i] = symbol_ids[load_byte(address + i)]
         size = length
-    if size <= SIMPLE_MERGE_LENGTH:
-        size = _merge_simply(symbols, size, made, merges, merge_shift, first_merges, made_ids)
-    else:
-        size = _merge_by_heap(symbols, size, merges, merge_shift, made_ids)
+    size = _merge(symbols, size, made_address, merges, merge_shift, first_merges, made_ids)
     return size if num_unknown == 0 else _replace_unknown(symbols, size, rules.byte_base, rules.unknown)
 
 
@@ -307,13 +371,13 @@ def derive_merges(octets, starts, byte_ids, first_value, merges, shift, first_me
     longest = 1
     for t in range(len(starts) - 1):
         longest = max(longest, starts[t + 1] - starts[t])
-    symbols, made = np.empty(longest, dtype=np.int32), np.empty(longest, dtype=np.int32)
+    symbols, made = np.empty(longest, dtype=np.int32), np.empty(MADE_SIZE, dtype=np.int32)
     no_ids = np.empty(0, dtype=np.int32)
     for t in range(len(starts) - 1):
         size = starts[t + 1] - starts[t]
         for i in range(size):
             symbols[i] = byte_ids[octets[starts[t] + i]]
-        size = _merge_simply(symbols, size, made, merges, shift, first_merges, no_ids)
+        size = _merge(symbols, size, made.ctypes.data, merges, shift, first_merges, no_ids)
         pairs[t, 0] = pairs[t, 1] = -1
         if size == 2:
             pairs[t, 0], pairs[t, 1] = symbols[0], symbols[1]

@@ -12,7 +12,16 @@ from llvmlite import ir
 from numba import carray, from_dtype, njit, types
 from numba.extending import intrinsic
 
-from tokembed.bpe._memory import character_at, leading_zeros, load_byte, pointer, store_word, trailing_zeros, unit_at
+from tokembed.bpe._memory import (
+    character_at,
+    count_ones,
+    leading_zeros,
+    load_byte,
+    pointer,
+    store_word,
+    trailing_zeros,
+    unit_at,
+)
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -166,38 +175,69 @@ def _masks(base, end, readable_end, kinds, family, room):
 
 
 @_internal
+def _ends_of_runs(bits):
+    """Return the first and the last of every run of bits: all but those between two."""
+    return bits & ~(bits << np.uint64(1) & bits >> np.uint64(1))
+
+
+@_internal
+def _spaces_with_newlines(spaces, newlines, marks, family):
+    """Return where white space starts a piece in rules that know line ends, and what is odd.
+
+    Line ends behind marks go with those. Other white space is a piece up to its last line end; of what follows, the last
+    character goes with what is behind it. Adding a bit at the start of a run carries it to the end: that is how runs are found.
+    """
+    one = np.uint64(1)
+    taken = newlines & marks << one
+    taken = newlines & (newlines + taken ^ newlines)
+    rest, newlines = spaces & ~taken, newlines & ~taken
+    only_blanks = rest & ~newlines
+    indents = newlines << one & only_blanks
+    odd = marks & taken << one if family == O200K else np.uint64(0)  # a slash may go with them too
+    if (only_blanks + indents) & ~only_blanks & newlines:  # another line end behind an indent: which one is last?
+        odd |= newlines
+    num_at_end = leading_zeros(~rest)  # which may go on behind the window
+    if num_at_end > 0:
+        odd |= newlines & ~(_ALL_BITS >> one >> np.uint64(num_at_end - 1))
+    return _ends_of_runs(rest) & ~(newlines & rest << one) | indents, odd
+
+
+@_internal
 def _regular_starts(family, max_digits, masks, ends_here):
     """Return where pieces start in a window that begins with one, as far as masks tell, and what is odd.
 
-    Odd is what depends on more than a neighbour: contractions, line ends, white space beyond ASCII, long numbers, and in
-    "o200k" combining marks and capitals behind letters without case. `ends_here` is where the text ends in the window, 64 if
-    it does not.
+    Odd is what depends on more than neighbours: contractions, white space beyond ASCII, digits beyond it, lines of blanks
+    alone, and in "o200k" combining marks and capitals behind letters without case. `ends_here` is where the text ends in the
+    window, 64 if it does not.
     """
     upper, lower, letters, digits, spaces, newlines, other, blanks, apostrophes, high, continuing = masks
     one = np.uint64(1)
     odd = apostrophes | spaces & high
     marks = other & ~((other & ~upper) << one) & ~(blanks << one)  # one behind a letter's combining mark is a start
+    digits_start = digits & ~(digits << one)
     if family == GPT2:
         attached = blanks
-        digits_start = digits & ~(digits << one) & ~(blanks << one)
+        digits_start &= ~(blanks << one)
+        spaces_start = _ends_of_runs(spaces)
     else:
         # One mark, or one white space but a line end, goes with the letters behind it.
         single = marks
         for _ in range(3):
             single |= single << one & continuing
-        attached = spaces | single
-        digits_start = digits & ~(digits << one)
-        odd |= newlines | digits & high
-        too_many = digits << one
-        if max_digits > 1:
-            too_many &= digits << np.uint64(2) & digits << np.uint64(3)
-        odd |= digits & too_many
+        attached = spaces & ~newlines | single
+        spaces_start, odd_spaces = _spaces_with_newlines(spaces, newlines, other & ~upper, family)
+        odd |= odd_spaces | (digits if digits & high else np.uint64(0))
+        more = digits_start if max_digits > 1 else np.uint64(0)
+        digits_start = digits_start if max_digits > 1 else digits
+        while more != 0:  # a fourth digit starts another piece
+            more = more << np.uint64(3) & digits & digits << one & digits << np.uint64(2)
+            digits_start |= more
     letters_start = letters & ~(letters << one) & ~(attached << one)
     if family == O200K:
         caseless = upper & lower
         odd |= caseless & other | upper & ~lower & caseless << one  # a mark; a capital behind a letter without case
         letters_start |= upper & ~lower & (lower << one)
-    starts = letters_start | digits_start | marks | spaces & ~(spaces << one & spaces >> one)
+    starts = letters_start | digits_start | marks | spaces_start
     covered = np.int64(_WINDOW - 4)  # what is behind may continue, or be part of a character
     if ends_here < _WINDOW:
         covered = ends_here + 1
@@ -334,13 +374,15 @@ def _write_pieces(starts, odd, offset, first, place):
     one, done = np.uint64(1), np.int64(offset)
     odd &= _ALL_BITS << offset
     ahead = starts & (_ALL_BITS << offset << one) & ((odd & (~odd + one)) - one)
+    behind, last = place + 8 * count_ones(ahead), _WINDOW - 1 - leading_zeros(ahead) if ahead != 0 else done
     while ahead != 0:
-        next_start = trailing_zeros(ahead)
-        store_word(place, first + np.uint64(done) | np.uint64(next_start - done) << np.uint64(32))
-        place += 8
-        done = next_start
-        ahead &= ahead - one
-    return place, done
+        for _ in range(8):  # or fewer: what is written too much is written over
+            next_start = trailing_zeros(ahead)
+            store_word(place, first + np.uint64(done) | np.uint64(next_start - done) << np.uint64(32))
+            place += 8
+            done = next_start
+            ahead &= ahead - one
+    return behind, last
 
 
 @njit(cache=KEPT, nogil=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 import re
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -20,9 +21,10 @@ from tokembed.compilation import address_of_kernel
 from tokembed.device import available_cores
 
 NUM_CODE_POINTS = 0x110000
-PART, MIN_PART = 1 << 19, 1 << 16  # characters, of 1 ms, and of what a second thread costs
+PART, MIN_PART = 1 << 19, 1 << 17  # characters, of 1 ms, and of what waking a second thread costs
+MAX_HELPERS = 256  # threads, in a process
 BLOCK_PIECES = 1 << 12  # found before anything is done with them
-SHORT_TEXT = 1 << 16  # characters, of which a copy as UTF-8 costs less than threads do
+SHORT_TEXT = 1 << 17  # characters, of which a copy as UTF-8 costs less than threads do
 
 
 _utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
@@ -174,11 +176,21 @@ def in_parts(bounds: list[int], num_threads: int | None, work: Callable[[int, in
                     num_taken += 1
 
     num_helpers = min(num_threads or available_cores(), num_parts) - 1
-    if num_helpers < 1:
+    helpers = [_pool().submit(work_along) for _ in range(num_helpers)]
+    try:
         work_along()
-        return
-    with ThreadPoolExecutor(num_helpers) as pool:
-        helpers = [pool.submit(work_along) for _ in range(num_helpers)]
-        work_along()
-        for helper in helpers:
-            helper.result()
+    finally:
+        # One that has not begun by now has nothing left to do. Errors of the others are raised, once none is at work any more.
+        wait(begun := [helper for helper in helpers if not helper.cancel()])
+    for helper in begun:
+        helper.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Return the threads that help; waking one costs a fifth of what starting one does."""
+    return ThreadPoolExecutor(MAX_HELPERS, thread_name_prefix="tokembed")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along

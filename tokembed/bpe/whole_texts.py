@@ -42,14 +42,22 @@ FIRST_SLOTS = 1 << 12  # of a table of pieces, 32 bytes each; half of them are u
 MAX_SLOT_BYTES, MAX_POOL_BYTES = 1 << 25, 1 << 24  # of a table, of its long pieces and of its tokens: 64 MiB in all
 
 
+def table_of(num_slots: int) -> npt.NDArray[np.uint64]:
+    """Return empty slots, (num_slots, 4), two to a cache line."""
+    room = np.zeros(4 * num_slots + 8, dtype=np.uint64)
+    start = -room.ctypes.data % 64 // 8
+    return room[start : start + 4 * num_slots].reshape(-1, 4)
+
+
 class PieceTable:
     """The pieces that one thread has seen, with their tokens, and room for one that is new."""
 
     def __init__(self) -> None:
-        self._symbols, self._made = np.empty((2, kernels.MAX_TOKENS_OF_A_PIECE), dtype=np.int32)
+        self._symbols = np.empty(kernels.MAX_TOKENS_OF_A_PIECE, dtype=np.int32)
+        self._made = np.empty(merging.MADE_SIZE, dtype=np.int32)
         self._keys = np.empty((kernels.LOOK_AHEAD, 3), dtype=np.uint64)
         self._arrays: dict[str, npt.NDArray[Any]] = {
-            "slots": np.zeros((FIRST_SLOTS, 4), dtype=np.uint64),
+            "slots": table_of(FIRST_SLOTS),
             "long_pieces": np.empty(1 << 14, dtype=np.uint8),
             "tokens": np.empty(1 << 14, dtype=np.int32),
         }
@@ -82,8 +90,10 @@ class PieceTable:
         old = dict(arrays)
         for name in arrays:
             if is_full[name]:
-                arrays[name] = np.zeros((2 * len(old[name]), *old[name].shape[1:]), dtype=old[name].dtype)
-                if name != "slots":
+                if name == "slots":
+                    arrays[name] = table_of(2 * len(old[name]))
+                else:
+                    arrays[name] = np.empty(2 * len(old[name]), dtype=old[name].dtype)
                     arrays[name][: len(old[name])] = old[name]
         self._enter_arrays()
         if is_full["slots"]:
@@ -147,7 +157,7 @@ class BulkEncoder:
         )  # fmt: skip
         whole = model.whole_pieces
         self._octets = b"\0" + b"".join(whole)  # none begins at 0, see `FIRST_PLACE`
-        self._whole_pieces = np.zeros((1 << (2 * len(whole) + 1).bit_length(), 4), dtype=np.uint64)
+        self._whole_pieces = table_of(1 << (2 * len(whole) + 1).bit_length())
         #: What a desk's table must know of all this: fields of its record.
         self._fields = {
             "merger": address_of_kernel(merging.tokens_of, 5),

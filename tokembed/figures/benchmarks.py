@@ -58,6 +58,39 @@ def plot_tokenizer_results(sizes: Sequence[Row], peers: Sequence[Row], num_bytes
     return axes[0]
 
 
+def plot_matrix(cells: Sequence[Row], *, ax: Axes | None = None) -> Axes:
+    """Draw how many times as fast as the peer ours is, as a heat map: green where ours is ahead, on a log scale.
+
+    `cells` are `Cell`s as dicts, with their "ratio". Rows are kinds of text and vocabularies, columns cases and sizes.
+    """
+    rows = [*dict.fromkeys((cell["kind"], cell["vocabulary"]) for cell in cells)]
+    columns = [*dict.fromkeys((cell["case"], _characters(cell["size"], cell["case"])) for cell in cells)]
+    columns.sort(key=lambda column: [*dict.fromkeys(cell["case"] for cell in cells)].index(column[0]))
+    ratios = np.full((len(rows), len(columns)), np.nan)
+    for cell in cells:
+        column = columns.index((cell["case"], _characters(cell["size"], cell["case"])))
+        ratios[rows.index((cell["kind"], cell["vocabulary"])), column] = cell["ratio"]
+    ax = ax or new_axes(height=1.8 + 0.24 * len(rows))
+    ax.imshow(np.log2(ratios), cmap="RdYlGn", vmin=-2, vmax=2, aspect="auto")
+    for row, column in np.argwhere(~np.isnan(ratios)):
+        ax.text(column, row, f"{ratios[row, column]:.2f}", ha="center", va="center", fontsize=SMALL - 2)
+    ax.set_xticks(
+        range(len(columns)), [f"{case},\n{size}" for case, size in columns], fontsize=SMALL - 2, rotation=45, ha="right"
+    )
+    ax.set_yticks(range(len(rows)), [f"{kind} · {vocabulary}" for kind, vocabulary in rows], fontsize=SMALL - 2)
+    ax.grid(visible=False)
+    ahead = int(np.sum(ratios >= 1))
+    label_axes(ax, f"Ahead of gigatoken in {ahead} of {np.sum(~np.isnan(ratios))} cells", "", "")
+    return ax
+
+
+def _characters(size: int, case: str) -> str:
+    """Return a size of text for a column; the first text is as long as a small corpus allows."""
+    if case == "first text":
+        return "up to 1M characters"
+    return f"{_short(size) if size >= 1000 else size} characters" if size < 500_000 else "1M characters or all"
+
+
 def _short(number: int) -> str:
     """Return a count in short: 1K, 75K, 2.1M."""
     return f"{number / 1e6:.1f}M" if number >= 1e6 else f"{number / 1e3:.0f}K"
