@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed import files, workspace
     from tokembed.analysis.tokenization import merge_progression, printable
 
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     if args.output:
         files.check_writable(args.output.absolute().parent)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)

@@ -61,7 +61,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
 
     engine, device = choose_engine(config)
     with group.first_of_machine_first() if group else contextlib.nullcontext():
-        corpus = workspace.choose_corpus(args.dataset)
+        corpus = workspace.choose_corpus(args.dataset, args.text_field)
         output = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting)
         output = args.output_dir / output.name if args.output_dir else output
         files.check_writable(output.parent)

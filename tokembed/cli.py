@@ -18,6 +18,7 @@ from tokembed.bpe.splitting import SPLITTINGS
 from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
+DATASETS = "frankenstein, wikitext2, pydocs, a .txt or .txt.gz file, a folder or glob of shards, or hf:NAME[/CONFIG][:FIELD]"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
 BENCHMARK_PACKAGES = {"gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie"}
 PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
@@ -195,7 +196,8 @@ def config_from_flags(args: argparse.Namespace) -> TrainingConfig:
 
 def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the flags of every script that looks at a corpus and its tokenizer."""
-    parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
+    parser.add_argument("--dataset", help=f"{DATASETS} (default: {DEFAULT_DATASET})")
+    add_text_field_flag(parser)
     parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
     add_splitting_flag(parser)
 
@@ -203,8 +205,14 @@ def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of every script that looks at trained vectors."""
     parser.add_argument("--dataset", help="look at the vectors trained on this corpus (default: frankenstein)")
+    add_text_field_flag(parser)
     add_splitting_flag(parser)
     parser.add_argument("--checkpoint", type=Path, help="or at those in this file")
+
+
+def add_text_field_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flag that says where the text stands in a row of a corpus."""
+    parser.add_argument("--text-field", default="text", help="a row's field that holds its text (default: text)")
 
 
 def add_splitting_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,7 @@ from tokembed.bpe.rare_tokens import RareTokenSplitter
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpora.corpus import Corpus, CorpusError
+from tokembed.corpora.shards import DEFAULT_FIELD, ShardedCorpus, shard_changes
 from tokembed.corpora.sources import NAMES, load_corpus
 from tokembed.skipgram import sampling
 from tokembed.vectors.embeddings import Embeddings
@@ -33,14 +35,15 @@ from tokembed.vectors.storage import VectorsFileError
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 PART_CHARACTERS = 16 << 20  # what is encoded at a time
+BATCH_CHARACTERS = 1 << 20  # of short documents that are encoded together
 LARGE_CORPUS_CHARACTERS = 2_000_000
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 
 
-def choose_corpus(name: str | None) -> Corpus:
+def choose_corpus(name: str | None, text_field: str = DEFAULT_FIELD) -> Corpus:
     """Load the corpus asked for; with none asked for Frankenstein, else, loudly, the one that needs no network."""
     if name is not None:
-        return load_corpus(name)
+        return load_corpus(name, text_field=text_field)
     try:
         return load_corpus(DEFAULT_DATASET)
     except CorpusError as error:
@@ -59,7 +62,12 @@ def artifact_name(corpus: Corpus) -> str:
 
     A file of the user's that is called like a corpus, `pydocs.txt`, keeps the suffix: the two are not the same.
     """
-    if corpus.name in NAMES or corpus.path is None:
+    if corpus.name in NAMES:
+        return corpus.name
+    if isinstance(corpus, ShardedCorpus):
+        name = re.sub(r"[^\w.-]+", "_", corpus.path.resolve().name if corpus.path else corpus.name)
+        return f"{name}_shards"
+    if corpus.path is None:
         return corpus.name
     name = corpus.path.name.removesuffix(".gz").removesuffix(".txt")
     return corpus.path.name if name in NAMES else name
@@ -68,6 +76,19 @@ def artifact_name(corpus: Corpus) -> str:
 def default_num_merges(corpus: Corpus) -> int:
     """Return the merges learned unless told otherwise: more text can use more of them."""
     return LARGE_CORPUS_MERGES if corpus.num_characters > LARGE_CORPUS_CHARACTERS else SMALL_CORPUS_MERGES
+
+
+def describe_shards(corpus: ShardedCorpus, now: dict[str, str]) -> None:
+    """Say on stderr which shards have changed since they were last listed, and keep the listing, {name: hash}."""
+    path = files.processed_dir() / f"{artifact_name(corpus)}.list.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or damaged: it serves this message alone
+        before = {}
+    for line in shard_changes(before if isinstance(before, dict) else {}, now):
+        print(f"{corpus.name}: {line}", file=sys.stderr)
+    if before != now:
+        files.write_atomic(path, json.dumps(now, indent=1) + "\n")
 
 
 def tokenizer_for(
@@ -81,6 +102,8 @@ def tokenizer_for(
 ) -> tuple[BPETokenizerLoader, Path, bool]:
     """Return the corpus' tokenizer, its file, and whether it was there already."""
     settings: dict[str, Any] = {"num_merges": num_merges, "min_frequency": min_frequency, "lowercase": lowercase}
+    if isinstance(corpus, ShardedCorpus):
+        describe_shards(corpus, {name: digest.sha256 for name, digest in corpus.digests.items()})
     source = {"corpus": corpus.fingerprint, **settings, "format": WORDS_VERSION}
     name = f"{artifact_name(corpus)}_bpe_{num_merges}"
     if splitting != "words":  # what is kept of that rule keeps its name
@@ -140,13 +163,34 @@ def token_ids_for(
     """
     source: dict[str, object] = {"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}
     path = tokenizer_path.with_suffix(".ids.npy")
-    parts = (tokenizer.encode_array(part) for part in corpus.chunks(PART_CHARACTERS))
+    parts = encoded(tokenizer, corpus.chunks(PART_CHARACTERS))
     ids, was_kept = _kept_ids(path, source, parts)
     if vocabulary_threshold:
         path = tokenizer_path.with_suffix(f".threshold_{vocabulary_threshold}.ids.npy")
         source["vocabulary_threshold"] = vocabulary_threshold
         ids, was_kept = _kept_ids(path, source, _split_parts(ids, tokenizer, vocabulary_threshold))
     return ids, path, was_kept
+
+
+def encoded(
+    tokenizer: BPETokenizerLoader, texts: Iterable[str], num_threads: int | None = None
+) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield the ids of independent texts, of many short ones together: they may be rows of a few words."""
+    held: list[str] = []
+    num_held = 0
+    for text in texts:
+        if len(text) >= BATCH_CHARACTERS:
+            yield from [tokenizer.encode_batch_array(held, num_threads)[0]] if held else []
+            yield tokenizer.encode_array(text, num_threads)
+            held, num_held = [], 0
+            continue
+        held.append(text)
+        num_held += len(text)
+        if num_held >= BATCH_CHARACTERS:
+            yield tokenizer.encode_batch_array(held, num_threads)[0]
+            held, num_held = [], 0
+    if held:
+        yield tokenizer.encode_batch_array(held, num_threads)[0]
 
 
 def _split_parts(ids: npt.NDArray[np.int32], tokenizer: BPETokenizerLoader, threshold: int) -> Iterator[npt.NDArray[np.int32]]:
@@ -212,7 +256,7 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
 
 
 def trained_embeddings(
-    dataset: str | None, checkpoint: Path | None = None, splitting: str = "words"
+    dataset: str | None, checkpoint: Path | None = None, splitting: str = "words", text_field: str = DEFAULT_FIELD
 ) -> tuple[Path, Embeddings]:
     """Return the file and the vectors that training left for a corpus, or those of a file.
 
@@ -221,7 +265,7 @@ def trained_embeddings(
     """
     command = "uv run python phase3_embeddings/train_embeddings.py" + (f" --dataset {dataset}" if dataset else "")
     command += "" if splitting == "words" else f" --splitting {splitting}"
-    own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset)
+    own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset, text_field=text_field)
     name = artifact_name(own) if own else dataset or DEFAULT_DATASET
     path = checkpoint or checkpoint_path(name, splitting)
     if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back
