@@ -21,6 +21,7 @@ FLOORS = (
     {"vectors"},
     {"cli"},
     {"workspace"},
+    {"scale"},
     {"analysis"},
     {"figures"},
     {"pages", "benchmarks"},

@@ -20,8 +20,9 @@ from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDiv
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 DATASETS = "frankenstein, wikitext2, pydocs, a .txt or .txt.gz file, a folder or glob of shards, or hf:NAME[/CONFIG][:FIELD]"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
-BENCHMARK_PACKAGES = {"gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie"}
-PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
+BENCHMARK_PACKAGES = ("gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie")
+GROUP_OF_PACKAGE = {**dict.fromkeys(BENCHMARK_PACKAGES, " --group bench"), "ray": " --group scale"}
+PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "ray": "'ray[data]'"}
 
 # What to do about an error of the library, which knows no flags. By name: importing the classes would load numpy for --help.
 REMEDIES = {
@@ -97,8 +98,8 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         package = (error.name or "").partition(".")[0]
         if not package or importlib.util.find_spec(package):  # a part of it is missing: no one's but this program's fault
             raise
-        group = " --group bench" if package in BENCHMARK_PACKAGES else ""
-        remedy = f"`uv sync{group}` in the checkout installs it, or `pip install {PACKAGE_OF_MODULE.get(package, package)}`"
+        sync, install = f"uv sync{GROUP_OF_PACKAGE.get(package, '')}", f"pip install {PACKAGE_OF_MODULE.get(package, package)}"
+        remedy = f"`{sync}` in the checkout installs it, or `{install}`"
         print(f"error: the package {package} is not installed: {remedy}", file=sys.stderr)
         return USER_ERROR
     except (ValueError, OSError, MemoryError, TrainingDivergedError) as error:

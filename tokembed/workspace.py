@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,20 +21,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe.learning import train_bpe
+from tokembed.bpe.learning import train_bpe, train_bpe_from_counts
 from tokembed.bpe.model import FORMAT_VERSION, WORDS_VERSION, BPEModel, ModelFileError
 from tokembed.bpe.rare_tokens import RareTokenSplitter
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpora.corpus import Corpus, CorpusError
-from tokembed.corpora.shards import DEFAULT_FIELD, ShardedCorpus, shard_changes
+from tokembed.corpora.shards import DEFAULT_FIELD, PART_CHARACTERS as PART_CHARACTERS, ShardedCorpus, shard_changes
 from tokembed.corpora.sources import NAMES, load_corpus
 from tokembed.skipgram import sampling
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.storage import VectorsFileError
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
-PART_CHARACTERS = 16 << 20  # what is encoded at a time
 BATCH_CHARACTERS = 1 << 20  # of short documents that are encoded together
 LARGE_CORPUS_CHARACTERS = 2_000_000
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
@@ -99,8 +98,9 @@ def tokenizer_for(
     lowercase: bool = True,
     min_frequency: int = 2,
     progress: bool = False,
+    word_counts: Mapping[str, int] | None = None,
 ) -> tuple[BPETokenizerLoader, Path, bool]:
-    """Return the corpus' tokenizer, its file, and whether it was there already."""
+    """Return the corpus' tokenizer, its file, and whether it was there already; without `word_counts` the corpus is read."""
     settings: dict[str, Any] = {"num_merges": num_merges, "min_frequency": min_frequency, "lowercase": lowercase}
     if isinstance(corpus, ShardedCorpus):
         describe_shards(corpus, {name: digest.sha256 for name, digest in corpus.digests.items()})
@@ -118,7 +118,11 @@ def tokenizer_for(
                 return BPETokenizerLoader(model), path, True
         except ModelFileError as error:
             print(f"the kept tokenizer is damaged and rebuilt: {error}", file=sys.stderr)
-    model = replace(train_bpe(corpus.chunks(PART_CHARACTERS), **settings, progress=progress), source=source)
+    if word_counts is None:
+        model = train_bpe(corpus.chunks(PART_CHARACTERS), **settings, progress=progress)
+    else:
+        model = train_bpe_from_counts(word_counts, **settings, progress=progress)
+    model = replace(model, source=source)
     model.save(path)
     return BPETokenizerLoader(model), path, False
 
@@ -164,11 +168,11 @@ def token_ids_for(
     source: dict[str, object] = {"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}
     path = tokenizer_path.with_suffix(".ids.npy")
     parts = encoded(tokenizer, corpus.chunks(PART_CHARACTERS))
-    ids, was_kept = _kept_ids(path, source, parts)
+    ids, was_kept = kept_ids(path, source, parts)
     if vocabulary_threshold:
         path = tokenizer_path.with_suffix(f".threshold_{vocabulary_threshold}.ids.npy")
         source["vocabulary_threshold"] = vocabulary_threshold
-        ids, was_kept = _kept_ids(path, source, _split_parts(ids, tokenizer, vocabulary_threshold))
+        ids, was_kept = kept_ids(path, source, _split_parts(ids, tokenizer, vocabulary_threshold))
     return ids, path, was_kept
 
 
@@ -198,17 +202,17 @@ def _split_parts(ids: npt.NDArray[np.int32], tokenizer: BPETokenizerLoader, thre
     yield from (splitter.split(part) for part in sampling.parts(ids, 1 << 20))
 
 
-def _kept_ids(
+def kept_ids(
     path: Path, source: dict[str, object], parts: Iterator[npt.NDArray[np.int32]]
 ) -> tuple[npt.NDArray[np.int32], bool]:
     """Map the ids of a file that was made from `source`, or make it of `parts`; tell whether it was there already."""
-    ids = _read_ids(path, source) if path.is_file() else None
+    ids = read_ids(path, source) if path.is_file() else None
     if ids is not None:
         return ids, True
     with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
         checksum = _write_array(file, parts)
         file.write(b"\n" + json.dumps({**source, "crc32": checksum}).encode() + b"\n")
-    ids = _read_ids(path, source)
+    ids = read_ids(path, source)
     if ids is None:
         raise OSError(
             f"another run, of another text of the same name, has just replaced {files.display_path(path)}: run this one again"
@@ -234,7 +238,12 @@ def _write_array(file: BinaryIO, parts: Iterable[npt.NDArray[np.int32]]) -> int:
     return checksum
 
 
-def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | None:
+def checksum_of(ids: npt.NDArray[np.int32]) -> int:
+    """Return the CRC-32 of a stream of ids, read in parts."""
+    return functools.reduce(lambda found, part: zlib.crc32(part.data, found), sampling.parts(ids), 0)
+
+
+def read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | None:
     """Map the ids of a file that ends with the mark of its `source`; None for a stale file or, with a line, a damaged one."""
     with open(path, "rb") as file:
         file.seek(max(file.seek(0, os.SEEK_END) - MAX_MARK_BYTES, 0))
@@ -247,7 +256,7 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
         ids: npt.NDArray[np.int32] = np.load(path, mmap_mode="r", allow_pickle=False)
         if ids.dtype != np.int32 or ids.ndim != 1:
             raise ValueError(f"an array of {ids.dtype} of shape {ids.shape}")
-        if functools.reduce(lambda found, part: zlib.crc32(part.data, found), sampling.parts(ids), 0) != checksum:
+        if checksum_of(ids) != checksum:
             raise ValueError("their checksum differs")
         return ids
     except Exception as error:  # of a damaged header numpy raises whatever Python's tokenizer and parser do

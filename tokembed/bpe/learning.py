@@ -89,7 +89,11 @@ def train_bpe(
 
 
 def count_words(
-    texts: Iterable[str], lowercase: bool = True, progress: bool = False, splitting: str = "words"
+    texts: Iterable[str],
+    lowercase: bool = True,
+    progress: bool = False,
+    splitting: str = "words",
+    num_threads: int | None = None,
 ) -> dict[str, int]:
     """Count the distinct pieces of all texts, one text in memory at a time.
 
@@ -105,7 +109,7 @@ def count_words(
     total: dict[str, int] = {}
     with tqdm(unit="char", unit_scale=True, desc="counting", disable=None if progress else True, leave=False) as bar:
         for text in texts if rule.is_lossless else _joined(texts):
-            for piece, count in count_pieces(text, rule).items():
+            for piece, count in count_pieces(text, rule, num_threads).items():
                 word = lower(piece) if lowercase else piece
                 total[word] = total.get(word, 0) + count
             bar.set_postfix(words=len(total), refresh=False)

@@ -33,6 +33,7 @@ KINDS = (*TEXT_KINDS, *ROW_KINDS)
 KINDS_IN_WORDS = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 DEFAULT_FIELD = "text"
 ROWS_AT_A_TIME = 1000
+PART_CHARACTERS = 16 << 20  # of text that is counted, encoded and hashed at a time
 _END_OF_CHUNK = b"\xff"  # in no UTF-8
 
 
@@ -48,6 +49,11 @@ class FileShard:
     def num_bytes(self) -> int:
         """The file's size, packed as it is."""
         return self.path.stat().st_size
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """What changes when the shard does (see `state_of`)."""
+        return state_of(self.path)
 
     def chunks(self, size: int = READ_BYTES) -> Iterator[str]:
         """Yield each document, or parts of about `size` characters of it (see `Corpus.chunks`).
@@ -86,6 +92,7 @@ class HubShard:
     index: int = 0
     num_shards: int = 1
     num_bytes: int = 0  # not known
+    state: tuple[int, int] = (0, 0)  # nor this: the hub's datasets stay as they are
 
     @property
     def name(self) -> str:
@@ -132,7 +139,11 @@ class ShardedCorpus(Corpus):
     @cached_property
     def digests(self) -> dict[str, ShardDigest]:
         """Each shard's name and digest, found in one pass."""
-        return {shard.name: digest_of(chunks) for shard, chunks in self._each_shard()}
+        return {shard.name: digest_of(chunks) for shard, chunks in self._each_shard(PART_CHARACTERS)}
+
+    def know(self, digests: dict[str, ShardDigest]) -> None:
+        """Take digests that others have found, so that the text need not be read for them."""
+        vars(self)["digests"] = digests
 
     @cached_property
     def _digest(self) -> tuple[str, int]:
@@ -154,13 +165,31 @@ class ShardedCorpus(Corpus):
                 bar.update(num_bytes or int(unit != "B"))
 
 
+class RunningDigest:
+    """The digest of a shard whose text goes by, in chunks of `PART_CHARACTERS`."""
+
+    def __init__(self) -> None:
+        self._hash, self._num_characters = hashlib.sha256(), 0
+
+    def passing(self, chunks: Iterable[str]) -> Iterator[str]:
+        """Yield the chunks, as they are."""
+        for chunk in chunks:
+            self._hash.update(chunk.encode("utf-8", "surrogatepass") + _END_OF_CHUNK)
+            self._num_characters += len(chunk)
+            yield chunk
+
+    @property
+    def result(self) -> ShardDigest:
+        """Of what has gone by."""
+        return ShardDigest(self._hash.hexdigest()[:32], self._num_characters)
+
+
 def digest_of(chunks: Iterable[str]) -> ShardDigest:
-    """Return the digest of a shard's text, in chunks of the standard size."""
-    digest, num_characters = hashlib.sha256(), 0
-    for chunk in chunks:
-        digest.update(chunk.encode("utf-8", "surrogatepass") + _END_OF_CHUNK)
-        num_characters += len(chunk)
-    return ShardDigest(digest.hexdigest()[:32], num_characters)
+    """Return the digest of a shard's text, in chunks of `PART_CHARACTERS`."""
+    digest = RunningDigest()
+    for _ in digest.passing(chunks):
+        pass
+    return digest.result
 
 
 def corpus_digest(digests: dict[str, ShardDigest]) -> tuple[str, int]:
