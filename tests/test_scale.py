@@ -194,7 +194,7 @@ def ray_workers(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(job.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if " ".join(child.cmdline()).startswith("ray::") and "IDLE" not in child.cmdline()[0]:
+                if " ".join(child.cmdline()).startswith("ray::Map"):  # Ray's own helpers are called ray:: too
                     found.append(child)
     return found
 

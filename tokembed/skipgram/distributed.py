@@ -36,12 +36,13 @@ Ji, Satish, Li, Dubey (2016), Parallelizing Word2Vec in Shared and Distributed M
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,8 @@ from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import Report, TrainingConfig
 from tokembed.skipgram.training import Engine
 
-SECTIONS_PER_EPOCH = 64
+MIN_SECTIONS, MAX_SECTIONS = 16, 64  # of an epoch
+SECTION_TOKENS = 1 << 15  # of each process, between the two
 ALL_ROWS_EVERY = 4  # sections
 FREQUENT_SHARE = 1 / 16  # of the rows: they are combined after every section
 GAP_CLOSED = 0.05  # by an update, as a share of the learning rate
@@ -126,32 +128,21 @@ class ProcessGroup:
     def train_epoch(
         self, engine: Engine, epoch: int, num_tokens: int, counts: npt.NDArray[np.int64], report: Report
     ) -> tuple[int, float]:
-        """Train on this process' parts of the stream, combine on schedule; return all processes' pairs and summed loss."""
-        tables = engine.tables()
-        combined = [table.clone() for table in tables]  # as all processes have them
-        pairs_per_token = sampling.pairs_per_token(counts, self.config.window_size, self.config.subsample)
-        updates = [torch.from_numpy(each).to(self._device) for each in sampling.updates_per_pair(counts, self.config)]
-        all_rows = np.argsort(-counts, kind="stable")
-        frequent_rows = all_rows[: max(int(counts.size * FREQUENT_SHARE), 1)]
-        pairs_since = torch.zeros(counts.size, device=self._device)  # of each process, since a row was combined
+        """Train on this process' share, combine on schedule; return all processes' pairs and summed loss.
+
+        `num_tokens` are those of the share, `counts`, (V,), those of the whole stream.
+        """
+        num_sections = sections_of(int(counts.sum()) // self.size)
+        combiner = _Combiner(engine, counts, self.config, self.size, self._device)
         num_pairs, loss = 0, 0.0
-        bounds = np.linspace(0, num_tokens, SECTIONS_PER_EPOCH * self.size + 1).astype(np.int64).tolist()
-        for section in range(SECTIONS_PER_EPOCH):
-            part = section * self.size + self.rank
-            part_pairs, part_loss = engine.train(epoch, bounds[part], bounds[part + 1], report)
+        bounds = np.linspace(0, num_tokens, num_sections + 1).astype(np.int64).tolist()
+        for section, (first, last) in enumerate(itertools.pairwise(bounds), start=1):
+            part_pairs, part_loss = engine.train(epoch, first, last, report)
             num_pairs, loss = num_pairs + part_pairs, loss + part_loss
-            pairs_since += pairs_per_token * num_tokens / (SECTIONS_PER_EPOCH * self.size)
-            chosen = all_rows if (section + 1) % ALL_ROWS_EVERY == 0 else frequent_rows
-            rows = torch.from_numpy(chosen).to(self._device)
-            rate = self.config.rate_after((epoch + section / SECTIONS_PER_EPOCH) / self.config.epochs)
-            for table, before, per_pair in zip(tables, combined, updates, strict=True):
-                moves = table[rows] - before[rows]  # (rows, D)
-                with _translate_lost_process():
-                    dist.all_reduce(moves)
-                closed = GAP_CLOSED * rate * per_pair[rows] * pairs_since[rows]
-                before[rows] += moves * share_of_sum(closed, self.size).unsqueeze(1)
-                table[rows] = before[rows]
-            pairs_since[rows] = 0
+            combiner.finish()
+            rate = self.config.rate_after((epoch + (section - 1) / num_sections) / self.config.epochs)
+            combiner.start(1 / num_sections, rate, all_rows=section % ALL_ROWS_EVERY == 0)
+        combiner.finish()
         totals = torch.tensor([num_pairs, loss], dtype=torch.float64, device=self._device)
         with _translate_lost_process():
             dist.all_reduce(totals)
@@ -160,6 +151,88 @@ class ProcessGroup:
     def _wait(self) -> None:
         with _translate_lost_process():
             dist.barrier()
+
+
+class _Combiner:
+    """Combines the tables of all processes while they go on training: what a section has moved is added one section late.
+
+    `finish` leaves in each process' table what all have learned until `start`, and what this one has since.
+    """
+
+    def __init__(
+        self, engine: Engine, counts: npt.NDArray[np.int64], config: TrainingConfig, size: int, device: torch.device
+    ) -> None:
+        self._tables = engine.tables()
+        self._combined = [table.clone() for table in self._tables]  # as all processes have them
+        self._size = size
+        pairs = sampling.pairs_per_token(counts, config.window_size, config.subsample) * float(counts.sum()) / size
+        # Updates of each row in an epoch, in each process.
+        self._updates = [torch.from_numpy(each).to(device) * pairs for each in sampling.updates_per_pair(counts, config)]
+        num_frequent = max(int(counts.size * FREQUENT_SHARE), 1)
+        self._frequent = torch.from_numpy(np.argsort(-counts, kind="stable")[:num_frequent].copy()).to(device)
+        self._share_since = torch.zeros(counts.size, device=device)  # of the epoch, since a row was combined
+        self._pending: _Pending | None = None
+
+    def start(self, share: float, rate: float, *, all_rows: bool) -> None:
+        """Begin to sum what rows have moved in a section, `share` of the epoch; rows are all, or the most frequent."""
+        self._share_since += share
+        rows = None if all_rows else self._frequent
+        since = _rows(self._share_since, rows)
+        own = torch.stack([_rows(new, rows) - _rows(old, rows) for new, old in zip(self._tables, self._combined, strict=True)])
+        closed = torch.stack([GAP_CLOSED * rate * _rows(updates, rows) * since for updates in self._updates])
+        if rows is None:
+            self._share_since.zero_()
+        else:
+            self._share_since[rows] = 0
+        summed = own.clone()
+        with _translate_lost_process():
+            work = dist.all_reduce(summed, async_op=True)
+        self._pending = _Pending(work, rows, own, summed, share_of_sum(closed, self._size).unsqueeze(2))
+
+    def finish(self) -> None:
+        """Wait for the sum that was begun, if any, and put it into the tables."""
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        with _translate_lost_process():
+            pending.work.wait()
+        moves = pending.summed.mul_(pending.weights)  # (2, rows, D)
+        for combined, move in zip(self._combined, moves, strict=True):
+            _add(combined, pending.rows, move)
+        for table, move in zip(self._tables, moves.sub_(pending.own), strict=True):
+            _add(table, pending.rows, move)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A sum under way: of `own` moves, (2, rows, D), into `summed`; rows are all if None."""
+
+    work: Any
+    rows: Tensor | None
+    own: Tensor
+    summed: Tensor
+    weights: Tensor
+
+
+def _rows(table: Tensor, rows: Tensor | None) -> Tensor:
+    return table if rows is None else table[rows]
+
+
+def _add(table: Tensor, rows: Tensor | None, moves: Tensor) -> None:
+    if rows is None:
+        table.add_(moves)
+    else:
+        table.index_add_(0, rows, moves)
+
+
+def sections_of(num_tokens: int) -> int:
+    """Return into how many sections an epoch of `num_tokens` per process is cut: short ones would be mostly combining.
+
+    >>> [sections_of(num_tokens) for num_tokens in (50_000, 1_200_000, 12_000_000)]
+    [16, 36, 64]
+    """
+    sections = num_tokens // SECTION_TOKENS // ALL_ROWS_EVERY * ALL_ROWS_EVERY
+    return max(MIN_SECTIONS, min(sections, MAX_SECTIONS))
 
 
 @contextlib.contextmanager
