@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -111,6 +112,21 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path, project: P
     next((project / "parts").glob("07*.npy")).write_bytes(b"damaged")
     assert "9 parts kept" in train_bpe(project, corpus)
     assert_parts_are_one_machines(project / "parts", corpus)
+
+
+def test_parts_train_as_the_text_does(folder: Path, project: Path, workers: list[str]) -> None:
+    train_bpe(project, folder)
+    flags = ("--epochs", "2", "--embedding-dim", "16", "--workers", "1")
+    losses = []
+    for source in (("--parts", "parts"), ("--dataset", str(folder), "--num-merges", str(NUM_MERGES))):
+        done = run(project, *source, *flags)
+        assert done.returncode == 0, done.stderr
+        losses.append(float(re.findall(r"loss ([\d.]+)", done.stdout)[-1]))
+    assert losses[0] == pytest.approx(losses[1], rel=0.01), "windows end where a part does"
+    resumed = run(project, "--parts", "parts", *flags, "--resume")
+    assert (resumed.returncode, "after epoch 2" in resumed.stdout) == (0, True), resumed.stderr
+    done = run(project, "--parts", "parts", "--dataset", "pydocs")
+    assert (done.returncode, "--parts has its text" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("splitting", ["gpt2"])

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,11 @@ import numpy.typing as npt
 from tokembed import files
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.stream import TokenStream
+from tokembed.vectors.storage import StreamFacts
 from tokembed.workspace import checksum_of
+
+if TYPE_CHECKING:
+    from tokembed.skipgram.distributed import ProcessGroup
 
 FORMAT = 1
 MANIFEST, TOKENIZER, COUNTS = "manifest.json", "tokenizer.json", "counts.npy"
@@ -146,6 +150,29 @@ def map_share(folder: Path, manifest: Manifest, rank: int, size: int) -> TokenSt
         )
     arrays = [_mapped(folder / each.part.file, each.part)[each.first : each.last] for each in stretches]
     return TokenStream(arrays, rank * manifest.num_tokens // size)
+
+
+@dataclass(frozen=True)
+class TrainingShare:
+    """What a process trains on: its stream, and of the whole one the counts of ids, (V,), and what a checkpoint says of it."""
+
+    manifest: Manifest
+    tokenizer: BPETokenizerLoader
+    stream: TokenStream
+    counts: npt.NDArray[np.int64]
+    facts: StreamFacts
+
+
+def training_share(folder: Path, group: ProcessGroup | None) -> TrainingShare:
+    """Return what this process trains on; rank 0 alone reads the counts, and gives them to the others."""
+    manifest = read_manifest(folder)
+    tokenizer = read_tokenizer(folder, manifest)
+    rank, size = (group.rank, group.size) if group else (0, 1)
+    stream = map_share(folder, manifest, rank, size)
+    counts = read_counts(folder, tokenizer.vocab_size) if rank == 0 else None
+    counts = group.share(counts) if group else counts
+    assert counts is not None
+    return TrainingShare(manifest, tokenizer, stream, counts[0], StreamFacts(counts[1], manifest.fingerprint))
 
 
 def _mapped(path: Path, part: Part) -> npt.NDArray[np.int32]:
