@@ -22,7 +22,7 @@ from scripts import run
 
 from tokembed.corpora import vocabularies
 
-PAGES = [REPOSITORY / name for name in ("README.md", "docs/benchmarks.md", "CONTRIBUTING.md", "docs/walkthrough.md")]
+PAGES = [REPOSITORY / name for name in ("README.md", "docs/benchmarks.md", "CONTRIBUTING.md", "docs/walkthrough.md", "docs/scale.md")]
 
 
 def commands_of(page: Path) -> list[str]:

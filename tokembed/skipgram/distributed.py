@@ -1,9 +1,9 @@
 """Train with several processes, on one machine or many: each trains on its share of the text, and their tables are combined.
 
-`torchrun` starts them. An epoch is cut into sections, and a section into one part for each process, so that all of them stand
-at nearly the same place of the text, with the same learning rate. After a section the rows of the most frequent tokens are
-combined, after every fourth section all rows: frequent rows are written by every process all the time, rare ones seldom by
-two.
+`torchrun` starts them. Each process has an equal share of the tokens, and an epoch is cut into sections: after a section the
+rows of the most frequent tokens are combined, after every fourth section all rows. Frequent rows are written by every process
+all the time, rare ones seldom by two. A section's moves travel while the next one is trained, and are added when that has
+ended: no process waits unless they travel for longer than a section takes.
 
 How rows are combined. Let a row move by Δ_r in each of R processes. Their mean is right if each process alone would have taken
 the row to where it settles, but throws R - 1 of R updates away if not: with two processes, ten epochs then learn as much as
@@ -19,15 +19,18 @@ eight stay stable (3 % on WikiText-2, with no loss in WordSim-353).
 
 What it costs. A ring all-reduce of b bytes among R nodes sends 2 b (R - 1) / R from each. With V = 1,000,000 tokens and
 D = 300 both tables are 2.4 GB: combining all rows once sends 4.7 GB from each of 64 nodes. Sections of 4 M tokens per node (an
-epoch of 16 G tokens) take two seconds at 2 M tokens per second; each node then sends, in GB/s,
+epoch of 16 G tokens) take two seconds at 2 M tokens per second. On 10 Gbit/s and on 1 Gbit/s, 64 nodes then do the work of
 
->>> share_of_rows = (1 + (ALL_ROWS_EVERY - 1) * FREQUENT_SHARE) / ALL_ROWS_EVERY  # in a section, on average
->>> round(4.7 * share_of_rows / 2, 2)
-0.7
+>>> [round(64 * trained_share(1_000_000, 300, 64, 4e6, 2e6, gigabits / 8 * 1e9)) for gigabits in (10, 1)]
+[52, 11]
 
-10 Gbit/s carry 1.25 GB/s: a node then waits 0.56 times as long as it trains, and 64 nodes do the work of 41; on 1 Gbit/s, 10.
 What a node sends hardly depends on R, but its share of the text shrinks: an epoch of 1 G tokens leaves 64 nodes sections of
-0.25 M, and on 10 Gbit/s they do the work of 6, as 32 would. There it has stopped scaling.
+0.25 M, and on 10 Gbit/s they do the work of
+
+>>> round(64 * trained_share(1_000_000, 300, 64, 0.25e6, 2e6, 10 / 8 * 1e9))
+7
+
+as 32 would. There it has stopped scaling. `docs/scale.md` has predictions beside measurements.
 
 References: McDonald, Hall, Mann (2010), Distributed Training Strategies for the Structured Perceptron (averaging);
 Ji, Satish, Li, Dubey (2016), Parallelizing Word2Vec in Shared and Distributed Memory, section IV (frequent rows more often).
@@ -223,6 +226,19 @@ def _add(table: Tensor, rows: Tensor | None, moves: Tensor) -> None:
         table.add_(moves)
     else:
         table.index_add_(0, rows, moves)
+
+
+def trained_share(
+    num_rows: int, dim: int, size: int, section_tokens: float, tokens_per_second: float, bytes_per_second: float
+) -> float:
+    """Return the share of its time in which a process trains: in the rest it waits for a link that carries `bytes_per_second`.
+
+    Tables have `num_rows` of `dim` numbers; each of `size` processes trains on `section_tokens` at `tokens_per_second`.
+    """
+    training = section_tokens / tokens_per_second
+    all_rows = 2 * num_rows * dim * 4 * 2 * (size - 1) / size / bytes_per_second
+    travels = [all_rows, *[all_rows * FREQUENT_SHARE] * (ALL_ROWS_EVERY - 1)]
+    return len(travels) * training / sum(max(training, travel) for travel in travels)
 
 
 def sections_of(num_tokens: int) -> int:
