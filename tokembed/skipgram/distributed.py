@@ -2,8 +2,8 @@
 
 `torchrun` starts them. Each process has an equal share of the tokens, and an epoch is cut into sections: after a section the
 rows of the most frequent tokens are combined, after every fourth section all rows. Frequent rows are written by every process
-all the time, rare ones seldom by two. A section's moves travel while the next one is trained, and are added as soon as they
-are there, by the next section's end at the latest: no process waits unless they travel for longer than a section takes.
+all the time, rare ones seldom by two. A section's moves travel while the next one is trained, and are added at its
+end: no process waits unless they travel for longer than a section takes.
 
 How rows are combined. Let a row move by Δ_r in each of R processes. Their mean is right if each process alone would have taken
 the row to where it settles, but throws R - 1 of R updates away if not: with two processes, ten epochs then learn as much as
@@ -59,7 +59,6 @@ from tokembed.skipgram.settings import Report, TrainingConfig
 from tokembed.skipgram.training import Engine
 
 MIN_SECTIONS, MAX_SECTIONS = 16, 64  # of an epoch
-LOOKS_PER_SECTION = 8  # whether the sum has come
 SECTION_TOKENS = 1 << 15  # of each process, between the two
 ALL_ROWS_EVERY = 4  # sections
 FREQUENT_SHARE = 1 / 16  # of the rows: they are combined after every section
@@ -141,10 +140,8 @@ class ProcessGroup:
         num_pairs, loss = 0, 0.0
         bounds = np.linspace(0, num_tokens, num_sections + 1).astype(np.int64).tolist()
         for section, (first, last) in enumerate(itertools.pairwise(bounds), start=1):
-            for start, end in itertools.pairwise(np.linspace(first, last, LOOKS_PER_SECTION + 1).astype(np.int64).tolist()):
-                part_pairs, part_loss = engine.train(epoch, start, end, report)
-                num_pairs, loss = num_pairs + part_pairs, loss + part_loss
-                combiner.finish_if_there()
+            part_pairs, part_loss = engine.train(epoch, first, last, report)
+            num_pairs, loss = num_pairs + part_pairs, loss + part_loss
             combiner.finish()
             rate = self.config.rate_after((epoch + (section - 1) / num_sections) / self.config.epochs)
             combiner.start(1 / num_sections, rate, all_rows=section % ALL_ROWS_EVERY == 0)
@@ -160,7 +157,7 @@ class ProcessGroup:
 
 
 class _Combiner:
-    """Combines the tables of all processes while they go on training: what a section has moved is added when it has come.
+    """Combines the tables of all processes while they go on training: what a section has moved is added one section late.
 
     `finish` leaves in each process' table what all have learned until `start`, and what this one has since.
     """
@@ -194,11 +191,6 @@ class _Combiner:
         with _translate_lost_process():
             work = dist.all_reduce(summed, async_op=True)
         self._pending = _Pending(work, rows, own, summed, share_of_sum(closed, self._size).unsqueeze(2))
-
-    def finish_if_there(self) -> None:
-        """Put the sum that was begun into the tables, if it has come: the sooner, the less is learned twice."""
-        if self._pending is not None and self._pending.work.is_completed():
-            self.finish()
 
     def finish(self) -> None:
         """Wait for the sum that was begun, if any, and put it into the tables."""
