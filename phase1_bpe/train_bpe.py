@@ -2,6 +2,7 @@
 
 uv run python phase1_bpe/train_bpe.py
 uv run python phase1_bpe/train_bpe.py --dataset my_text.txt --num-merges 5000
+uv run --group scale python phase1_bpe/train_bpe.py --dataset 'shards/*.parquet' --engine ray --parts parts
 uv run python phase1_bpe/train_bpe.py --show-steps 5 --text "low low low lower lowest newest newest widest"
 """
 
@@ -24,6 +25,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_corpus_flags(parser)
     parser.add_argument("--min-frequency", type=cli.positive_int, default=2, help="the least count worth a merge (default: 2)")
     parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")
+    parser.add_argument(
+        "--engine", choices=("threads", "ray"), default="threads", help="threads, or Ray's workers, on RAY_ADDRESS or here"
+    )
+    parser.add_argument("--parts", type=Path, metavar="DIR", help="where --engine ray puts the ids of each shard")
     parser.add_argument("--output", type=Path, help="the tokenizer's file (default: in data/processed/01_tokenization)")
     parser.add_argument(
         "--show-steps", type=cli.positive_int, metavar="N", help="print N merges of a small text, as a textbook does"
@@ -32,6 +37,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.text is not None and not args.show_steps:
         parser.error("--text goes with --show-steps")
+    if args.parts and args.engine != "ray":
+        parser.error("--parts goes with --engine ray")
     return args
 
 
@@ -43,21 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed import files, workspace
     from tokembed.analysis.tokenization import merge_progression, printable
 
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     if args.output:
         files.check_writable(args.output.absolute().parent)
+    rule = {"splitting": args.splitting, "lowercase": not args.no_lowercase, "min_frequency": args.min_frequency}
+    if args.engine == "ray":
+        from tokembed.scale.ray_engine import learn_and_encode
+
+        tokenizer, path, was_kept = learn_and_encode(corpus, args.num_merges, args.parts, **rule)
+    else:
+        where = files.display_path(corpus.path or "built in")
+        cli.describe_row("corpus", corpus.name, f"{corpus.num_characters:,} characters", where)
+        num_merges = args.num_merges or workspace.default_num_merges(corpus)
+        tokenizer, path, was_kept = workspace.tokenizer_for(corpus, num_merges, **rule, progress=True)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
-    cli.describe_row(
-        "corpus", corpus.name, f"{corpus.num_characters:,} characters", files.display_path(corpus.path or "built in")
-    )
-    tokenizer, path, was_kept = workspace.tokenizer_for(
-        corpus,
-        num_merges,
-        splitting=args.splitting,
-        lowercase=not args.no_lowercase,
-        min_frequency=args.min_frequency,
-        progress=True,
-    )
     model = tokenizer.model
     if args.output:
         path, was_kept = args.output, False

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
     tokenizer, path, _ = workspace.tokenizer_for(corpus, num_merges, splitting=args.splitting, progress=True)
     ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)

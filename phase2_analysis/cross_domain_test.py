@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
     published = vocabularies.load_vocabularies(args.compare)
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     held_out = domains.hold_out(corpus)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
     tokenizer = BPETokenizerLoader(train_bpe(held_out.training, num_merges, splitting=args.splitting))

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     texts = texts_to_show(args)
     compared = load_vocabularies(args.compare)
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
     tokenizer, _, _ = workspace.tokenizer_for(corpus, num_merges, splitting=args.splitting)
     rule = "" if args.splitting == "words" else f"{args.splitting}, "

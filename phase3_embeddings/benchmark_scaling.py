@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     info = timing.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
     runs = []

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "gensim" in peers.missing_peers():
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")
     config = cli.config_from_flags(args)
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, splitting=args.splitting)
     info = timing.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed import files, workspace
     from tokembed.vectors import evaluation
 
-    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting)
+    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting, args.text_field)
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
     synonyms = evaluation.evaluate_synonyms(embeddings, evaluation.read_synonyms(args.synonyms))
     cli.describe_row(

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting)
+    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting, args.text_field)
     num_shown = min(len(embeddings), args.max_tokens)
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
     is_slow = args.projection == "tsne" and num_shown > 5000

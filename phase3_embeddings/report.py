@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
-    parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
+    parser.add_argument("--dataset", help=f"{cli.DATASETS} (default: frankenstein)")
+    cli.add_text_field_flag(parser)
     cli.add_splitting_flag(parser)
     parser.add_argument(
         "--full", action="store_true", help="with the comparisons of dimensions and of objectives: minutes more"
@@ -37,10 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     dataset = [
         "--dataset",
         str(corpus.path) if corpus.path and args.dataset == str(corpus.path) else args.dataset or corpus.name,
+        "--text-field",
+        args.text_field,
     ]
     if args.splitting != "words":
         dataset += ["--splitting", args.splitting]
@@ -59,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = subprocess.run([sys.executable, str(ROOT / script), *flags], capture_output=True, text=True, check=False)
         if done.returncode:
             raise OSError(f"{script} failed: {done.stderr.strip()[-300:]}")
-    path, embeddings = workspace.trained_embeddings(args.dataset, splitting=args.splitting)
+    path, embeddings = workspace.trained_embeddings(args.dataset, splitting=args.splitting, text_field=args.text_field)
     facts = [
         f"corpus: {corpus.name}, {corpus.num_characters:,} characters",
         f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {files.display_path(path)}",

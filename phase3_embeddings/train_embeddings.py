@@ -4,6 +4,7 @@ uv run python phase3_embeddings/train_embeddings.py
 uv run python phase3_embeddings/train_embeddings.py --dataset wikitext2 --preset best
 uv run python phase3_embeddings/train_embeddings.py --dataset my_text.txt --epochs 5
 uv run torchrun --nproc-per-node 2 phase3_embeddings/train_embeddings.py --dataset wikitext2
+uv run torchrun --nproc-per-node 2 phase3_embeddings/train_embeddings.py --parts parts
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from typing import TYPE_CHECKING
 from tokembed import cli
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from tokembed.skipgram.distributed import ProcessGroup
     from tokembed.skipgram.settings import TrainingConfig
+    from tokembed.skipgram.stream import TokenStream
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,10 +37,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--vocabulary-threshold", type=int, default=0, help="split rarer tokens into their parts (default: 0, none)"
     )
     data.add_argument("--max-tokens", type=cli.positive_int, help="train on the first so many tokens only")
+    data.add_argument("--parts", type=Path, metavar="DIR", help="train on what train_bpe.py --engine ray has put there")
     data.add_argument("--output-dir", type=Path, help="default: models/checkpoints/01_tokenization")
     data.add_argument("--resume", action="store_true", help="continue from the checkpoint of an earlier run that was stopped")
     cli.add_training_flags(parser.add_argument_group("training"))
-    return cli.parse_with_preset(parser, argv)
+    args = cli.parse_with_preset(parser, argv)
+    if args.parts and (args.dataset or args.num_merges or args.vocabulary_threshold or args.max_tokens):
+        parser.error(
+            "--parts has its text and tokenizer: without --dataset, --num-merges, --vocabulary-threshold, --max-tokens"
+        )
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,29 +71,44 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     from tokembed.vectors.evaluation import synonym_measure
 
     engine, device = choose_engine(config)
-    with group.first_of_machine_first() if group else contextlib.nullcontext():
-        corpus = workspace.choose_corpus(args.dataset)
-        output = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting)
-        output = args.output_dir / output.name if args.output_dir else output
-        files.check_writable(output.parent)
-        tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold, args.splitting)
-    if args.max_tokens:
-        ids = ids[: args.max_tokens]
-        cli.describe_row("", f"training on the first {ids.size:,}")
+    ids: npt.NDArray[np.int32] | TokenStream
+    counts = None
+    if args.parts:
+        from tokembed.scale.parts import training_share
+
+        share = training_share(args.parts, group)
+        tokenizer, ids, facts = share.tokenizer, share.stream, share.facts
+        name, splitting, counts = args.parts.resolve().name, tokenizer.rule.name, share.counts
+        sizes = f"{len(share.manifest.parts):,} parts", f"{share.manifest.num_tokens:,} tokens", f"{ids.size:,} in a process"
+        cli.describe_row("parts", files.display_path(args.parts), *sizes)
+    else:
+        with group.first_of_machine_first() if group else contextlib.nullcontext():
+            corpus = workspace.choose_corpus(args.dataset, args.text_field)
+            name, splitting = workspace.artifact_name(corpus), args.splitting
+            files.check_writable(args.output_dir or files.checkpoints_dir())
+            tokenizer, whole = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold, args.splitting)
+        ids = whole[: args.max_tokens]
+        if args.max_tokens:
+            cli.describe_row("", f"training on the first {ids.size:,}")
+        facts = storage.StreamFacts.of(ids, tokenizer)
+    output = workspace.checkpoint_path(name, splitting)
+    output = args.output_dir / output.name if args.output_dir else output
+    files.check_writable(output.parent)
     cli.describe_training(config, engine, device, group.size if group else 1)
 
-    earlier = storage.load_checkpoint(output, tokenizer, ids) if args.resume and output.is_file() else None
+    earlier = storage.load_checkpoint(output, tokenizer, facts) if args.resume and output.is_file() else None
     if earlier:
         cli.describe_row("resuming", f"after epoch {len(earlier.epoch_losses)} of {files.display_path(output)}")
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
     is_writer = group is None or group.rank == 0
-    keep = storage.Checkpointer(output, tokenizer, ids, synonym_measure(tokenizer, ids), resumed=earlier is not None)
+    keep = storage.Checkpointer(output, tokenizer, facts, synonym_measure(tokenizer, facts), resumed=earlier is not None)
     try:
         result = train_skipgram(
             ids,
             tokenizer.vocab_size,
             config,
+            counts=counts,
             progress=is_writer,
             on_epoch=cli.describe_epoch(config),
             on_checkpoint=keep if is_writer else None,
@@ -95,7 +121,8 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         raise
     if len(result.epoch_losses) < config.epochs:
         cli.describe_row("stopped", f"the loss has not fallen for {config.early_stopping} epochs")
-    embeddings = Embeddings.from_training(result, tokenizer, ids)
+    rows = tokenizer.id_to_token, result.vectors, result.counts
+    embeddings = Embeddings.of_trained_rows(*rows, tokenizer, facts.word_counts)
     print(neighbour_table(embeddings))
     cli.describe_row(
         "saved", f"{len(embeddings):,} vectors of {embeddings.embedding_dim} numbers in {files.display_path(output)}"

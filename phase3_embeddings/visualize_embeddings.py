@@ -66,7 +66,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     from tokembed.figures import canvas, geometry as figures, training
     from tokembed.vectors import storage
 
-    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting)
+    path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting, args.text_field)
     assert embeddings.tokenizer is not None
     if embeddings.embedding_dim < 2:
         raise ValueError(f"{files.display_path(path)} holds vectors of 1 dimension: figures need 2 or more (--embedding-dim)")
@@ -89,7 +89,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     placed = projection.describe_projection(embeddings, path.stem, args.projection, args.perplexity, by_frequency=by_frequency)
     show(placed, figures.plot_projection)
     show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
-    corpus = workspace.choose_corpus(args.dataset or path.stem.removesuffix(f"_{args.splitting}"))
+    corpus = workspace.choose_corpus(args.dataset or path.stem.removesuffix(f"_{args.splitting}"), args.text_field)
     text = next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")
     show(senses.describe_senses(embeddings, text), figures.plot_senses)
     return names
@@ -102,7 +102,7 @@ def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     from tokembed.figures import canvas, training
     from tokembed.skipgram.settings import TrainingConfig
 
-    corpus = workspace.choose_corpus(args.dataset)
+    corpus = workspace.choose_corpus(args.dataset, args.text_field)
     tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, splitting=args.splitting)
     caption = f"{corpus.name}: {len(tokenizer.merges):,} merges."
     names: list[str] = []

@@ -22,7 +22,10 @@ from scripts import run
 
 from tokembed.corpora import vocabularies
 
-PAGES = [REPOSITORY / name for name in ("README.md", "docs/benchmarks.md", "CONTRIBUTING.md", "docs/walkthrough.md")]
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "docs/benchmarks.md", "CONTRIBUTING.md")),
+    *(REPOSITORY / "docs" / name for name in ("walkthrough.md", "scale.md")),
+]
 
 
 def commands_of(page: Path) -> list[str]:

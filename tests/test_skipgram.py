@@ -15,6 +15,7 @@ from tokembed.skipgram.hogwild import HogwildEngine, _scratch
 from tokembed.skipgram.model import descend, negative_sampling_loss
 from tokembed.skipgram.sampling import alias_table, window_pairs
 from tokembed.skipgram.settings import TrainingConfig
+from tokembed.skipgram.stream import TokenStream
 
 
 def random_tables(vocab_size: int, dim: int, scale: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +125,7 @@ def test_the_kernel_takes_the_references_steps(dim: int, num_negatives: int, win
     config = TrainingConfig(
         embedding_dim=dim, num_negative_samples=num_negatives, window_size=window_size, min_count=1, subsample=0.02, epochs=3
     )
-    engine = HogwildEngine(ids, counts, config, workers=1)
+    engine = HogwildEngine(TokenStream([ids]), counts, config, workers=1)
     engine._tables.contexts[:, :dim] = random.normal(size=(30, dim)) * 0.3
     targets, contexts = engine.target_vectors.astype(np.float64), engine.context_vectors.astype(np.float64)
 

@@ -18,9 +18,11 @@ from tokembed.bpe.splitting import SPLITTINGS
 from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
+DATASETS = "frankenstein, wikitext2, pydocs, a .txt or .txt.gz file, a folder or glob of shards, or hf:NAME[/CONFIG][:FIELD]"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
-BENCHMARK_PACKAGES = {"gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie"}
-PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
+BENCHMARK_PACKAGES = ("gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie")
+GROUP_OF_PACKAGE = {**dict.fromkeys(BENCHMARK_PACKAGES, " --group bench"), "ray": " --group scale"}
+PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "ray": "'ray[data]'"}
 
 # What to do about an error of the library, which knows no flags. By name: importing the classes would load numpy for --help.
 REMEDIES = {
@@ -96,8 +98,8 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         package = (error.name or "").partition(".")[0]
         if not package or importlib.util.find_spec(package):  # a part of it is missing: no one's but this program's fault
             raise
-        group = " --group bench" if package in BENCHMARK_PACKAGES else ""
-        remedy = f"`uv sync{group}` in the checkout installs it, or `pip install {PACKAGE_OF_MODULE.get(package, package)}`"
+        sync, install = f"uv sync{GROUP_OF_PACKAGE.get(package, '')}", f"pip install {PACKAGE_OF_MODULE.get(package, package)}"
+        remedy = f"`{sync}` in the checkout installs it, or `{install}`"
         print(f"error: the package {package} is not installed: {remedy}", file=sys.stderr)
         return USER_ERROR
     except (ValueError, OSError, MemoryError, TrainingDivergedError) as error:
@@ -195,7 +197,8 @@ def config_from_flags(args: argparse.Namespace) -> TrainingConfig:
 
 def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the flags of every script that looks at a corpus and its tokenizer."""
-    parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
+    parser.add_argument("--dataset", help=f"{DATASETS} (default: {DEFAULT_DATASET})")
+    add_text_field_flag(parser)
     parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
     add_splitting_flag(parser)
 
@@ -203,8 +206,14 @@ def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of every script that looks at trained vectors."""
     parser.add_argument("--dataset", help="look at the vectors trained on this corpus (default: frankenstein)")
+    add_text_field_flag(parser)
     add_splitting_flag(parser)
     parser.add_argument("--checkpoint", type=Path, help="or at those in this file")
+
+
+def add_text_field_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flag that says where the text stands in a row of a corpus."""
+    parser.add_argument("--text-field", default="text", help="a row's field that holds its text (default: text)")
 
 
 def add_splitting_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

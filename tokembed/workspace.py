@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,27 +21,28 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe.learning import train_bpe
+from tokembed.bpe.learning import train_bpe, train_bpe_from_counts
 from tokembed.bpe.model import FORMAT_VERSION, WORDS_VERSION, BPEModel, ModelFileError
 from tokembed.bpe.rare_tokens import RareTokenSplitter
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpora.corpus import Corpus, CorpusError
+from tokembed.corpora.shards import DEFAULT_FIELD, PART_CHARACTERS as PART_CHARACTERS, ShardedCorpus, shard_changes
 from tokembed.corpora.sources import NAMES, load_corpus
 from tokembed.skipgram import sampling
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.storage import VectorsFileError
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
-PART_CHARACTERS = 16 << 20  # what is encoded at a time
+BATCH_CHARACTERS = 1 << 20  # of short documents that are encoded together
 LARGE_CORPUS_CHARACTERS = 2_000_000
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 
 
-def choose_corpus(name: str | None) -> Corpus:
+def choose_corpus(name: str | None, text_field: str = DEFAULT_FIELD) -> Corpus:
     """Load the corpus asked for; with none asked for Frankenstein, else, loudly, the one that needs no network."""
     if name is not None:
-        return load_corpus(name)
+        return load_corpus(name, text_field=text_field)
     try:
         return load_corpus(DEFAULT_DATASET)
     except CorpusError as error:
@@ -59,7 +61,12 @@ def artifact_name(corpus: Corpus) -> str:
 
     A file of the user's that is called like a corpus, `pydocs.txt`, keeps the suffix: the two are not the same.
     """
-    if corpus.name in NAMES or corpus.path is None:
+    if corpus.name in NAMES:
+        return corpus.name
+    if isinstance(corpus, ShardedCorpus):
+        name = re.sub(r"[^\w.-]+", "_", corpus.path.resolve().name if corpus.path else corpus.name)
+        return f"{name}_shards"
+    if corpus.path is None:
         return corpus.name
     name = corpus.path.name.removesuffix(".gz").removesuffix(".txt")
     return corpus.path.name if name in NAMES else name
@@ -70,6 +77,19 @@ def default_num_merges(corpus: Corpus) -> int:
     return LARGE_CORPUS_MERGES if corpus.num_characters > LARGE_CORPUS_CHARACTERS else SMALL_CORPUS_MERGES
 
 
+def describe_shards(corpus: ShardedCorpus, now: dict[str, str]) -> None:
+    """Say on stderr which shards have changed since they were last listed, and keep the listing, {name: hash}."""
+    path = files.processed_dir() / f"{artifact_name(corpus)}.list.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or damaged: it serves this message alone
+        before = {}
+    for line in shard_changes(before if isinstance(before, dict) else {}, now):
+        print(f"{corpus.name}: {line}", file=sys.stderr)
+    if before != now:
+        files.write_atomic(path, json.dumps(now, indent=1) + "\n")
+
+
 def tokenizer_for(
     corpus: Corpus,
     num_merges: int,
@@ -78,9 +98,12 @@ def tokenizer_for(
     lowercase: bool = True,
     min_frequency: int = 2,
     progress: bool = False,
+    word_counts: Mapping[str, int] | None = None,
 ) -> tuple[BPETokenizerLoader, Path, bool]:
-    """Return the corpus' tokenizer, its file, and whether it was there already."""
+    """Return the corpus' tokenizer, its file, and whether it was there already; without `word_counts` the corpus is read."""
     settings: dict[str, Any] = {"num_merges": num_merges, "min_frequency": min_frequency, "lowercase": lowercase}
+    if isinstance(corpus, ShardedCorpus):
+        describe_shards(corpus, {name: digest.sha256 for name, digest in corpus.digests.items()})
     source = {"corpus": corpus.fingerprint, **settings, "format": WORDS_VERSION}
     name = f"{artifact_name(corpus)}_bpe_{num_merges}"
     if splitting != "words":  # what is kept of that rule keeps its name
@@ -95,7 +118,11 @@ def tokenizer_for(
                 return BPETokenizerLoader(model), path, True
         except ModelFileError as error:
             print(f"the kept tokenizer is damaged and rebuilt: {error}", file=sys.stderr)
-    model = replace(train_bpe(corpus.chunks(PART_CHARACTERS), **settings, progress=progress), source=source)
+    if word_counts is None:
+        model = train_bpe(corpus.chunks(PART_CHARACTERS), **settings, progress=progress)
+    else:
+        model = train_bpe_from_counts(word_counts, **settings, progress=progress)
+    model = replace(model, source=source)
     model.save(path)
     return BPETokenizerLoader(model), path, False
 
@@ -140,13 +167,34 @@ def token_ids_for(
     """
     source: dict[str, object] = {"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}
     path = tokenizer_path.with_suffix(".ids.npy")
-    parts = (tokenizer.encode_array(part) for part in corpus.chunks(PART_CHARACTERS))
-    ids, was_kept = _kept_ids(path, source, parts)
+    parts = encoded(tokenizer, corpus.chunks(PART_CHARACTERS))
+    ids, was_kept = kept_ids(path, source, parts)
     if vocabulary_threshold:
         path = tokenizer_path.with_suffix(f".threshold_{vocabulary_threshold}.ids.npy")
         source["vocabulary_threshold"] = vocabulary_threshold
-        ids, was_kept = _kept_ids(path, source, _split_parts(ids, tokenizer, vocabulary_threshold))
+        ids, was_kept = kept_ids(path, source, _split_parts(ids, tokenizer, vocabulary_threshold))
     return ids, path, was_kept
+
+
+def encoded(
+    tokenizer: BPETokenizerLoader, texts: Iterable[str], num_threads: int | None = None
+) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield the ids of independent texts, of many short ones together: they may be rows of a few words."""
+    held: list[str] = []
+    num_held = 0
+    for text in texts:
+        if len(text) >= BATCH_CHARACTERS:
+            yield from [tokenizer.encode_batch_array(held, num_threads)[0]] if held else []
+            yield tokenizer.encode_array(text, num_threads)
+            held, num_held = [], 0
+            continue
+        held.append(text)
+        num_held += len(text)
+        if num_held >= BATCH_CHARACTERS:
+            yield tokenizer.encode_batch_array(held, num_threads)[0]
+            held, num_held = [], 0
+    if held:
+        yield tokenizer.encode_batch_array(held, num_threads)[0]
 
 
 def _split_parts(ids: npt.NDArray[np.int32], tokenizer: BPETokenizerLoader, threshold: int) -> Iterator[npt.NDArray[np.int32]]:
@@ -154,17 +202,17 @@ def _split_parts(ids: npt.NDArray[np.int32], tokenizer: BPETokenizerLoader, thre
     yield from (splitter.split(part) for part in sampling.parts(ids, 1 << 20))
 
 
-def _kept_ids(
+def kept_ids(
     path: Path, source: dict[str, object], parts: Iterator[npt.NDArray[np.int32]]
 ) -> tuple[npt.NDArray[np.int32], bool]:
     """Map the ids of a file that was made from `source`, or make it of `parts`; tell whether it was there already."""
-    ids = _read_ids(path, source) if path.is_file() else None
+    ids = read_ids(path, source) if path.is_file() else None
     if ids is not None:
         return ids, True
     with files.atomic_path(path) as temporary, open(temporary, "wb") as file:
         checksum = _write_array(file, parts)
         file.write(b"\n" + json.dumps({**source, "crc32": checksum}).encode() + b"\n")
-    ids = _read_ids(path, source)
+    ids = read_ids(path, source)
     if ids is None:
         raise OSError(
             f"another run, of another text of the same name, has just replaced {files.display_path(path)}: run this one again"
@@ -190,7 +238,12 @@ def _write_array(file: BinaryIO, parts: Iterable[npt.NDArray[np.int32]]) -> int:
     return checksum
 
 
-def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | None:
+def checksum_of(ids: npt.NDArray[np.int32]) -> int:
+    """Return the CRC-32 of a stream of ids, read in parts."""
+    return functools.reduce(lambda found, part: zlib.crc32(part.data, found), sampling.parts(ids), 0)
+
+
+def read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | None:
     """Map the ids of a file that ends with the mark of its `source`; None for a stale file or, with a line, a damaged one."""
     with open(path, "rb") as file:
         file.seek(max(file.seek(0, os.SEEK_END) - MAX_MARK_BYTES, 0))
@@ -203,7 +256,7 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
         ids: npt.NDArray[np.int32] = np.load(path, mmap_mode="r", allow_pickle=False)
         if ids.dtype != np.int32 or ids.ndim != 1:
             raise ValueError(f"an array of {ids.dtype} of shape {ids.shape}")
-        if functools.reduce(lambda found, part: zlib.crc32(part.data, found), sampling.parts(ids), 0) != checksum:
+        if checksum_of(ids) != checksum:
             raise ValueError("their checksum differs")
         return ids
     except Exception as error:  # of a damaged header numpy raises whatever Python's tokenizer and parser do
@@ -212,7 +265,7 @@ def _read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | 
 
 
 def trained_embeddings(
-    dataset: str | None, checkpoint: Path | None = None, splitting: str = "words"
+    dataset: str | None, checkpoint: Path | None = None, splitting: str = "words", text_field: str = DEFAULT_FIELD
 ) -> tuple[Path, Embeddings]:
     """Return the file and the vectors that training left for a corpus, or those of a file.
 
@@ -221,7 +274,7 @@ def trained_embeddings(
     """
     command = "uv run python phase3_embeddings/train_embeddings.py" + (f" --dataset {dataset}" if dataset else "")
     command += "" if splitting == "words" else f" --splitting {splitting}"
-    own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset)
+    own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset, text_field=text_field)
     name = artifact_name(own) if own else dataset or DEFAULT_DATASET
     path = checkpoint or checkpoint_path(name, splitting)
     if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back

@@ -1,6 +1,7 @@
 """Text in: where does a text come from, and how is it read when it is larger than memory?
 
-Read `corpus.py` (a text with a name, whole or in parts), then `sources.py` (the named corpora, cleaned) and `download.py`.
+Read `corpus.py` (a text with a name, whole or in parts), `shards.py` (many files, or a dataset on the hub), then `sources.py`
+(the named corpora, cleaned) and `download.py`.
 """
 
 from __future__ import annotations

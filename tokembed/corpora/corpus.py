@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO, cast
 
 READ_BYTES = 1 << 20
 _SPACE = re.compile(r"\s")
@@ -104,11 +105,23 @@ def state_of(path: Path) -> tuple[int, int]:
 
 def stream_text(path: Path) -> Iterator[str]:
     """Yield a file's text in parts, without byte order mark; one part at a time is in memory."""
-    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+    with _open_unpacked(path) as file:
         try:
             yield from _decoded(iter(lambda: file.read(READ_BYTES), b""), str(path))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise CorpusError(f"{path} is not a complete gzip file: {error}") from error
+        except OSError as error:  # pyarrow's, which have no number
+            if path.suffix != ".zst" or error.errno:
+                raise
+            raise CorpusError(f"{path} is not a complete zstd file: {error}") from error
+
+
+def _open_unpacked(path: Path) -> BinaryIO:
+    if path.suffix == ".zst":
+        import pyarrow
+
+        return cast(BinaryIO, pyarrow.input_stream(str(path), compression="zstd"))
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else open(path, "rb")
 
 
 def decode_text(data: bytes, source: str) -> str:

@@ -6,6 +6,8 @@
 | `wikitext2` | WikiText-2, joins mended and `<unk>` removed | Hugging Face `datasets` |
 | `pydocs` | the help texts that ship with every CPython | this Python, no network |
 | a path | a UTF-8 `.txt` or `.txt.gz` of the user's | the file |
+| a folder or a glob | `.txt`, `.txt.gz`, `.txt.zst`, `.jsonl` and `.parquet` shards | the files |
+| `hf:NAME[/CONFIG][:FIELD]` | any dataset on the Hugging Face hub, streamed | `datasets` |
 """
 
 from __future__ import annotations
@@ -13,16 +15,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import socket
-import urllib.parse
-import urllib.request
 import warnings
 from pathlib import Path
-from typing import Any
 
 from tokembed import files
-from tokembed.corpora import download
+from tokembed.corpora import download, shards
 from tokembed.corpora.corpus import Corpus, CorpusError, CorpusNotFoundError, decode_text, state_of, stream_text
+from tokembed.corpora.shards import import_datasets as _import_datasets
 
 NAMES = ("frankenstein", "wikitext2", "pydocs")
 SPLITS = ("train", "validation", "test")
@@ -31,18 +30,26 @@ WIKITEXT_REPOSITORY = ("Salesforce/wikitext", "wikitext-2-raw-v1")
 EAGER_CHARACTERS = 64 << 20  # texts up to this size are read, and so checked, by `load_corpus` itself
 
 
-def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str | os.PathLike[str] | None = None) -> Corpus:
+def load_corpus(
+    name: str | os.PathLike[str],
+    split: str = "train",
+    raw_dir: str | os.PathLike[str] | None = None,
+    text_field: str = shards.DEFAULT_FIELD,
+) -> Corpus:
     """Find a corpus, else download it; return it cleaned.
 
     Parameters
     ----------
     name : str or path
-        "frankenstein", "wikitext2", "pydocs", or the path of a UTF-8 text file (`.gz` is unpacked).
+        "frankenstein", "wikitext2", "pydocs", or the path of a UTF-8 text file (`.gz` is unpacked); a folder or a glob of
+        shards, whose documents are independent; or "hf:NAME[/CONFIG][:FIELD]", streamed from the Hugging Face hub.
     split : str
-        "train", "validation" or "test" of WikiText-2; the others are one text, their "train".
+        "train", "validation" or "test" of WikiText-2, or a split of a dataset on the hub; all others have "train" alone.
     raw_dir : path, optional
         Where to look first, instead of `TOKEMBED_RAW_DIR`. The project's `data/raw/01_tokenization/` comes second;
         downloads go there.
+    text_field : str
+        The field of a row that holds its text, in `.jsonl` and `.parquet` shards and on the hub.
 
     Raises
     ------
@@ -51,6 +58,8 @@ def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str
     CorpusNotFoundError
         No such file, and no download; the message says where to put it.
     """
+    if str(name).startswith("hf:"):
+        return shards.load_hub(str(name), split, text_field)
     if split not in SPLITS:
         raise CorpusError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
     if name != "wikitext2" and split != "train":
@@ -63,7 +72,7 @@ def load_corpus(name: str | os.PathLike[str], split: str = "train", raw_dir: str
         from pydoc_data import topics
 
         return _in_memory("pydocs", None, "\n\n".join(topics.topics[topic] for topic in sorted(topics.topics)))
-    return _load_file(name)
+    return _load_file(name, text_field)
 
 
 def _in_memory(name: str, path: Path | None, text: str) -> Corpus:
@@ -170,40 +179,24 @@ def _download_wikitext2(folder: Path) -> Path:
     return folder
 
 
-def _import_datasets() -> Any:
-    """Import `datasets` (seconds, and needed here alone); offline, have it look into its cache without minutes of retries."""
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    is_offline = False
-    if not urllib.request.getproxies() and "HF_HUB_OFFLINE" not in os.environ:
-        try:
-            socket.getaddrinfo(urllib.parse.urlsplit(endpoint).hostname, None)
-        except OSError:
-            is_offline = True
-            os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is imported
-    try:
-        import datasets
-    finally:
-        if is_offline:
-            del os.environ["HF_HUB_OFFLINE"]
-    return datasets
-
-
 # ---------------------------------------------------------------- the user's own
 
 
-def _load_file(name: str | os.PathLike[str]) -> Corpus:
+def _load_file(name: str | os.PathLike[str], text_field: str) -> Corpus:
     try:
         path = Path(name).expanduser()
-        is_folder, is_file = path.is_dir(), path.is_file()
+        found, is_file = shards.find_shards(str(name), text_field), path.is_file()
+    except CorpusError:
+        raise
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, an unknown ~user, a NUL in it
         raise CorpusNotFoundError(f"no such file: {str(name)!r:.80} ({error.args[-1]!s:.80})") from None
-    if is_folder:
-        raise CorpusError(f"{name} is a folder: name a .txt or .txt.gz file in it")
+    if found:
+        return shards.load_shards(str(name), *found)
     if not is_file:
-        if path.suffix in {".txt", ".gz"} or len(path.parts) > 1:  # it looks like a path
+        if str(name).endswith(shards.KINDS) or path.suffix == ".gz" or len(path.parts) > 1:  # it looks like a path
             raise CorpusNotFoundError(f"no such file: {name}")
         close = "".join(f"did you mean {near}? " for near in difflib.get_close_matches(str(name), NAMES, n=1))
-        choices = f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file"
+        choices = f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file, or a folder or glob of shards"
         raise CorpusError(f"unknown dataset {str(name)!r}: {close}{choices}")
     corpus = Corpus(str(name), path, lambda: stream_text(path), state_of(path))
     num_read, parts = 0, []

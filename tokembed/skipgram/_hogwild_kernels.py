@@ -33,7 +33,8 @@ from tokembed.compilation import can_keep_kernels, stand_in_for_old_names
 KEPT = can_keep_kernels()
 __getattr__ = stand_in_for_old_names(__name__)
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = 0x9E3779B97F4A7C15
+_GOLDEN = np.uint64(GOLDEN)
 _LOW_32 = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from tokembed.skipgram.settings import Report, TrainingConfig
+    from tokembed.skipgram.stream import TokenStream
 
 BLOCK_TOKENS = 8192  # a few milliseconds of work: threads end an epoch together, and calls cost nothing beside it
 CACHE_LINE_FLOATS = 16
@@ -24,15 +25,13 @@ CACHE_LINE_FLOATS = 16
 class HogwildEngine:
     """Skip-gram with negative sampling on `workers` threads; with one, the same seed gives the same bits.
 
-    The stream of ids, (N,), may be memory-mapped; `counts`, (V,), are 0 for those that training drops.
+    `counts`, (V,), are 0 for the tokens that training drops.
     """
 
-    def __init__(
-        self, token_ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig, workers: int
-    ) -> None:
+    def __init__(self, stream: TokenStream, counts: npt.NDArray[np.int64], config: TrainingConfig, workers: int) -> None:
         self.config = config
         self.workers = workers
-        self._token_ids = token_ids
+        self._stream = stream
         vocab_size, dim = counts.size, config.embedding_dim
         self._tables = kernels.Tables(_aligned_zeros(vocab_size, dim), _aligned_zeros(vocab_size, dim))
         self._tables.targets[:, :dim] = sampling.initial_vectors(vocab_size, dim, config.seed)
@@ -70,7 +69,7 @@ class HogwildEngine:
 
         `report(tokens, pairs, loss)` is called after every block with what that block added.
         """
-        starts = iter(range(first, last, BLOCK_TOKENS))
+        blocks = self._stream.blocks(first, last, BLOCK_TOKENS)
         lock = threading.Lock()
         stop = threading.Event()
         totals: dict[int, tuple[int, float]] = {}
@@ -79,10 +78,9 @@ class HogwildEngine:
             scratch = _scratch(self.config)
             while not stop.is_set():
                 with lock:
-                    start = next(starts, None)
-                if start is None:
+                    start, end = next(blocks, (last, last))
+                if start == last:
                     return
-                end = min(start + BLOCK_TOKENS, last)
                 pairs, loss = self._train_block(epoch, start, end, scratch)
                 with lock:
                     totals[start] = (pairs, loss)
@@ -90,8 +88,10 @@ class HogwildEngine:
 
         with say_when_compiling(kernels.train_block), ThreadPoolExecutor(self.workers) as pool:
             try:
-                for future in [pool.submit(work) for _ in range(self.workers)]:
-                    future.result()
+                helpers = [pool.submit(work) for _ in range(self.workers - 1)]
+                work()  # this thread is the last of them: a section of one worker starts none
+                for helper in helpers:
+                    helper.result()
             finally:  # on `Ctrl-C` the threads end after the block in hand
                 stop.set()
         # Summed in the stream's order, so that the sum does not depend on which thread was first.
@@ -99,12 +99,17 @@ class HogwildEngine:
         return sum(pairs for pairs, _ in ordered), sum(loss for _, loss in ordered)
 
     def _train_block(self, epoch: int, start: int, end: int, scratch: kernels.Scratch) -> tuple[int, float]:
-        config, total = self.config, self.config.epochs * self._token_ids.size
-        done = epoch * self._token_ids.size
+        config, total = self.config, self.config.epochs * self._stream.size
+        done = epoch * self._stream.size
         first_rate, last_rate = (np.float32(config.rate_after((done + place) / total)) for place in (start, end))
-        draw_key, state = np.uint64(_mix(config.seed, epoch)), np.uint64(_mix(config.seed, epoch, start))
+        ids, array_start = self._stream.locate(start)
+        first_position = self._stream.first_position + array_start
+        # The kernel adds position * golden to the key: with the array's place in it, draws are those of the whole stream.
+        draw_key = np.uint64((_mix(config.seed, epoch) + first_position * kernels.GOLDEN) % 2**64)
+        state = np.uint64(_mix(config.seed, epoch, self._stream.first_position + start))
+        start, end = start - array_start, end - array_start
         return kernels.train_block(  # type: ignore[no-any-return]
-            self._token_ids, start, end, self._tables, self._draws, first_rate, last_rate, draw_key, state, scratch
+            ids, start, end, self._tables, self._draws, first_rate, last_rate, draw_key, state, scratch
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from torch import Tensor
 from tokembed.skipgram import sampling
 from tokembed.skipgram.model import SkipGramModel, descend
 from tokembed.skipgram.settings import Report, TrainingConfig
+from tokembed.skipgram.stream import TokenStream
 
 BLOCK_TOKENS = 8192  # tokens whose pairs are made at once: the host waits for the device once a block
 # Tokens whose pairs are shuffled among one another, or as many as a batch has pairs, if that is more: a batch from a short
@@ -30,12 +30,10 @@ class TorchEngine:
     Pairs and negatives are made on the device; the host waits for it once a block, to read the loss.
     """
 
-    def __init__(
-        self, token_ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig, device: str
-    ) -> None:
+    def __init__(self, stream: TokenStream, counts: npt.NDArray[np.int64], config: TrainingConfig, device: str) -> None:
         self.config = config
         self.device = torch.device(device)
-        self._token_ids = token_ids
+        self._stream = stream
         initial = sampling.initial_vectors(counts.size, config.embedding_dim, config.seed)
         self.model = SkipGramModel(counts.size, config.embedding_dim).to(device)
         self.restore(initial, np.zeros_like(initial))
@@ -67,9 +65,9 @@ class TorchEngine:
 
     def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]:
         """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss."""
-        config, num_tokens = self.config, self._token_ids.size
+        config, num_tokens = self.config, self._stream.size
         # Seeded by epoch and place, so that it draws the same whatever came before it in this process.
-        self._random.manual_seed((config.seed * 1_000_003 + epoch * num_tokens + first) % 2**63)
+        self._random.manual_seed((config.seed * 1_000_003 + epoch * num_tokens + self._stream.first_position + first) % 2**63)
         num_pairs, total_loss, done = 0, 0.0, first
         with _translate_oom():
             for block_tokens, targets, positives in self._pair_blocks(first, last):
@@ -86,9 +84,9 @@ class TorchEngine:
         window_size = self.config.window_size
         kept = torch.empty(0, dtype=torch.int64, device=self.device)
         first = 0  # the first position of `kept` that has not been a centre yet
-        for start in range(begin, stop, BLOCK_TOKENS):
-            end = min(start + BLOCK_TOKENS, stop)
-            ids = torch.from_numpy(self._token_ids[start:end].astype(np.int64)).to(self.device)
+        for start, end in self._stream.blocks(begin, stop, BLOCK_TOKENS):
+            array, array_start = self._stream.locate(start)
+            ids = torch.from_numpy(array[start - array_start : end - array_start].astype(np.int64)).to(self.device)
             is_kept = torch.rand(ids.shape, generator=self._random, device=self.device) < self._keep[ids]
             kept = torch.cat([kept, ids[is_kept]])
             # The last W positions wait for their right-hand neighbours, unless nothing more comes.

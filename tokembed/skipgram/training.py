@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tokembed import device as devices
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import Report, TrainingConfig, TrainingDivergedError
+from tokembed.skipgram.stream import TokenStream
 
 if TYPE_CHECKING:
     import torch
@@ -110,10 +111,11 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
 
 
 def train_skipgram(
-    token_ids: npt.ArrayLike,
+    token_ids: npt.ArrayLike | TokenStream,
     vocab_size: int,
     config: TrainingConfig | None = None,
     *,
+    counts: npt.NDArray[np.int64] | None = None,
     progress: bool = False,
     on_epoch: Callable[[int, float, float], None] | None = None,
     on_checkpoint: Callable[[TrainingResult], None] | None = None,
@@ -124,11 +126,14 @@ def train_skipgram(
 
     Parameters
     ----------
-    token_ids : array (N,) of integers
-        One flat stream, each id in [0, vocab_size).
+    token_ids : array (N,) of integers, or TokenStream
+        One flat stream, each id in [0, vocab_size). With a `group`, a `TokenStream` is this process' share of it; of an array,
+        which all of them have, each takes its share.
     vocab_size : int
         V, the number of rows of both tables.
     config : TrainingConfig, optional
+    counts : array (V,) of int64, optional
+        Occurrences of each id in the whole stream, where they are known; a process that has a share alone needs them.
     progress : bool
         Show a bar per epoch when stderr is a terminal.
     on_epoch : callable, optional
@@ -138,7 +143,7 @@ def train_skipgram(
     resume : TrainingResult, optional
         What an earlier run of the same stream and settings had reached; training continues after its last epoch.
     group : distributed.ProcessGroup, optional
-        The processes that train together, each of which makes this call with the same stream and settings.
+        The processes that train together, each of which makes this call with the same settings.
 
     Raises
     ------
@@ -153,33 +158,40 @@ def train_skipgram(
     O(N·W·K·D). With `config.early_stopping`, training ends early when the loss has not fallen for so many epochs.
     """
     config = config or TrainingConfig()
-    ids = checked_ids(token_ids, vocab_size)
-    counts = sampling.count_tokens(ids, vocab_size, config.min_count)
+    if isinstance(token_ids, TokenStream):
+        stream = TokenStream([checked_ids(ids, vocab_size) for ids in token_ids.arrays], token_ids.first_position)
+    else:
+        stream = TokenStream([checked_ids(token_ids, vocab_size)])
+    if counts is None:
+        counts = sum((sampling.count_tokens(ids, vocab_size) for ids in stream.arrays), np.zeros(vocab_size, dtype=np.int64))
+    num_different, num_tokens = int(np.count_nonzero(counts)), int(counts.sum())
+    counts = np.where(counts >= config.min_count, counts, 0)
     num_trained = int(np.count_nonzero(counts))
     if num_trained < 2:
-        num_different = int(np.count_nonzero(sampling.count_tokens(ids, vocab_size)))
         raise ValueError(
             f"nothing to learn: {num_trained} of {num_different} different tokens occur {config.min_count} times or more "
-            f"among {ids.size:,}; give more text or a lower min_count"
+            f"among {num_tokens:,}; give more text or a lower min_count"
         )
-    engine, description = _make_engine(ids, counts, config)
+    if group and not isinstance(token_ids, TokenStream):
+        stream = stream.share(group.rank, group.size)
+    engine, description = _make_engine(stream, counts, config)
     if resume is not None:
         check_resumable(resume, config, counts)
         engine.restore(resume.target_vectors, resume.context_vectors)
     losses, pairs, seconds = (resume.epoch_losses, resume.num_pairs, resume.seconds) if resume else ([], [], [])
     result = TrainingResult(
-        engine.target_vectors, engine.context_vectors, counts, losses, pairs, seconds, ids.size, config, description
+        engine.target_vectors, engine.context_vectors, counts, losses, pairs, seconds, num_tokens, config, description
     )
     for epoch in range(len(losses), config.epochs):
         if has_stopped_early(result.epoch_losses, config.early_stopping):
             break
         start = time.perf_counter()
         label, is_quiet = f"epoch {epoch + 1}/{config.epochs}", None if progress else True
-        with tqdm(total=ids.size, desc=label, unit="tok", unit_scale=True, disable=is_quiet, leave=False) as bar:
+        with tqdm(total=stream.size, desc=label, unit="tok", unit_scale=True, disable=is_quiet, leave=False) as bar:
             if group is None:
-                num_pairs, loss = engine.train(epoch, 0, ids.size, _reporter(bar))
+                num_pairs, loss = engine.train(epoch, 0, stream.size, _reporter(bar))
             else:
-                num_pairs, loss = group.train_epoch(engine, epoch, ids.size, counts, _reporter(bar))
+                num_pairs, loss = group.train_epoch(engine, epoch, stream.size, counts, _reporter(bar))
         elapsed = time.perf_counter() - start
         if num_pairs == 0:
             raise ValueError("nothing to learn: no token has a neighbour in its window; give more text or a higher subsample")
@@ -200,7 +212,7 @@ def train_skipgram(
                 + f"; lower the learning rate ({config.learning_rate}), or take fewer negatives or a narrower window"
             )
         if on_epoch:
-            on_epoch(epoch + 1, mean_loss, ids.size / elapsed)
+            on_epoch(epoch + 1, mean_loss, num_tokens / elapsed)
         if on_checkpoint:
             on_checkpoint(result)
     return result
@@ -243,19 +255,17 @@ def checked_ids(token_ids: npt.ArrayLike, vocab_size: int) -> npt.NDArray[np.int
     return ids if ids.dtype == np.int32 and not ids.flags.writeable else ids.astype(np.int32)
 
 
-def _make_engine(
-    ids: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], config: TrainingConfig
-) -> tuple[Engine, str]:
+def _make_engine(stream: TokenStream, counts: npt.NDArray[np.int64], config: TrainingConfig) -> tuple[Engine, str]:
     """Return the engine and its description; the one not used is not imported."""
     name, device = choose_engine(config)
     if name == "torch":
         from tokembed.skipgram.torch_engine import TorchEngine
 
-        return TorchEngine(ids, counts, config, device), f"torch on {device}"
+        return TorchEngine(stream, counts, config, device), f"torch on {device}"
     from tokembed.skipgram.hogwild import HogwildEngine
 
     workers = config.workers or devices.available_cores()
-    return HogwildEngine(ids, counts, config, workers), f"hogwild on cpu, {workers} thread{'s' if workers > 1 else ''}"
+    return HogwildEngine(stream, counts, config, workers), f"hogwild on cpu, {workers} thread{'s' if workers > 1 else ''}"
 
 
 def _reporter(bar: Any) -> Report:

@@ -21,7 +21,7 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.corpus import decode_text
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.embeddings import Embeddings
-from tokembed.vectors.storage import count_whole_words
+from tokembed.vectors.storage import StreamFacts
 
 _T = TypeVar("_T")
 SYNONYM_FIGURES = ("auc", "synonym_cosine", "random_cosine")
@@ -171,18 +171,18 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
 
 
 def synonym_measure(
-    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]
+    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32] | StreamFacts
 ) -> Callable[[TrainingResult], dict[str, float]]:
     """Return what a training's history is made of: `SYNONYM_FIGURES` of a result on these ids, by the test list.
 
     A corpus that has none of the synonyms gives no figures.
     """
     synonyms = read_synonyms("test")
-    word_counts = count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
+    facts = token_ids if isinstance(token_ids, StreamFacts) else StreamFacts.of(token_ids, tokenizer)
 
     def measure(result: TrainingResult) -> dict[str, float]:
         tokens = tokenizer.id_to_token
-        embeddings = Embeddings.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts)
+        embeddings = Embeddings.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, facts.word_counts)
         score = evaluate_synonyms(embeddings, synonyms)
         figures = {name: float(getattr(score, name)) for name in SYNONYM_FIGURES}
         return {name: value for name, value in figures.items() if math.isfinite(value)}

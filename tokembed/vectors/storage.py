@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +100,26 @@ def _parse_json(text: str) -> Any:
 # ---------------------------------------------------------------- checkpoints
 
 
+@dataclass(frozen=True)
+class StreamFacts:
+    """What a checkpoint says of the stream: how often each id is a whole word, (V,), and a hash."""
+
+    word_counts: npt.NDArray[np.int64]
+    sha256: str
+
+    @classmethod
+    def of(cls, token_ids: npt.NDArray[np.int32], tokenizer: BPETokenizerLoader) -> StreamFacts:
+        """Return what there is to know of ids, in two passes over them."""
+        return cls(count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule), tokens_sha256(token_ids))
+
+
 class Checkpointer:
     """Keeps a run's state in one file, replaced in one step at each call; `Embeddings.load` reads it too.
 
     Parameters
     ----------
-    token_ids : array (N,) of int32
-        The stream that is trained on.
+    token_ids : array (N,) of int32, or StreamFacts
+        The stream that is trained on, or what is to be known of it.
     measure : callable, optional
         Takes a `TrainingResult`; returns named figures for the history, before the first epoch and after each.
     resumed : bool
@@ -117,7 +130,7 @@ class Checkpointer:
         self,
         path: Path,
         tokenizer: BPETokenizerLoader,
-        token_ids: npt.NDArray[np.int32],
+        token_ids: npt.NDArray[np.int32] | StreamFacts,
         measure: Callable[[TrainingResult], dict[str, float]] | None = None,
         *,
         resumed: bool = False,
@@ -126,9 +139,10 @@ class Checkpointer:
         self.has_saved = False
         self._measure = measure or (lambda _: {})
         self._history = read_history(path) if resumed else []
-        self._word_counts = count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
+        facts = token_ids if isinstance(token_ids, StreamFacts) else StreamFacts.of(token_ids, tokenizer)
+        self._word_counts = facts.word_counts
         self._metadata = file_metadata(tokenizer.id_to_token, tokenizer)
-        self._tokens_sha256 = tokens_sha256(token_ids)
+        self._tokens_sha256 = facts.sha256
 
     def __call__(self, result: TrainingResult) -> None:
         """Write what training has reached."""
@@ -176,7 +190,7 @@ def decode_checkpoint(tensors: Tensors, metadata: dict[str, str]) -> tuple[Train
 
 
 def load_checkpoint(
-    path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32] | None = None
+    path: Path, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32] | StreamFacts | None = None
 ) -> TrainingResult:
     """Read a checkpoint to resume, of these `token_ids`, or to look at.
 
@@ -188,7 +202,8 @@ def load_checkpoint(
         raise ResumeError(f"cannot resume: {name} belongs to another tokenizer")
     try:
         result, _ = decode_checkpoint(tensors, metadata)
-        is_same = token_ids is None or _parse_json(metadata["training"]).get("tokens_sha256") == tokens_sha256(token_ids)
+        sha256 = None if token_ids is None else hash_of(token_ids)
+        is_same = sha256 is None or _parse_json(metadata["training"]).get("tokens_sha256") == sha256
     except ValueError as error:
         raise VectorsFileError(f"{name} is damaged: {error}") from None
     if not is_same:
@@ -204,6 +219,11 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{str(name): float(value) for name, value in entry.items()} for entry in history]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise VectorsFileError(f"{files.display_path(path)} holds no history of its training") from None
+
+
+def hash_of(token_ids: npt.NDArray[np.int32] | StreamFacts) -> str:
+    """Return the hash of a stream, known or not."""
+    return token_ids.sha256 if isinstance(token_ids, StreamFacts) else tokens_sha256(token_ids)
 
 
 def tokens_sha256(token_ids: npt.NDArray[np.int32]) -> str:
