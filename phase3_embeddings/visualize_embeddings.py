@@ -83,12 +83,15 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
         names.extend(canvas.save_finding(found, plot, folder, caption))
 
     show(geometry.describe_similarities(embeddings, result), figures.plot_similarity_distribution)
+    show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
+    if noise := neighbours.noise_in(embeddings):
+        print(f"\nno neighbours, heatmap or projection to show, since {noise}")
+        return names
     show(geometry.describe_kinds(embeddings, path.stem), figures.plot_heatmap)
     show(neighbours.describe_neighbours(embeddings, args.queries, words_only=not args.with_fragments), figures.plot_neighbours)
     by_frequency = args.colour == "frequency"
     placed = projection.describe_projection(embeddings, path.stem, args.projection, args.perplexity, by_frequency=by_frequency)
     show(placed, figures.plot_projection)
-    show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
     corpus = workspace.choose_corpus(args.dataset or path.stem.removesuffix(f"_{args.splitting}"))
     text = next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")
     show(senses.describe_senses(embeddings, text), figures.plot_senses)

@@ -460,6 +460,21 @@ def test_vectors_are_trained_by_a_preset_and_scored(tmp_path: Path) -> None:
     assert "of 1 questions" in done.stdout
 
 
+def test_vectors_that_all_point_one_way_are_said_to_be_noise_and_not_shown_as_a_result(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text(" ".join(load_corpus("pydocs").text.split()[:300]), encoding="utf-8")
+    said = "all cosines are near 1 (1.000 on average): too little text, or too few epochs"
+    trained = run(tmp_path, "--dataset", "short.txt")
+    assert f"nearest neighbours: none to show, since {said}" in trained.stdout
+    assert " 1.00" not in trained.stdout.replace(said, "")
+    scored = run(tmp_path, "--dataset", "short.txt", script=EVALUATE)
+    assert said in scored.stdout
+    assert "AUC 1" not in scored.stdout
+    drawn = run(tmp_path, "--dataset", "short.txt", script=SCRIPT.with_name("visualize_embeddings.py"))
+    assert said in drawn.stdout
+    pictures = {name for name in files_in(tmp_path) if name.endswith(".png")}
+    assert pictures == {"similarity_distribution.png", "training_progress.png"}
+
+
 def test_a_file_to_score_by_that_is_not_there_is_named(tmp_path: Path, short_project: Path) -> None:
     shutil.copytree(short_project, tmp_path, dirs_exist_ok=True)
     done = run(tmp_path, "--dataset", "pydocs", "--word-pairs", "nope.tsv", script=EVALUATE)
