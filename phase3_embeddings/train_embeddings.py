@@ -33,7 +33,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     data.add_argument("--max-tokens", type=cli.positive_int, help="train on the first so many tokens only")
     data.add_argument("--output-dir", type=Path, help="default: models/checkpoints/01_tokenization")
-    data.add_argument("--resume", action="store_true", help="continue from the checkpoint of an earlier run that was stopped")
+    data.add_argument("--name", type=cli.file_label, help="part of the file's name (default: none)")
+    data.add_argument("--resume", action="store_true", help="continue an earlier run that was stopped, or for more --epochs")
     cli.add_training_flags(parser.add_argument_group("training"))
     return cli.parse_with_preset(parser, argv)
 
@@ -60,23 +61,28 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     from tokembed.vectors.evaluation import synonym_measure
 
     engine, device = choose_engine(config)
+    is_writer = group is None or group.rank == 0
     with group.first_of_machine_first() if group else contextlib.nullcontext():
         corpus = workspace.choose_corpus(args.dataset)
-        output = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting)
+        output = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting, args.name or "")
         output = args.output_dir / output.name if args.output_dir else output
         files.check_writable(output.parent)
         tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold, args.splitting)
-    if args.max_tokens:
         ids = ids[: args.max_tokens]
+        if is_writer:
+            label = storage.training_label(config, tokenizer.fingerprint, storage.tokens_sha256(ids))
+            workspace.make_way(output, label, resume=args.resume)
+    if args.max_tokens:
         cli.describe_row("", f"training on the first {ids.size:,}")
     cli.describe_training(config, engine, device, group.size if group else 1)
 
     earlier = storage.load_checkpoint(output, tokenizer, ids) if args.resume and output.is_file() else None
     if earlier:
-        cli.describe_row("resuming", f"after epoch {len(earlier.epoch_losses)} of {files.display_path(output)}")
+        cli.describe_resuming(config, len(earlier.epoch_losses), earlier.config.epochs, files.display_path(output))
+    elif args.resume:
+        cli.describe_row("resuming", f"nothing, as there is no {files.display_path(output)}: training from the beginning")
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
-    is_writer = group is None or group.rank == 0
     keep = storage.Checkpointer(output, tokenizer, ids, synonym_measure(tokenizer, ids), resumed=earlier is not None)
     try:
         result = train_skipgram(

@@ -76,6 +76,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     history = storage.read_history(path)
     caption = geometry.vectors_caption(embeddings, result, path.stem)
     cli.describe_row("vectors", caption.rstrip("."), files.display_path(path))
+    name = workspace.corpus_name_of(path, args.splitting)
     names: list[str] = []
 
     def show(found: Finding, plot: Callable[[Any], Axes]) -> None:
@@ -87,12 +88,12 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     if noise := neighbours.noise_in(embeddings):
         print(f"\nno neighbours, heatmap or projection to show, since {noise}")
         return names
-    show(geometry.describe_kinds(embeddings, path.stem), figures.plot_heatmap)
+    show(geometry.describe_kinds(embeddings, name), figures.plot_heatmap)
     show(neighbours.describe_neighbours(embeddings, args.queries, words_only=not args.with_fragments), figures.plot_neighbours)
     by_frequency = args.colour == "frequency"
-    placed = projection.describe_projection(embeddings, path.stem, args.projection, args.perplexity, by_frequency=by_frequency)
+    placed = projection.describe_projection(embeddings, name, args.projection, args.perplexity, by_frequency=by_frequency)
     show(placed, figures.plot_projection)
-    corpus = workspace.choose_corpus(args.dataset or path.stem.removesuffix(f"_{args.splitting}"))
+    corpus = workspace.choose_corpus(args.dataset or name)
     text = next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")
     show(senses.describe_senses(embeddings, text), figures.plot_senses)
     return names

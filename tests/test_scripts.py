@@ -515,6 +515,30 @@ def test_vectors_of_one_text_are_never_shown_as_those_of_another(tmp_path: Path)
     for dataset, message in (("b/mine.txt", "another text"), ("c/mine.txt", "no such file"), ("frankenstien", "did you mean")):
         done = run(tmp_path, "--dataset", dataset, script=EVALUATE)
         assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert run(tmp_path, "--dataset", "b/mine.txt", *train).returncode == 0
+    for dataset in ("a/mine.txt", "b/mine.txt"):
+        assert run(tmp_path, "--dataset", dataset, script=EVALUATE).returncode == 0, "both are kept"
+
+
+def test_a_training_of_other_settings_is_kept_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    short = ("--dataset", "pydocs", "--num-merges", "200", "--embedding-dim", "8", "--max-tokens", "5000", "--workers", "1")
+    folder = tmp_path / "models/checkpoints/01_tokenization"
+    assert run(tmp_path, *short, "--epochs", "3").returncode == 0
+    first = (folder / "pydocs.safetensors").read_bytes()
+    wider = run(tmp_path, *short, "--epochs", "1", "--window-size", "10")
+    assert "kept       the earlier training" in wider.stdout
+    (aside,) = folder.glob("pydocs--*.safetensors")
+    assert aside.read_bytes() == first
+    longer = run(tmp_path, *short, "--epochs", "5", "--resume")
+    assert longer.returncode == 0, longer.stderr
+    assert "after epoch 3" in longer.stdout
+    assert "5 epochs where 3 were planned" in longer.stdout
+    assert len(list(folder.iterdir())) == 2, "both are kept"
+    assert "replacing" in run(tmp_path, *short, "--epochs", "1").stdout
+    named = run(tmp_path, *short, "--epochs", "1", "--name", "mine", "--seed", "7")
+    assert "replacing" not in named.stdout
+    assert "pydocs--mine.safetensors" in run(tmp_path, "--dataset", "pydocs", script=EVALUATE).stdout, "the latest"
+    assert run(tmp_path, "--name", "a/b").returncode == 2
 
 
 def test_a_closed_standard_input_is_one_line(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import argparse
 import importlib.util
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -167,6 +168,13 @@ def positive_int(text: str) -> int:
     return number
 
 
+def file_label(text: str) -> str:
+    """Parse a part of a file's name, for argparse."""
+    if not re.fullmatch(r"\w[\w.-]*", text):
+        raise argparse.ArgumentTypeError(f"must be of letters, digits, '.', '_' and '-', not {text!r}")
+    return text
+
+
 def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse flags with a `--preset` that changes the defaults of others; what is given explicitly wins."""
     parser.add_argument("--preset", choices=PRESETS, help="; ".join(f"{name}: {preset}" for name, preset in PRESETS.items()))
@@ -231,6 +239,13 @@ def add_compare_flag(parser: argparse.ArgumentParser) -> None:
 def describe_row(label: str, *parts: str) -> None:
     """Print one calm line: a label, and what there is to say of it."""
     print(f"{label:<11}{' · '.join(part for part in parts if part)}", flush=True)
+
+
+def describe_resuming(config: TrainingConfig, num_done: int, num_planned: int, where: str) -> None:
+    """Print after which epoch training goes on, and what becomes of the learning rate if there are more than were planned."""
+    rate = config.rate_after(num_done / config.epochs)
+    stretched = f"{config.epochs} epochs where {num_planned} were planned: the learning rate goes on at {rate:.3g}"
+    describe_row("resuming", f"after epoch {num_done} of {where}", stretched if config.epochs > num_planned else "")
 
 
 def describe_training(config: TrainingConfig, engine: str, device: str, num_processes: int) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tokembed.skipgram.distributed import ProcessGroup
 
+FREE_SETTINGS = ("workers", "device", "add_context_vectors")  # that may differ from the run that is resumed
+
 
 class Engine(Protocol):
     """What trains: two tables, and a pass over a part of the stream at a time."""
@@ -136,7 +138,7 @@ def train_skipgram(
     on_checkpoint : callable, optional
         Called after each epoch with the result so far, to be kept; never with a loss or a vector that is not finite.
     resume : TrainingResult, optional
-        What an earlier run of the same stream and settings had reached; training continues after its last epoch.
+        What an earlier run of the same stream and settings, or of fewer epochs, had reached; training continues after its last.
     group : distributed.ProcessGroup, optional
         The processes that train together, each of which makes this call with the same stream and settings.
 
@@ -218,11 +220,13 @@ def has_stopped_early(losses: list[float], patience: int) -> bool:
 def check_resumable(earlier: TrainingResult, config: TrainingConfig, counts: npt.NDArray[np.int64]) -> None:
     """Raise `ValueError` naming the first thing in which a run differs from the one to resume.
 
-    Threads and device may change: they change no meaning. Nor does what is made of the vectors in the end.
+    Threads and device may change: they change no meaning. Nor does what is made of the vectors in the end. There may be more
+    epochs than were planned: the learning rate goes on as if it had been so from the beginning.
     """
     for setting in fields(config):
         before, now = getattr(earlier.config, setting.name), getattr(config, setting.name)
-        if before != now and setting.name not in ("workers", "device", "add_context_vectors"):
+        is_allowed = setting.name in FREE_SETTINGS or (setting.name == "epochs" and now > before)
+        if before != now and not is_allowed:
             raise ValueError(f"cannot resume: {setting.name} was {before!r} and is {now!r} now")
     if not np.array_equal(earlier.counts, counts):
         raise ValueError("cannot resume: the tokens are not those that the earlier run was trained on")
