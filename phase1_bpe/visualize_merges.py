@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, lower-cased."
     cli.describe_row("tokenizer", caption.rstrip("."), files.display_path(path))
 
+    source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
+    cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
     for found, plot in (
         (tokenization.describe_merge_progression(model), figures.plot_merge_progression),
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         (tokenization.describe_top_subwords(tokenizer, ids), figures.plot_top_subwords),
     ):
         print("", *found.lines, sep="\n")
-        names += canvas.save_finding(found, plot, folder, caption)
+        names += canvas.save_finding(found, plot, folder, caption, source)
     cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 

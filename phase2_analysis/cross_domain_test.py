@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     caption = f"{workspace.artifact_name(corpus)} without {held_out.rule}{rule}."
     cli.describe_row("learned", f"from {caption}")
 
+    source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
+    cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
     for found, plot in (
         (domains.describe_domains(tokenizer, held_out, code_file), figures.plot_domains),
@@ -56,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         (domains.describe_pathological_texts(tokenizer), figures.plot_token_table),
     ):
         print("", *found.lines, sep="\n")
-        names += canvas.save_finding(found, plot, folder, caption)
+        names += canvas.save_finding(found, plot, folder, caption, source)
     if published:
         found = vocabularies.describe_vocabulary_costs(held_out, published, code_file)
         print("", *found.lines, sep="\n")
-        names += canvas.save_finding(found, figures.plot_vocabulary_costs, folder, caption)
+        names += canvas.save_finding(found, figures.plot_vocabulary_costs, folder, caption, source)
     cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 

@@ -241,6 +241,12 @@ def describe_row(label: str, *parts: str) -> None:
     print(f"{label:<11}{' · '.join(part for part in parts if part)}", flush=True)
 
 
+def describe_replaced(others: Sequence[str], folder: str) -> None:
+    """Print of which other texts there are figures in a folder, some of which will be replaced."""
+    if others:
+        describe_row("replacing", f"figures of {', '.join(others)} in {folder}; --output-dir keeps both")
+
+
 def describe_resuming(config: TrainingConfig, num_done: int, num_planned: int, where: str) -> None:
     """Print after which epoch training goes on, and what becomes of the learning rate if there are more than were planned."""
     rate = config.rate_after(num_done / config.epochs)

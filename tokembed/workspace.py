@@ -108,6 +108,11 @@ def artifact_name(corpus: Corpus) -> str:
     return corpus.path.name if name in NAMES else name
 
 
+def source_of(name: str, fingerprint: str, splitting: str = "words") -> str:
+    """Return what a figure says it was made from: a corpus by its files' name, its text's fingerprint, the splitting rule."""
+    return f"{name.replace(' ', '_')} {fingerprint} {splitting}"
+
+
 def default_num_merges(corpus: Corpus) -> int:
     """Return the merges learned unless told otherwise: more text can use more of them."""
     return LARGE_CORPUS_MERGES if corpus.num_characters > LARGE_CORPUS_CHARACTERS else SMALL_CORPUS_MERGES
