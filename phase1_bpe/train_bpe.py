@@ -22,8 +22,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
-    parser.add_argument("--min-frequency", type=cli.positive_int, default=2, help="the least count worth a merge (default: 2)")
-    parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")
+    cli.add_learning_flags(parser)
     parser.add_argument("--output", type=Path, help="the tokenizer's file (default: in data/processed/01_tokenization)")
     parser.add_argument(
         "--show-steps", type=cli.positive_int, metavar="N", help="print N merges of a small text, as a textbook does"
@@ -32,6 +31,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.text is not None and not args.show_steps:
         parser.error("--text goes with --show-steps")
+    if args.show_steps and args.dataset:
+        parser.error("--show-steps merges a small text, given with --text, not a dataset")
     return args
 
 

@@ -17,6 +17,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
+    cli.add_learning_flags(parser)
     cli.add_plots_flag(parser)
     return parser.parse_args(argv)
 
@@ -32,10 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.check_writable(folder)
     corpus = workspace.choose_corpus(args.dataset)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
-    tokenizer, path, _ = workspace.tokenizer_for(corpus, num_merges, splitting=args.splitting, progress=True)
+    tokenizer, path, _ = workspace.tokenizer_for(
+        corpus,
+        num_merges,
+        splitting=args.splitting,
+        lowercase=not args.no_lowercase,
+        min_frequency=args.min_frequency,
+        progress=True,
+    )
     ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     model = tokenizer.model
-    caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, lower-cased."
+    case = "lower-cased" if model.lowercase else "capitals kept"
+    caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, {case}."
     cli.describe_row("tokenizer", caption.rstrip("."), files.display_path(path))
 
     source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)

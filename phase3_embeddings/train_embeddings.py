@@ -28,6 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     data = parser.add_argument_group("data")
     cli.add_corpus_flags(data)
+    cli.add_learning_flags(data)
     data.add_argument(
         "--vocabulary-threshold", type=int, default=0, help="split rarer tokens into their parts (default: 0, none)"
     )
@@ -67,7 +68,14 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         output = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting, args.name or "")
         output = args.output_dir / output.name if args.output_dir else output
         files.check_writable(output.parent)
-        tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold, args.splitting)
+        tokenizer, ids = workspace.prepare_tokens(
+            corpus,
+            args.num_merges,
+            args.vocabulary_threshold,
+            args.splitting,
+            lowercase=not args.no_lowercase,
+            min_frequency=args.min_frequency,
+        )
         ids = ids[: args.max_tokens]
         if is_writer:
             label = storage.training_label(config, tokenizer.fingerprint, storage.tokens_sha256(ids))

@@ -545,3 +545,28 @@ def test_a_closed_standard_input_is_one_line(tmp_path: Path) -> None:
     command = f"{sys.executable} -c '{PRELUDE}' {TOKENIZER} --dataset pydocs - <&-"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "error: standard input is closed: give texts, or --file\n")
+
+
+def test_a_file_given_in_the_wrong_place_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("low low lower", encoding="utf-8")
+    saved = tmp_path / "low.json"
+    assert run(tmp_path, "--dataset", "mine.txt", "--no-lowercase", "--output", saved, script=TRAIN_BPE).returncode == 0
+    assert "mine_bpe_2000_cased.json" in files_in(tmp_path)
+    for arguments, message in (
+        (
+            ("--dataset", "low.json", "low"),
+            "low.json is a tokenizer, not a text to learn from: phase2_analysis/tokenizer.py --tok",
+        ),
+        (("mine.txt", "--dataset", "mine.txt"), "mine.txt is a file: --file mine.txt shows its lines"),
+    ):
+        done = run(tmp_path, *arguments, script=TOKENIZER)
+        assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert "low</w>" in run(tmp_path, "--tokenizer", saved, "low", script=TOKENIZER).stdout
+    done = run(tmp_path, "--show-steps", "2", "--dataset", "mine.txt", script=TRAIN_BPE)
+    assert (done.returncode, "given with --text" in done.stderr) == (2, True)
+
+
+def test_a_text_without_spaces_between_words_is_said_to_be_one_for_byte_level_rules(tmp_path: Path) -> None:
+    (tmp_path / "zh.txt").write_text("未来世界 的 a 人们\n" * 30, encoding="utf-8")
+    assert "NOTE: 88% of the letters" in run(tmp_path, "--dataset", "zh.txt", script=TRAIN_BPE).stderr
+    assert run(tmp_path, "--dataset", "zh.txt", "--splitting", "gpt2", script=TRAIN_BPE).stderr == ""

@@ -27,6 +27,7 @@ PACKAGE_OF_MODULE = {"sklearn": "scikit-learn"}
 REMEDIES = {
     "VocabularyNotFoundError": "",  # its message says it: another corpus would be no help
     "CorpusNotFoundError": ", or use --dataset pydocs, which needs no network",
+    "TokenizerFileError": ": phase2_analysis/tokenizer.py --tokenizer FILE shows texts with it",
     "ResumeError": ". Give --resume the flags of the earlier run (--preset, --num-merges), or train again without it",
     "LostProcessError": ". Start it again with --resume",
     "MemoryError": ". See 'out of memory' in the README",
@@ -206,6 +207,12 @@ def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a .txt or .txt.gz file (default: frankenstein)")
     parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
     add_splitting_flag(parser)
+
+
+def add_learning_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flags that say how merges are learned."""
+    parser.add_argument("--min-frequency", type=positive_int, default=2, help="the least count worth a merge (default: 2)")
+    parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")
 
 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import functools
 import glob
 import json
 import os
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,11 @@ SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 PART_CHARACTERS = 16 << 20  # what is encoded at a time
 LARGE_CORPUS_CHARACTERS = 2_000_000
 LABEL_MARK = "--"  # between a checkpoint's corpus and the label of its settings
+# Thai, Lao, Tibetan, Burmese, Khmer, kana, Chinese characters.
+UNSPACED = re.compile(
+    "[\u0e01-\u0edf\u0f40-\u0f6c\u1000-\u102a\u1780-\u17b3\u3041-\u30fa\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+UNSPACED_SHARE = 0.2
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 
 
@@ -113,6 +119,15 @@ def source_of(name: str, fingerprint: str, splitting: str = "words") -> str:
     return f"{name.replace(' ', '_')} {fingerprint} {splitting}"
 
 
+def unspaced_share(text: str) -> float:
+    """Return which share of a text's letters are of scripts that put no spaces between words.
+
+    >>> unspaced_share("未来 ab")
+    0.5
+    """
+    return len(UNSPACED.findall(text)) / max(sum(map(str.isalpha, text)), 1)
+
+
 def default_num_merges(corpus: Corpus) -> int:
     """Return the merges learned unless told otherwise: more text can use more of them."""
     return LARGE_CORPUS_MERGES if corpus.num_characters > LARGE_CORPUS_CHARACTERS else SMALL_CORPUS_MERGES
@@ -128,6 +143,13 @@ def tokenizer_for(
     progress: bool = False,
 ) -> tuple[BPETokenizerLoader, Path, bool]:
     """Return the corpus' tokenizer, its file, and whether it was there already."""
+    share = unspaced_share(next(corpus.chunks(), "")) if splitting == "words" else 0.0
+    if share > UNSPACED_SHARE:
+        print(
+            f"NOTE: {share:.0%} of the letters are of scripts without spaces between words (Chinese, Japanese, Thai, ...), "
+            "whose clauses are one word each under the rule words: --splitting o200k, cl100k or gpt2 learns from bytes instead",
+            file=sys.stderr,
+        )
     settings: dict[str, Any] = {"num_merges": num_merges, "min_frequency": min_frequency, "lowercase": lowercase}
     source = {"corpus": corpus.fingerprint, **settings, "format": WORDS_VERSION}
     name = f"{artifact_name(corpus)}_bpe_{num_merges}"
