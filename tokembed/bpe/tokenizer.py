@@ -73,6 +73,9 @@ class BPETokenizerLoader:
         # It must not refer to this object: in a cycle it, and its tables of pieces, would outlive its use.
         self.tokenize_word = lru_cache(maxsize=cache_size)(self._word_encoder)
 
+    def __repr__(self) -> str:
+        return f"BPETokenizerLoader({self.model!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.model, self.cache_size)
 

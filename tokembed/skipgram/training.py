@@ -36,7 +36,7 @@ class Engine(Protocol):
     def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingResult:
     """Trained vectors, and how training went. V tokens, D dimensions.
 
@@ -68,6 +68,13 @@ class TrainingResult:
     num_tokens: int
     config: TrainingConfig
     engine: str
+
+    def __repr__(self) -> str:
+        loss = f", loss {self.epoch_losses[-1]:.4f}" if self.epoch_losses else ""
+        tokens, dimensions = self.target_vectors.shape
+        return (
+            f"TrainingResult({tokens:,} tokens, {dimensions} dimensions, {len(self.epoch_losses)} epochs{loss}, {self.engine})"
+        )
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
