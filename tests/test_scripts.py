@@ -564,6 +564,7 @@ def test_a_file_given_in_the_wrong_place_is_recognised(tmp_path: Path) -> None:
     assert "low</w>" in run(tmp_path, "--tokenizer", saved, "low", script=TOKENIZER).stdout
     done = run(tmp_path, "--show-steps", "2", "--dataset", "mine.txt", script=TRAIN_BPE)
     assert (done.returncode, "given with --text" in done.stderr) == (2, True)
+    assert "did you mean --num-merges?" in run(tmp_path, "--merges", "100", script=TRAIN_BPE).stderr
 
 
 def test_a_text_without_spaces_between_words_is_said_to_be_one_for_byte_level_rules(tmp_path: Path) -> None:

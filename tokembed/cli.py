@@ -154,7 +154,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2, and without the usage, which buries the message."""
+        """Exit with status 2, and without the usage, which buries the message; name the flag that an unknown one is like."""
+        unknown = re.search(r"unrecognized arguments: .*?(--[\w-]+)", message)
+        if unknown:
+            import difflib
+
+            known = {flag for flag in self._option_string_actions if flag.startswith("--")}
+            near = [flag for flag in known if flag.endswith(unknown[1][1:])] or difflib.get_close_matches(
+                unknown[1], known, n=1
+            )
+            message += f": did you mean {min(near)}?" if near else ""
         self.exit(USER_ERROR, f"error: {message} (--help lists the flags)\n")
 
 
