@@ -23,8 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
-    parser.add_argument("--min-frequency", type=cli.positive_int, default=2, help="the least count worth a merge (default: 2)")
-    parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")
+    cli.add_learning_flags(parser)
     parser.add_argument(
         "--engine", choices=("threads", "ray"), default="threads", help="threads, or Ray's workers, on RAY_ADDRESS or here"
     )
@@ -39,6 +38,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--text goes with --show-steps")
     if args.parts and args.engine != "ray":
         parser.error("--parts goes with --engine ray")
+    if args.show_steps and args.dataset:
+        parser.error("--show-steps merges a small text, given with --text, not a dataset")
     return args
 
 

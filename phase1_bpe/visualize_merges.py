@@ -17,6 +17,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
+    cli.add_learning_flags(parser)
     cli.add_plots_flag(parser)
     return parser.parse_args(argv)
 
@@ -32,12 +33,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.check_writable(folder)
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
-    tokenizer, path, _ = workspace.tokenizer_for(corpus, num_merges, splitting=args.splitting, progress=True)
+    tokenizer, path, _ = workspace.tokenizer_for(
+        corpus,
+        num_merges,
+        splitting=args.splitting,
+        lowercase=not args.no_lowercase,
+        min_frequency=args.min_frequency,
+        progress=True,
+    )
     ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     model = tokenizer.model
-    caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, lower-cased."
+    case = "lower-cased" if model.lowercase else "capitals kept"
+    caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, {case}."
     cli.describe_row("tokenizer", caption.rstrip("."), files.display_path(path))
 
+    source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
+    cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
     for found, plot in (
         (tokenization.describe_merge_progression(model), figures.plot_merge_progression),
@@ -45,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         (tokenization.describe_top_subwords(tokenizer, ids), figures.plot_top_subwords),
     ):
         print("", *found.lines, sep="\n")
-        names += canvas.save_finding(found, plot, folder, caption)
+        names += canvas.save_finding(found, plot, folder, caption, source)
     cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 

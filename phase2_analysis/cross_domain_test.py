@@ -23,6 +23,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
+    cli.add_learning_flags(parser)
     cli.add_plots_flag(parser)
     cli.add_compare_flag(parser)
     return parser.parse_args(argv)
@@ -43,24 +44,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
     held_out = domains.hold_out(corpus)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
-    tokenizer = BPETokenizerLoader(train_bpe(held_out.training, num_merges, splitting=args.splitting))
+    tokenizer = BPETokenizerLoader(
+        train_bpe(
+            held_out.training,
+            num_merges,
+            splitting=args.splitting,
+            lowercase=not args.no_lowercase,
+            min_frequency=args.min_frequency,
+        )
+    )
     code_file = next((path for path in (d / "corpus_code.txt" for d in files.raw_dirs()) if path.is_file()), None)
     rule = "" if args.splitting == "words" else f", split as {args.splitting}"
     caption = f"{workspace.artifact_name(corpus)} without {held_out.rule}{rule}."
     cli.describe_row("learned", f"from {caption}")
 
+    source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
+    cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
     for found, plot in (
         (domains.describe_domains(tokenizer, held_out, code_file), figures.plot_domains),
-        (domains.describe_vocabularies(held_out, MERGE_COUNTS, args.splitting), figures.plot_vocabulary_efficiency),
+        (
+            domains.describe_vocabularies(held_out, MERGE_COUNTS, args.splitting, lowercase=not args.no_lowercase),
+            figures.plot_vocabulary_efficiency,
+        ),
         (domains.describe_pathological_texts(tokenizer), figures.plot_token_table),
     ):
         print("", *found.lines, sep="\n")
-        names += canvas.save_finding(found, plot, folder, caption)
+        names += canvas.save_finding(found, plot, folder, caption, source)
     if published:
         found = vocabularies.describe_vocabulary_costs(held_out, published, code_file)
         print("", *found.lines, sep="\n")
-        names += canvas.save_finding(found, figures.plot_vocabulary_costs, folder, caption)
+        names += canvas.save_finding(found, figures.plot_vocabulary_costs, folder, caption, source)
     cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 

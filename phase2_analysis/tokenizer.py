@@ -32,6 +32,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("text", nargs="*", help="texts; - reads lines from standard input (default: three test sentences)")
     parser.add_argument("--file", type=Path, help="a UTF-8 text file, one text per line")
     cli.add_corpus_flags(parser)
+    cli.add_learning_flags(parser)
+    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="use this saved one instead of learning one")
     cli.add_compare_flag(parser)
     parser.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="default: auto; NO_COLOR is heeded"
@@ -47,15 +49,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tokembed import files, workspace
     from tokembed.analysis.tokenization import printable, text_statistics
     from tokembed.analysis.vocabularies import load_vocabularies, title_of
+    from tokembed.bpe.tokenizer import BPETokenizerLoader
     from tokembed.pages import token_view
 
     texts = texts_to_show(args)
     compared = load_vocabularies(args.compare)
-    corpus = workspace.choose_corpus(args.dataset, args.text_field)
-    num_merges = args.num_merges or workspace.default_num_merges(corpus)
-    tokenizer, _, _ = workspace.tokenizer_for(corpus, num_merges, splitting=args.splitting)
-    rule = "" if args.splitting == "words" else f"{args.splitting}, "
-    name, merges = printable(workspace.artifact_name(corpus)), f"{rule}{len(tokenizer.merges):,} merges"
+    if args.tokenizer:
+        tokenizer, name = BPETokenizerLoader(args.tokenizer), args.tokenizer.stem
+    else:
+        corpus = workspace.choose_corpus(args.dataset, args.text_field)
+        num_merges = args.num_merges or workspace.default_num_merges(corpus)
+        tokenizer, _, _ = workspace.tokenizer_for(
+            corpus,
+            num_merges,
+            splitting=args.splitting,
+            lowercase=not args.no_lowercase,
+            min_frequency=args.min_frequency,
+        )
+        name = workspace.artifact_name(corpus)
+    rule = "" if tokenizer.rule.name == "words" else f"{tokenizer.rule.name}, "
+    name, merges = printable(name), f"{rule}{len(tokenizer.merges):,} merges"
     titled = {title_of(each): other for each, other in compared.items()}
     if args.html:
         title = f"Tokens of a {name} tokenizer, {merges}"
@@ -92,6 +105,9 @@ def texts_to_show(args: argparse.Namespace) -> list[str]:
             raise ValueError("standard input is closed: give texts, or --file")
         source = decode_text(sys.stdin.buffer.read(), "standard input")
     elif args.text:
+        for text in args.text:
+            if len(text) < 256 and Path(text).suffix in (".txt", ".gz") and Path(text).is_file():
+                raise ValueError(f"{text} is a file: --file {text} shows its lines, --dataset {text} learns from it")
         return list(args.text)
     else:
         kept = files.raw_dir() / "test_sentences.txt"

@@ -27,14 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the scores."""
     args = parse_args(argv)
     from tokembed import files, workspace
+    from tokembed.analysis.neighbours import noise_in
     from tokembed.vectors import evaluation
 
     path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting, args.text_field)
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
     synonyms = evaluation.evaluate_synonyms(embeddings, evaluation.read_synonyms(args.synonyms))
+    noise = noise_in(embeddings)
+    if noise:
+        cli.describe_row("noise", f"{noise}; scores of such vectors mean nothing")
     cli.describe_row(
         "synonyms",
-        f"AUC {synonyms.auc:.3f}",
+        "no AUC" if noise else f"AUC {synonyms.auc:.3f}",
         f"mean cosine {synonyms.synonym_cosine:.2f}, of random pairs {synonyms.random_cosine:.2f}",
         f"{synonyms.num_covered} of {synonyms.num_pairs} pairs",
     )

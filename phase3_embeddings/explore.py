@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
     is_slow = args.projection == "tsne" and num_shown > 5000
     cli.describe_row("map", f"{num_shown:,} tokens by {args.projection}", "a minute or two" if is_slow else "")
-    page = explorer.explorer_page(embeddings, path.stem, projection=args.projection, max_tokens=args.max_tokens)
+    page = explorer.explorer_page(
+        embeddings, workspace.corpus_name_of(path, args.splitting), projection=args.projection, max_tokens=args.max_tokens
+    )
     output = folder / "explorer.html"
     files.write_atomic(output, page)
     cli.describe_row("saved", f"{files.display_path(output)}, {output.stat().st_size / 1e6:.1f} MB: open it in a browser")

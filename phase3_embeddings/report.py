@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from tokembed import files, workspace
     from tokembed.pages import report
+    from tokembed.vectors import VectorsFileError
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
@@ -48,11 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.splitting != "words":
         dataset += ["--splitting", args.splitting]
     figures = [*dataset, "--output-dir", str(folder)]
-    checkpoint = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting)
+    try:
+        workspace.trained_embeddings(args.dataset or corpus.name, splitting=args.splitting)
+        is_trained = True
+    except VectorsFileError:  # none yet, or of another text of this name
+        is_trained = False
     jobs = [
         ["phase1_bpe/visualize_merges.py", *figures],
         ["phase2_analysis/cross_domain_test.py", *figures],
-        *([] if checkpoint.is_file() else [["phase3_embeddings/train_embeddings.py", *dataset]]),
+        *([] if is_trained else [["phase3_embeddings/train_embeddings.py", *dataset]]),
         ["phase3_embeddings/visualize_embeddings.py", *figures],
         ["phase3_embeddings/visualize_embeddings.py", *figures, "--projection", "pca"],
         *([["phase3_embeddings/visualize_embeddings.py", *figures, "--dimensions", "--softmax"]] if args.full else []),
@@ -68,11 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"vectors: {len(embeddings):,} of {embeddings.embedding_dim} numbers, from {files.display_path(path)}",
         "made by: " + "; ".join(dict.fromkeys(script for script, *_ in jobs)),
     ]
-    page, missing = report.report_page(folder, f"tokembed: {workspace.artifact_name(corpus)}", facts)
+    name = workspace.artifact_name(corpus)
+    source = workspace.source_of(name, corpus.fingerprint, args.splitting)
+    page, missing = report.report_page(folder, f"tokembed: {name}", facts, source)
     output = folder / "report.html"
     files.write_atomic(output, page)
     if missing:
-        cli.describe_row("left out", f"{', '.join(missing)}: not made", "" if args.full else "--full makes the comparisons")
+        cli.describe_row(
+            "left out", f"{', '.join(missing)}: not made from this text", "" if args.full else "--full makes the comparisons"
+        )
     cli.describe_row("saved", files.display_path(output))
     return 0
 

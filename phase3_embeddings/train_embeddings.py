@@ -33,13 +33,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     data = parser.add_argument_group("data")
     cli.add_corpus_flags(data)
+    cli.add_learning_flags(data)
     data.add_argument(
         "--vocabulary-threshold", type=int, default=0, help="split rarer tokens into their parts (default: 0, none)"
     )
     data.add_argument("--max-tokens", type=cli.positive_int, help="train on the first so many tokens only")
     data.add_argument("--parts", type=Path, metavar="DIR", help="train on what train_bpe.py --engine ray has put there")
     data.add_argument("--output-dir", type=Path, help="default: models/checkpoints/01_tokenization")
-    data.add_argument("--resume", action="store_true", help="continue from the checkpoint of an earlier run that was stopped")
+    data.add_argument("--name", type=cli.file_label, help="part of the file's name (default: none)")
+    data.add_argument("--resume", action="store_true", help="continue an earlier run that was stopped, or for more --epochs")
     cli.add_training_flags(parser.add_argument_group("training"))
     args = cli.parse_with_preset(parser, argv)
     if args.parts and (args.dataset or args.num_merges or args.vocabulary_threshold or args.max_tokens):
@@ -86,22 +88,33 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
             corpus = workspace.choose_corpus(args.dataset, args.text_field)
             name, splitting = workspace.artifact_name(corpus), args.splitting
             files.check_writable(args.output_dir or files.checkpoints_dir())
-            tokenizer, whole = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold, args.splitting)
+            tokenizer, whole = workspace.prepare_tokens(
+                corpus,
+                args.num_merges,
+                args.vocabulary_threshold,
+                args.splitting,
+                lowercase=not args.no_lowercase,
+                min_frequency=args.min_frequency,
+            )
         ids = whole[: args.max_tokens]
         if args.max_tokens:
             cli.describe_row("", f"training on the first {ids.size:,}")
         facts = storage.StreamFacts.of(ids, tokenizer)
-    output = workspace.checkpoint_path(name, splitting)
+    output = workspace.checkpoint_path(name, splitting, args.name or "")
     output = args.output_dir / output.name if args.output_dir else output
     files.check_writable(output.parent)
+    is_writer = group is None or group.rank == 0
+    if is_writer:
+        workspace.make_way(output, storage.training_label(config, tokenizer.fingerprint, facts.sha256), resume=args.resume)
     cli.describe_training(config, engine, device, group.size if group else 1)
 
     earlier = storage.load_checkpoint(output, tokenizer, facts) if args.resume and output.is_file() else None
     if earlier:
-        cli.describe_row("resuming", f"after epoch {len(earlier.epoch_losses)} of {files.display_path(output)}")
+        cli.describe_resuming(config, len(earlier.epoch_losses), earlier.config.epochs, files.display_path(output))
+    elif args.resume:
+        cli.describe_row("resuming", f"nothing, as there is no {files.display_path(output)}: training from the beginning")
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
-    is_writer = group is None or group.rank == 0
     keep = storage.Checkpointer(output, tokenizer, facts, synonym_measure(tokenizer, facts), resumed=earlier is not None)
     try:
         result = train_skipgram(

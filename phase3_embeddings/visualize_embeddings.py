@@ -76,20 +76,26 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     history = storage.read_history(path)
     caption = geometry.vectors_caption(embeddings, result, path.stem)
     cli.describe_row("vectors", caption.rstrip("."), files.display_path(path))
+    name = workspace.corpus_name_of(path, args.splitting)
+    source = workspace.source_of(name, str(embeddings.tokenizer.model.source.get("corpus")), args.splitting)
+    cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
 
     def show(found: Finding, plot: Callable[[Any], Axes]) -> None:
         print("", *found.lines, sep="\n")
-        names.extend(canvas.save_finding(found, plot, folder, caption))
+        names.extend(canvas.save_finding(found, plot, folder, caption, source))
 
     show(geometry.describe_similarities(embeddings, result), figures.plot_similarity_distribution)
-    show(geometry.describe_kinds(embeddings, path.stem), figures.plot_heatmap)
+    show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
+    if noise := neighbours.noise_in(embeddings):
+        print(f"\nno neighbours, heatmap or projection to show, since {noise}")
+        return names
+    show(geometry.describe_kinds(embeddings, name), figures.plot_heatmap)
     show(neighbours.describe_neighbours(embeddings, args.queries, words_only=not args.with_fragments), figures.plot_neighbours)
     by_frequency = args.colour == "frequency"
-    placed = projection.describe_projection(embeddings, path.stem, args.projection, args.perplexity, by_frequency=by_frequency)
+    placed = projection.describe_projection(embeddings, name, args.projection, args.perplexity, by_frequency=by_frequency)
     show(placed, figures.plot_projection)
-    show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
-    corpus = workspace.choose_corpus(args.dataset or path.stem.removesuffix(f"_{args.splitting}"), args.text_field)
+    corpus = workspace.choose_corpus(args.dataset or name, args.text_field)
     text = next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")
     show(senses.describe_senses(embeddings, text), figures.plot_senses)
     return names
@@ -105,6 +111,8 @@ def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
     tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, splitting=args.splitting)
     caption = f"{corpus.name}: {len(tokenizer.merges):,} merges."
+    source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
+    cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
     for is_asked_for, describe, plot, num_epochs in (
         (args.dimensions, experiments.describe_dimensions, training.plot_dimensions, 20),
@@ -113,7 +121,7 @@ def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
         if is_asked_for:
             print()
             found = describe(tokenizer, ids, TrainingConfig(epochs=args.epochs or num_epochs), partial(print, flush=True))
-            names += canvas.save_finding(found, plot, folder, caption)
+            names += canvas.save_finding(found, plot, folder, caption, source)
     if args.softmax:
         results = json.dumps([asdict(run) for run in found.data], indent=1)
         files.write_atomic(folder / "softmax_comparison.json", results + "\n")

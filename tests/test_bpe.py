@@ -213,3 +213,12 @@ def test_a_file_too_large_for_a_tokenizer_is_refused_before_it_is_read(tmp_path:
         file.truncate(1 << 40)  # a hole: it takes no room on the disk, and would take a terabyte of memory
     with pytest.raises(ModelFileError, match="larger than 1 MiB"):
         BPEModel.load(path)
+
+
+def test_merges_are_learned_from_a_path_or_a_corpus_and_the_name_of_a_file_is_not_taken_for_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "low.txt"
+    path.write_text("low low lower lowest", encoding="utf-8")
+    learned = train_bpe("low low lower lowest", 3)
+    assert train_bpe(path, 3) == train_bpe(load_corpus(path), 3) == learned
+    with pytest.raises(ValueError, match="is the name of a file, not a text: give Path"):
+        train_bpe(str(path), 3)

@@ -8,6 +8,7 @@ import pytest
 from tokembed import BPETokenizerLoader, TrainingConfig
 from tokembed.analysis import experiments
 from tokembed.skipgram.reference import softmax_step
+from tokembed.skipgram.settings import TrainingDivergedError
 
 CONFIG = TrainingConfig(epochs=2, embedding_dim=16, workers=1)
 
@@ -34,6 +35,19 @@ def test_the_softmax_step_descends_the_numerical_gradient_of_its_loss() -> None:
             gradient = (up - softmax_loss(*moved, inputs, outputs)) / 2e-5
             # The reference rounds the rate to float32.
             assert after[place] - before[which][place] == pytest.approx(-rate * gradient, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_a_softmax_that_a_repetitive_text_would_throw_off_is_held_and_divergence_is_said(
+    tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = tokenizer.encode_array("a list is a sequence of items ; " * 400)
+    config = replace(CONFIG, subsample=0.0, learning_rate=0.2, epochs=3)
+    held = experiments.train_full_softmax(tokenizer, ids, config)
+    assert held.losses[-1] < np.log(held.num_outputs)
+    monkeypatch.setattr(experiments, "SOFTMAX_MAX_STEP", np.inf)
+    with pytest.raises(TrainingDivergedError, match="diverged in epoch"):
+        experiments.train_full_softmax(tokenizer, ids, config)
 
 
 def test_objectives_are_compared_on_the_same_tokens(pydocs: str, tokenizer: BPETokenizerLoader) -> None:

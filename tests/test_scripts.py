@@ -460,6 +460,21 @@ def test_vectors_are_trained_by_a_preset_and_scored(tmp_path: Path) -> None:
     assert "of 1 questions" in done.stdout
 
 
+def test_vectors_that_all_point_one_way_are_said_to_be_noise_and_not_shown_as_a_result(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text(" ".join(load_corpus("pydocs").text.split()[:300]), encoding="utf-8")
+    said = "all cosines are near 1 (1.000 on average): too little text, or too few epochs"
+    trained = run(tmp_path, "--dataset", "short.txt")
+    assert f"nearest neighbours: none to show, since {said}" in trained.stdout
+    assert " 1.00" not in trained.stdout.replace(said, "")
+    scored = run(tmp_path, "--dataset", "short.txt", script=EVALUATE)
+    assert said in scored.stdout
+    assert "AUC 1" not in scored.stdout
+    drawn = run(tmp_path, "--dataset", "short.txt", script=SCRIPT.with_name("visualize_embeddings.py"))
+    assert said in drawn.stdout
+    pictures = {name for name in files_in(tmp_path) if name.endswith(".png")}
+    assert pictures == {"similarity_distribution.png", "training_progress.png"}
+
+
 def test_a_file_to_score_by_that_is_not_there_is_named(tmp_path: Path, short_project: Path) -> None:
     shutil.copytree(short_project, tmp_path, dirs_exist_ok=True)
     done = run(tmp_path, "--dataset", "pydocs", "--word-pairs", "nope.tsv", script=EVALUATE)
@@ -500,9 +515,59 @@ def test_vectors_of_one_text_are_never_shown_as_those_of_another(tmp_path: Path)
     for dataset, message in (("b/mine.txt", "another text"), ("c/mine.txt", "no such file"), ("frankenstien", "did you mean")):
         done = run(tmp_path, "--dataset", dataset, script=EVALUATE)
         assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert run(tmp_path, "--dataset", "b/mine.txt", *train).returncode == 0
+    for dataset in ("a/mine.txt", "b/mine.txt"):
+        assert run(tmp_path, "--dataset", dataset, script=EVALUATE).returncode == 0, "both are kept"
+
+
+def test_a_training_of_other_settings_is_kept_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    short = ("--dataset", "pydocs", "--num-merges", "200", "--embedding-dim", "8", "--max-tokens", "5000", "--workers", "1")
+    folder = tmp_path / "models/checkpoints/01_tokenization"
+    assert run(tmp_path, *short, "--epochs", "3").returncode == 0
+    first = (folder / "pydocs.safetensors").read_bytes()
+    wider = run(tmp_path, *short, "--epochs", "1", "--window-size", "10")
+    assert "kept       the earlier training" in wider.stdout
+    (aside,) = folder.glob("pydocs--*.safetensors")
+    assert aside.read_bytes() == first
+    longer = run(tmp_path, *short, "--epochs", "5", "--resume")
+    assert longer.returncode == 0, longer.stderr
+    assert "after epoch 3" in longer.stdout
+    assert "5 epochs where 3 were planned" in longer.stdout
+    assert len(list(folder.iterdir())) == 2, "both are kept"
+    assert "replacing" in run(tmp_path, *short, "--epochs", "1").stdout
+    named = run(tmp_path, *short, "--epochs", "1", "--name", "mine", "--seed", "7")
+    assert "replacing" not in named.stdout
+    assert "pydocs--mine.safetensors" in run(tmp_path, "--dataset", "pydocs", script=EVALUATE).stdout, "the latest"
+    assert run(tmp_path, "--name", "a/b").returncode == 2
 
 
 def test_a_closed_standard_input_is_one_line(tmp_path: Path) -> None:
     command = f"{sys.executable} -c '{PRELUDE}' {TOKENIZER} --dataset pydocs - <&-"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "error: standard input is closed: give texts, or --file\n")
+
+
+def test_a_file_given_in_the_wrong_place_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("low low lower", encoding="utf-8")
+    saved = tmp_path / "low.json"
+    assert run(tmp_path, "--dataset", "mine.txt", "--no-lowercase", "--output", saved, script=TRAIN_BPE).returncode == 0
+    assert "mine_bpe_2000_cased.json" in files_in(tmp_path)
+    for arguments, message in (
+        (
+            ("--dataset", "low.json", "low"),
+            "low.json is a tokenizer, not a text to learn from: phase2_analysis/tokenizer.py --tok",
+        ),
+        (("mine.txt", "--dataset", "mine.txt"), "mine.txt is a file: --file mine.txt shows its lines"),
+    ):
+        done = run(tmp_path, *arguments, script=TOKENIZER)
+        assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
+    assert "low</w>" in run(tmp_path, "--tokenizer", saved, "low", script=TOKENIZER).stdout
+    done = run(tmp_path, "--show-steps", "2", "--dataset", "mine.txt", script=TRAIN_BPE)
+    assert (done.returncode, "given with --text" in done.stderr) == (2, True)
+    assert "did you mean --num-merges?" in run(tmp_path, "--merges", "100", script=TRAIN_BPE).stderr
+
+
+def test_a_text_without_spaces_between_words_is_said_to_be_one_for_byte_level_rules(tmp_path: Path) -> None:
+    (tmp_path / "zh.txt").write_text("未来世界 的 a 人们\n" * 30, encoding="utf-8")
+    assert "NOTE: 88% of the letters" in run(tmp_path, "--dataset", "zh.txt", script=TRAIN_BPE).stderr
+    assert run(tmp_path, "--dataset", "zh.txt", "--splitting", "gpt2", script=TRAIN_BPE).stderr == ""

@@ -113,3 +113,12 @@ def test_page_and_json_show_the_vocabularies_that_a_text_is_compared_in(tokenize
     data = token_view.as_json(tokenizer, "a low", {"own": other})
     assert [token["id"] for token in data["compared"]["own"]] == other.encode("a low")
     assert "compared" not in token_view.as_json(tokenizer, "a low")
+
+
+def test_a_page_has_a_limit_and_says_what_it_leaves_out(tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_view, "MAX_PAGE_TOKENS", 100)
+    page = token_view.page(tokenizer, ["the first <text>", "the " * 200, "the last"], "A title")
+    assert page.count("<span") == 100
+    assert "the first &lt;text&gt;</p>" in page, "the text itself is shown"
+    assert "of the next text, only the first" in page
+    assert "1 further texts are not on it" in page

@@ -291,7 +291,7 @@ def test_a_checkpoint_on_disk_is_as_good_as_the_state(tmp_path: Path, ids: np.nd
         load_checkpoint(keep.path, BPETokenizerLoader(train_bpe("ab ab", 1)), ids[:20_000])
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", 5), ("learning_rate", 0.1), ("seed", 9), ("embedding_dim", 8)])
+@pytest.mark.parametrize(("name", "value"), [("epochs", 1), ("learning_rate", 0.1), ("seed", 9), ("embedding_dim", 8)])
 def test_other_settings_are_refused_by_name(ids: np.ndarray, tokenizer: BPETokenizerLoader, name: str, value: Any) -> None:
     state = train_skipgram(ids[:5000], tokenizer.vocab_size, SMALL)
     with pytest.raises(ValueError, match=f"cannot resume: {name} was"):
@@ -302,6 +302,13 @@ def test_other_settings_are_refused_by_name(ids: np.ndarray, tokenizer: BPEToken
     )
     with pytest.raises(ValueError, match="the tokens are not those"):
         train_skipgram(ids[:4000], tokenizer.vocab_size, SMALL, resume=state)
+
+
+def test_more_epochs_than_planned_go_on_with_the_rates_of_a_longer_plan(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:
+    state = train_skipgram(ids[:5000], tokenizer.vocab_size, SMALL)
+    longer = train_skipgram(ids[:5000], tokenizer.vocab_size, replace(SMALL, epochs=SMALL.epochs + 2), resume=state)
+    assert longer.epoch_losses[: SMALL.epochs] == state.epoch_losses
+    assert len(longer.epoch_losses) == SMALL.epochs + 2
 
 
 def test_early_stopping_ends_training_when_the_loss_no_longer_falls(ids: np.ndarray, tokenizer: BPETokenizerLoader) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_scripts import SCRIPT, files_in, run
+from test_scripts import SCRIPT, VISUALIZE_MERGES, files_in, run
 
+from tokembed import load_corpus
+from tokembed.figures import canvas
 from tokembed.pages import report
 
 VISUALIZE = SCRIPT.with_name("visualize_embeddings.py")
@@ -114,6 +116,21 @@ def test_the_report_holds_every_figure_in_one_file(trained: Path) -> None:
     assert "the numbers (80 rows, one in 2 shown)" in page
     assert not re.search(r'(src|href)="(?!data:)', page), "nothing is fetched"
     assert all(len(re.findall(r"[.?]\s+[A-Z]", entry.look_for)) == 1 for entry in report.entries()), "two sentences each"
+
+
+def test_a_figure_of_another_text_is_named_when_replaced_and_is_in_no_report(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plots"
+    (tmp_path / "mine.txt").write_text(load_corpus("pydocs").text[:9_000], encoding="utf-8")
+    flags = ("--num-merges", "100", "--output-dir", folder)
+    assert run(trained, "--dataset", tmp_path / "mine.txt", *flags, script=VISUALIZE_MERGES).returncode == 0
+    shutil.copy(folder / "top_subwords.png", folder / "dimension_comparison.png")
+    replaced = run(trained, "--dataset", "pydocs", *flags, script=VISUALIZE_MERGES)
+    assert "replacing  figures of mine in" in replaced.stdout
+    source = canvas.source_of(folder / "top_subwords.png")
+    assert source.startswith("pydocs ")
+    _, missing = report.report_page(folder, "a report", [], source)
+    assert "dimension_comparison" in missing
+    assert "top_subwords" not in missing
 
 
 def test_the_report_opens_in_a_browser(trained: Path, tmp_path: Path) -> None:

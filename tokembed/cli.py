@@ -7,6 +7,7 @@ import argparse
 import importlib.util
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "ray": "'ray[data]'"}
 REMEDIES = {
     "VocabularyNotFoundError": "",  # its message says it: another corpus would be no help
     "CorpusNotFoundError": ", or use --dataset pydocs, which needs no network",
+    "TokenizerFileError": ": phase2_analysis/tokenizer.py --tokenizer FILE shows texts with it",
     "ResumeError": ". Give --resume the flags of the earlier run (--preset, --num-merges), or train again without it",
     "LostProcessError": ". Start it again with --resume",
     "MemoryError": ". See 'out of memory' in the README",
@@ -154,7 +156,16 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2, and without the usage, which buries the message."""
+        """Exit with status 2, and without the usage, which buries the message; name the flag that an unknown one is like."""
+        unknown = re.search(r"unrecognized arguments: .*?(--[\w-]+)", message)
+        if unknown:
+            import difflib
+
+            known = {flag for flag in self._option_string_actions if flag.startswith("--")}
+            near = [flag for flag in known if flag.endswith(unknown[1][1:])] or difflib.get_close_matches(
+                unknown[1], known, n=1
+            )
+            message += f": did you mean {min(near)}?" if near else ""
         self.exit(USER_ERROR, f"error: {message} (--help lists the flags)\n")
 
 
@@ -167,6 +178,13 @@ def positive_int(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
+
+
+def file_label(text: str) -> str:
+    """Parse a part of a file's name, for argparse."""
+    if not re.fullmatch(r"\w[\w.-]*", text):
+        raise argparse.ArgumentTypeError(f"must be of letters, digits, '.', '_' and '-', not {text!r}")
+    return text
 
 
 def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -201,6 +219,12 @@ def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     add_text_field_flag(parser)
     parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
     add_splitting_flag(parser)
+
+
+def add_learning_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the flags that say how merges are learned."""
+    parser.add_argument("--min-frequency", type=positive_int, default=2, help="the least count worth a merge (default: 2)")
+    parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")
 
 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
@@ -240,6 +264,19 @@ def add_compare_flag(parser: argparse.ArgumentParser) -> None:
 def describe_row(label: str, *parts: str) -> None:
     """Print one calm line: a label, and what there is to say of it."""
     print(f"{label:<11}{' · '.join(part for part in parts if part)}", flush=True)
+
+
+def describe_replaced(others: Sequence[str], folder: str) -> None:
+    """Print of which other texts there are figures in a folder, some of which will be replaced."""
+    if others:
+        describe_row("replacing", f"figures of {', '.join(others)} in {folder}; --output-dir keeps both")
+
+
+def describe_resuming(config: TrainingConfig, num_done: int, num_planned: int, where: str) -> None:
+    """Print after which epoch training goes on, and what becomes of the learning rate if there are more than were planned."""
+    rate = config.rate_after(num_done / config.epochs)
+    stretched = f"{config.epochs} epochs where {num_planned} were planned: the learning rate goes on at {rate:.3g}"
+    describe_row("resuming", f"after epoch {num_done} of {where}", stretched if config.epochs > num_planned else "")
 
 
 def describe_training(config: TrainingConfig, engine: str, device: str, num_processes: int) -> None:

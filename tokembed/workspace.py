@@ -6,7 +6,9 @@ stale file; a file that does not match, or is damaged, is rebuilt.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import glob
 import json
 import os
 import re
@@ -30,12 +32,19 @@ from tokembed.corpora.corpus import Corpus, CorpusError
 from tokembed.corpora.shards import DEFAULT_FIELD, PART_CHARACTERS as PART_CHARACTERS, ShardedCorpus, shard_changes
 from tokembed.corpora.sources import NAMES, load_corpus
 from tokembed.skipgram import sampling
+from tokembed.vectors import storage
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.storage import VectorsFileError
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 BATCH_CHARACTERS = 1 << 20  # of short documents that are encoded together
 LARGE_CORPUS_CHARACTERS = 2_000_000
+LABEL_MARK = "--"  # between a checkpoint's corpus and the label of its settings
+# Thai, Lao, Tibetan, Burmese, Khmer, kana, Chinese characters.
+UNSPACED = re.compile(
+    "[\u0e01-\u0edf\u0f40-\u0f6c\u1000-\u102a\u1780-\u17b3\u3041-\u30fa\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+UNSPACED_SHARE = 0.2
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 
 
@@ -51,9 +60,48 @@ def choose_corpus(name: str | None, text_field: str = DEFAULT_FIELD) -> Corpus:
         return load_corpus(FALLBACK_DATASET)
 
 
-def checkpoint_path(name: str, splitting: str = "words") -> Path:
-    """Return where the vectors of a corpus are kept, by its files' name."""
-    return files.checkpoints_dir() / (name + ("" if splitting == "words" else f"_{splitting}") + ".safetensors")
+def checkpoint_path(name: str, splitting: str = "words", label: str = "") -> Path:
+    """Return where the vectors of a corpus are kept, by its files' name; a label tells trainings with other settings apart."""
+    rule = "" if splitting == "words" else f"_{splitting}"
+    return files.checkpoints_dir() / f"{name}{rule}{LABEL_MARK * bool(label)}{label}.safetensors"
+
+
+def checkpoints_of(name: str, splitting: str = "words") -> list[Path]:
+    """Return the files of a corpus' trainings, whatever their settings, the latest first."""
+    plain = checkpoint_path(name, splitting)
+    found = [plain, *plain.parent.glob(f"{glob.escape(plain.stem)}{LABEL_MARK}*{plain.suffix}")]
+    return sorted((path for path in found if path.is_file()), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def make_way(path: Path, label: str, *, resume: bool) -> None:
+    """Keep what lies where a training writes, under its own label, if it is of other settings or another text; print a line.
+
+    To resume, bring back the training of this label that was moved so. If there is none, the file stays: what compares it with
+    the settings of now will name the difference.
+    """
+    aside, own = path.with_name(f"{path.stem}{LABEL_MARK}{label}{path.suffix}"), None
+    is_kept_aside = resume and aside.is_file()
+    if path.is_file():
+        with contextlib.suppress(VectorsFileError):  # a damaged file holds nothing to keep
+            own = storage.label_of(path)
+        if not resume and own in (label, None):
+            describe_row(
+                "replacing", files.display_path(path), "an earlier training of the same settings" if own else "damaged"
+            )
+        if own not in (label, None) and (is_kept_aside or not resume):
+            moved = path.replace(path.with_name(f"{path.stem}{LABEL_MARK}{own}{path.suffix}"))
+            describe_row("kept", f"the earlier training, of other settings or another text, as {files.display_path(moved)}")
+    if is_kept_aside and own != label:
+        aside.replace(path)
+
+
+def corpus_name_of(checkpoint: Path, splitting: str = "words") -> str:
+    """Return the name of the corpus that a checkpoint's file is called by.
+
+    >>> corpus_name_of(Path("models/pydocs_gpt2--2a5d84.safetensors"), "gpt2")
+    'pydocs'
+    """
+    return checkpoint.stem.partition(LABEL_MARK)[0].removesuffix(f"_{splitting}")
 
 
 def artifact_name(corpus: Corpus) -> str:
@@ -70,6 +118,20 @@ def artifact_name(corpus: Corpus) -> str:
         return corpus.name
     name = corpus.path.name.removesuffix(".gz").removesuffix(".txt")
     return corpus.path.name if name in NAMES else name
+
+
+def source_of(name: str, fingerprint: str, splitting: str = "words") -> str:
+    """Return what a figure says it was made from: a corpus by its files' name, its text's fingerprint, the splitting rule."""
+    return f"{name.replace(' ', '_')} {fingerprint} {splitting}"
+
+
+def unspaced_share(text: str) -> float:
+    """Return which share of a text's letters are of scripts that put no spaces between words.
+
+    >>> unspaced_share("未来 ab")
+    0.5
+    """
+    return len(UNSPACED.findall(text)) / max(sum(map(str.isalpha, text)), 1)
 
 
 def default_num_merges(corpus: Corpus) -> int:
@@ -101,6 +163,13 @@ def tokenizer_for(
     word_counts: Mapping[str, int] | None = None,
 ) -> tuple[BPETokenizerLoader, Path, bool]:
     """Return the corpus' tokenizer, its file, and whether it was there already; without `word_counts` the corpus is read."""
+    share = unspaced_share(next(corpus.chunks(), "")) if splitting == "words" else 0.0
+    if share > UNSPACED_SHARE:
+        print(
+            f"NOTE: {share:.0%} of the letters are of scripts without spaces between words (Chinese, Japanese, Thai, ...), "
+            "whose clauses are one word each under the rule words: --splitting o200k, cl100k or gpt2 learns from bytes instead",
+            file=sys.stderr,
+        )
     settings: dict[str, Any] = {"num_merges": num_merges, "min_frequency": min_frequency, "lowercase": lowercase}
     if isinstance(corpus, ShardedCorpus):
         describe_shards(corpus, {name: digest.sha256 for name, digest in corpus.digests.items()})
@@ -110,12 +179,15 @@ def tokenizer_for(
         settings["splitting"] = splitting
         source |= {"splitting": splitting, "format": FORMAT_VERSION}
         name = f"{artifact_name(corpus)}_{splitting}_{num_merges}"
+    name += "" if lowercase else "_cased"
+    name += "" if min_frequency == 2 else f"_min_{min_frequency}"
     path = files.processed_dir() / f"{name}.json"
     if path.is_file():
         try:
             model = BPEModel.load(path)
             if model.source == source:
                 return BPETokenizerLoader(model), path, True
+            print(f"replacing {files.display_path(path)}, which was learned from another text of this name", file=sys.stderr)
         except ModelFileError as error:
             print(f"the kept tokenizer is damaged and rebuilt: {error}", file=sys.stderr)
     if word_counts is None:
@@ -128,7 +200,13 @@ def tokenizer_for(
 
 
 def prepare_tokens(
-    corpus: Corpus, num_merges: int | None, vocabulary_threshold: int = 0, splitting: str = "words"
+    corpus: Corpus,
+    num_merges: int | None,
+    vocabulary_threshold: int = 0,
+    splitting: str = "words",
+    *,
+    lowercase: bool = True,
+    min_frequency: int = 2,
 ) -> tuple[BPETokenizerLoader, npt.NDArray[np.int32]]:
     """Return a corpus' tokenizer and token ids, kept or made, and print a line about each."""
     if vocabulary_threshold < 0:
@@ -136,12 +214,19 @@ def prepare_tokens(
     where = files.display_path(corpus.path or "built in")
     describe_row("corpus", corpus.name, f"{corpus.num_characters:,} characters", where)
     num_merges = num_merges or default_num_merges(corpus)
-    tokenizer, path, was_kept = tokenizer_for(corpus, num_merges, splitting=splitting, progress=True)
+    tokenizer, path, was_kept = tokenizer_for(
+        corpus, num_merges, splitting=splitting, lowercase=lowercase, min_frequency=min_frequency, progress=True
+    )
     model = tokenizer.model
     is_short = len(model.merges) < num_merges
     describe_row(
         "tokenizer",
-        f"{len(model.merges):,} merges" + (f" (of {num_merges:,}: no other pair occurs twice)" if is_short else ""),
+        f"{len(model.merges):,} merges"
+        + (
+            f" (of {num_merges:,}: no other pair occurs {'twice' if min_frequency == 2 else f'{min_frequency} times'})"
+            if is_short
+            else ""
+        ),
         f"vocabulary {tokenizer.vocab_size:,}",
         ("cached in " if was_kept else "saved as ") + files.display_path(path),
     )
@@ -267,7 +352,7 @@ def read_ids(path: Path, source: dict[str, object]) -> npt.NDArray[np.int32] | N
 def trained_embeddings(
     dataset: str | None, checkpoint: Path | None = None, splitting: str = "words", text_field: str = DEFAULT_FIELD
 ) -> tuple[Path, Embeddings]:
-    """Return the file and the vectors that training left for a corpus, or those of a file.
+    """Return the file and the vectors that the latest training of a corpus left, or those of a file.
 
     No such file (the message says which command makes it), a damaged one and one of another text are a `VectorsFileError`,
     an unknown corpus is a `CorpusError`.
@@ -276,15 +361,23 @@ def trained_embeddings(
     command += "" if splitting == "words" else f" --splitting {splitting}"
     own = None if dataset is None or dataset in NAMES or checkpoint else load_corpus(dataset, text_field=text_field)
     name = artifact_name(own) if own else dataset or DEFAULT_DATASET
-    path = checkpoint or checkpoint_path(name, splitting)
-    if dataset is None and checkpoint is None and not path.is_file():  # training may have fallen back
-        fallback = checkpoint_path(FALLBACK_DATASET, splitting)
-        path = fallback if fallback.is_file() else path
+    kept = [checkpoint] if checkpoint else checkpoints_of(name, splitting)
+    if dataset is None and not kept:  # training may have fallen back
+        kept = checkpoints_of(FALLBACK_DATASET, splitting)
+    path = next(iter(kept), checkpoint_path(name, splitting))
+    if own and len(kept) > 1:  # texts of one file name
+        path = next((each for each in kept if _text_of(each) == own.fingerprint), path)
     if not path.is_file():
         raise VectorsFileError(f"there are no trained vectors in {files.display_path(path)}: {command} makes them")
     embeddings = Embeddings.load(path)
-    if own and embeddings.tokenizer and embeddings.tokenizer.model.source.get("corpus") != own.fingerprint:
+    if own and embeddings.tokenizer and _text_of(embeddings) != own.fingerprint:
         raise VectorsFileError(
             f"{files.display_path(path)} was trained on another text than {dataset} is now: {command} trains again"
         )
     return path, embeddings
+
+
+def _text_of(vectors: Path | Embeddings) -> str | None:
+    """Return the fingerprint of the text that vectors were trained on."""
+    embeddings = Embeddings.load(vectors) if isinstance(vectors, Path) else vectors
+    return str(embeddings.tokenizer.model.source.get("corpus")) if embeddings.tokenizer else None

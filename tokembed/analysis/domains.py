@@ -60,13 +60,15 @@ def sentences(text: str) -> list[str]:
     return [" ".join(part.split()) for part in parts if part.strip()]
 
 
-def vocabulary_sweep(held_out: HeldOut, merge_counts: Sequence[int], splitting: str = "words") -> list[tuple[int, float]]:
+def vocabulary_sweep(
+    held_out: HeldOut, merge_counts: Sequence[int], splitting: str = "words", *, lowercase: bool = True
+) -> list[tuple[int, float]]:
     """Return (merges, mean tokens per held-out sentence) for each vocabulary size; one training serves them all.
 
     A shorter list of merges is the beginning of a longer one. Pairs seen once are merged too (`min_frequency=1`), or a novel
     would run out of them.
     """
-    whole = train_bpe(held_out.training, max(merge_counts), splitting=splitting, min_frequency=1)
+    whole = train_bpe(held_out.training, max(merge_counts), splitting=splitting, lowercase=lowercase, min_frequency=1)
     tests = sentences(held_out.test)
     rows = []
     for num_merges in sorted({min(count, len(whole.merges)) for count in merge_counts}):
@@ -76,9 +78,11 @@ def vocabulary_sweep(held_out: HeldOut, merge_counts: Sequence[int], splitting: 
     return rows
 
 
-def describe_vocabularies(held_out: HeldOut, merge_counts: Sequence[int], splitting: str = "words") -> Finding:
+def describe_vocabularies(
+    held_out: HeldOut, merge_counts: Sequence[int], splitting: str = "words", *, lowercase: bool = True
+) -> Finding:
     """Report the mean tokens per held-out sentence for each vocabulary size."""
-    rows = vocabulary_sweep(held_out, merge_counts, splitting)
+    rows = vocabulary_sweep(held_out, merge_counts, splitting, lowercase=lowercase)
     num_sentences = len(sentences(held_out.test))
     lines = [f"mean tokens per sentence of {held_out.rule} ({num_sentences:,} sentences), by number of merges"]
     for (merges, tokens), (_, before) in zip(rows, [rows[0], *rows[:-1]], strict=True):

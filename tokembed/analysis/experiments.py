@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from tokembed.analysis.finding import Finding
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
 from tokembed.skipgram.reference import softmax_step
-from tokembed.skipgram.settings import TrainingConfig
+from tokembed.skipgram.settings import TrainingConfig, TrainingDivergedError
 from tokembed.skipgram.training import train_skipgram
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.evaluation import SynonymScore, evaluate_synonyms, read_synonyms
@@ -22,6 +23,8 @@ from tokembed.vectors.storage import count_whole_words
 
 NUM_SEEDS = 3  # of each dimension
 SOFTMAX_BATCH = 256  # pairs; more are faster, but the rows they start from are staler
+SOFTMAX_MAX_STEP = 1.0  # of a row in a batch: Frankenstein's longest is 0.7, pydocs', whose tables repeat themselves, above 8
+LEAST_GAIN = 0.05  # of an AUC over chance, for it to be what others are shares of
 SYNONYM_AUC = "Synonym AUC: how often a pair of synonyms has a higher cosine than a pair of frequent words; 0.5 is chance."
 # Of each objective: quality and time, as shares of the full softmax's.
 QUOTED = {
@@ -54,12 +57,14 @@ def compare_dimensions(
     config: TrainingConfig,
     dimensions: Sequence[int] = (10, 25, 50, 100, 200),
     num_seeds: int = NUM_SEEDS,
+    *,
+    progress: bool = False,
 ) -> Iterator[tuple[int, int, SynonymScore]]:
     """Train at each dimension with each seed, 1, 2, ...; yield (dimension, seed, how synonyms stand out) of each run."""
     for dimension in dimensions:
         for seed in range(1, num_seeds + 1):
             changed = replace(config, embedding_dim=dimension, seed=seed)
-            result = train_skipgram(token_ids, tokenizer.vocab_size, changed)
+            result = train_skipgram(token_ids, tokenizer.vocab_size, changed, progress=progress)
             embeddings = Embeddings.from_training(result, tokenizer, token_ids)
             yield dimension, seed, evaluate_synonyms(embeddings, read_synonyms("test"))
 
@@ -70,7 +75,7 @@ def describe_dimensions(
     """Report quality against the dimension; trainings take a while, so each line goes to `on_line` as soon as there is one."""
     on_line("quality by dimension: synonym AUC, and mean cosine of synonyms minus that of all pairs of frequent words")
     rows = []
-    for dimension, seed, score in compare_dimensions(tokenizer, token_ids, config):
+    for dimension, seed, score in compare_dimensions(tokenizer, token_ids, config, progress=True):
         gap = score.synonym_cosine - score.random_cosine
         rows.append((dimension, score.auc, gap))
         on_line(f"  {dimension:>4}  seed {seed}  {score.auc:.3f}  {gap:.3f}")
@@ -100,6 +105,8 @@ def compare_objectives(
     token_ids: npt.NDArray[np.int32],
     config: TrainingConfig,
     negatives: Sequence[int] = (5, 10, 20),
+    *,
+    progress: bool = False,
 ) -> Iterator[ObjectiveRun]:
     """Train with the full softmax and with K negatives, on the same tokens with the same settings; yield each run.
 
@@ -107,7 +114,7 @@ def compare_objectives(
     engine, its kernels compiled before the clock starts.
     """
     synonyms = read_synonyms("test")
-    yield train_full_softmax(tokenizer, token_ids, config)
+    yield train_full_softmax(tokenizer, token_ids, config, progress=progress)
     train_skipgram(token_ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))
     for number in negatives:
         result = train_skipgram(token_ids, tokenizer.vocab_size, replace(config, num_negative_samples=number))
@@ -115,8 +122,13 @@ def compare_objectives(
         yield ObjectiveRun(f"{number} negatives", 1 + number, result.epoch_losses, float(np.mean(result.seconds)), auc)
 
 
-def train_full_softmax(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig) -> ObjectiveRun:
-    """Train by the full softmax over the tokens that occur `min_count` times, with the same subsampling, windows and rates."""
+def train_full_softmax(
+    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig, *, progress: bool = False
+) -> ObjectiveRun:
+    """Train by the full softmax over the tokens that occur `min_count` times, with the same subsampling, windows and rates.
+
+    A run whose mean loss is well above ln V, where it began, has diverged: `TrainingDivergedError`.
+    """
     counts = sampling.count_tokens(token_ids, tokenizer.vocab_size, config.min_count)
     (trained,) = np.nonzero(counts)
     row_of = np.full(tokenizer.vocab_size, -1, dtype=np.int64)
@@ -134,11 +146,22 @@ def train_full_softmax(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.
         kept = stream[random.random(stream.size) < keep[stream]]
         pairs = sampling.window_pairs(kept, random.integers(1, config.window_size + 1, kept.size))
         loss = 0.0
-        for first in range(0, len(pairs), SOFTMAX_BATCH):
-            batch = pairs[first : first + SOFTMAX_BATCH]
-            rate = config.rate_after((epoch + first / len(pairs)) / config.epochs)
-            loss += softmax_step(targets, contexts, batch[:, 0], batch[:, 1], rate)
+        label = f"full softmax, epoch {epoch + 1}/{config.epochs}"
+        with tqdm(
+            total=len(pairs), desc=label, unit="pair", unit_scale=True, disable=None if progress else True, leave=False
+        ) as bar:
+            for first in range(0, len(pairs), SOFTMAX_BATCH):
+                batch = pairs[first : first + SOFTMAX_BATCH]
+                rate = config.rate_after((epoch + first / len(pairs)) / config.epochs)
+                loss += softmax_step(targets, contexts, batch[:, 0], batch[:, 1], rate, SOFTMAX_MAX_STEP)
+                bar.update(len(batch))
         losses.append(loss / max(len(pairs), 1))
+        at_first = math.log(len(trained))
+        if not losses[-1] <= at_first + 1.0:
+            raise TrainingDivergedError(
+                f"the full softmax diverged in epoch {epoch + 1}: its loss is {losses[-1]:.4g}, at first {at_first:.4g}; "
+                f"lower the learning rate ({config.learning_rate:g}), or take fewer epochs"
+            )
         seconds.append(time.perf_counter() - start)
     vectors[trained] = targets
     word_counts = count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
@@ -154,18 +177,21 @@ def describe_objectives(
     on_line(f"full softmax against negative sampling, {config.epochs} epochs; in brackets what is often quoted")
     on_line(f"  {'':<14}{'scores/pair':>14}{'s/epoch':>12}{'time':>17}{'synonym AUC':>13}{'quality':>17}{'last loss':>11}")
     runs: list[ObjectiveRun] = []
-    for run in compare_objectives(tokenizer, token_ids, config):
+    for run in compare_objectives(tokenizer, token_ids, config, progress=True):
         runs.append(run)
-        time, quality = run.seconds_per_epoch / runs[0].seconds_per_epoch, (run.auc - 0.5) / (runs[0].auc - 0.5)
+        time, gain = run.seconds_per_epoch / runs[0].seconds_per_epoch, runs[0].auc - 0.5
+        quality = f"{(run.auc - 0.5) / gain:.0%}" if gain >= LEAST_GAIN else "-"
         quoted_quality, quoted_time = QUOTED[run.name]
         on_line(
             f"  {run.name:<14}{run.num_outputs:>14,}{run.seconds_per_epoch:>12.2f}{f'{time:.1%} ({quoted_time})':>17}"
-            f"{run.auc:>13.3f}{f'{quality:.0%} ({quoted_quality})':>17}{run.losses[-1]:>11.3f}"
+            f"{run.auc:>13.3f}{f'{quality} ({quoted_quality})':>17}{run.losses[-1]:>11.3f}"
         )
     on_line(
         f"  10 negatives score {runs[0].num_outputs / runs[2].num_outputs:.0f} times fewer rows per pair (often quoted: 250)"
     )
-    on_line("  quality: AUC - 0.5 as a share of the softmax's")
+    is_learned = runs[0].auc - 0.5 >= LEAST_GAIN
+    too_little = "" if is_learned else ": none is told, as it is hardly better than chance (too little text, or too few epochs)"
+    on_line(f"  quality: AUC - 0.5 as a share of the softmax's{too_little}")
     note = (
         f"{config.embedding_dim} dimensions, window {config.window_size}, seed {config.seed}. Each objective has a loss of its "
         "own; their values can't be compared. Quality is that of one training each, on at most "

@@ -1,4 +1,4 @@
-"""Which words to ask for their neighbours, and what they answer."""
+"""Which words to ask for their neighbours, and what they answer; or that there is nothing yet to ask."""
 
 from __future__ import annotations
 
@@ -16,6 +16,24 @@ QUERY_WORDS = (
     "king", "album", "season", "british", "river", "war", "player", "million",
     "function", "object", "statement", "import", "string", "class", "value", "error",
 )  # fmt: skip
+
+NOISE_COSINE = (
+    0.95  # on average; the novel's is 0.98 after three epochs, and 0.89 after five, when neighbours begin to make sense
+)
+
+
+def noise_in(embeddings: Embeddings) -> str:
+    """Say that all vectors point nearly the same way, so that what tells their cosines apart is noise; "" if they do not.
+
+    >>> noise_in(Embeddings(["ice</w>", "snow</w>"], [[1.0, 0.0], [0.99, 0.01]]))
+    'all cosines are near 1 (1.000 on average): too little text, or too few epochs'
+    """
+    num_tokens = len(embeddings)
+    if num_tokens < 2:
+        return ""
+    total = embeddings.unit_vectors.sum(axis=0, dtype=np.float64)  # its square is the sum of all cosines, each token's own too
+    mean = (float(total @ total) - num_tokens) / (num_tokens * (num_tokens - 1))
+    return f"all cosines are near 1 ({mean:.3f} on average): too little text, or too few epochs" if mean > NOISE_COSINE else ""
 
 
 def query_words(embeddings: Embeddings, count: int) -> list[str]:
@@ -80,7 +98,9 @@ def with_fragments(embeddings: Embeddings, word: str) -> str:
 
 
 def neighbour_table(embeddings: Embeddings, num_queries: int = 8, topn: int = 5) -> str:
-    """Return a text table: one word per line, then the words nearest to it with their cosines."""
+    """Return a text table: one word per line, then the words nearest to it with their cosines; or why there is none."""
+    if noise := noise_in(embeddings):
+        return f"\nnearest neighbours: none to show, since {noise}\n"
     _, *lines = describe_neighbours(embeddings, num_queries=num_queries, topn=topn).lines
     heading = f"nearest neighbours (cosine), among {int(embeddings.is_word.sum()):,} whole words"
     return "\n".join(["", heading, *lines, ""])

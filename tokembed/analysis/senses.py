@@ -177,6 +177,9 @@ def describe_senses(embeddings: Embeddings, text: str) -> Finding:
     )
     compared = [lesson for lesson in lessons if lesson.can_be_compared]
     lines = [line for lesson in lessons for line in ("", *sense_lines(lesson))][1:]
+    if not compared:
+        asked = ", ".join(known_senses())
+        lines += ["", f"words of two senses: no figure, as this text has none of {asked} {FEWEST_USES} times in each sense"]
     return Finding("polysemy", compared or None, lines, note, ("word", "sense", "use"), rows)
 
 

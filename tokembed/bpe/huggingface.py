@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from tokembed import files
@@ -32,10 +33,22 @@ _SPELLED_FOR_ONIGURUMA = {
 }
 
 
-def tokenizer_json(model: BPEModel) -> str:
+_SPECIAL_FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+
+
+def tokenizer_json(model: BPEModel, special_tokens: Iterable[str] = ()) -> str:
     """Return the text of a `tokenizer.json`; see `BPETokenizerLoader.export_huggingface`."""
+    vocab = dict(model.vocab)
+    first = max(vocab.values(), default=-1) + 1
+    added = dict(model.special_tokens)
+    for index, token in enumerate(dict.fromkeys(special_tokens), start=first):
+        if not token or token in vocab:
+            raise ValueError(f"special_tokens has {token!r}, which is empty or a token already")
+        added[token] = index
+    vocab |= added
+    added_tokens = [{"id": index, "content": token, **_SPECIAL_FLAGS} for token, index in added.items()]
     if model.rule.is_lossless:
-        return json.dumps(_byte_level(model), ensure_ascii=False)
+        return json.dumps(_byte_level(model, vocab, added_tokens), ensure_ascii=False)
 
     def spelled(token: str) -> str:
         return token.removesuffix(END_OF_WORD) + MARKER if token.endswith(END_OF_WORD) else token
@@ -49,7 +62,7 @@ def tokenizer_json(model: BPEModel) -> str:
             "version": "1.0",
             "truncation": None,
             "padding": None,
-            "added_tokens": [],
+            "added_tokens": added_tokens,
             "normalizer": {"type": "Sequence", "normalizers": normalizers},
             "pre_tokenizer": {
                 "type": "Sequence",
@@ -77,7 +90,7 @@ def tokenizer_json(model: BPEModel) -> str:
                 "fuse_unk": False,
                 "byte_fallback": model.byte_fallback,
                 "ignore_merges": False,
-                "vocab": {spelled(token): index for token, index in model.vocab.items()},
+                "vocab": {spelled(token): index for token, index in vocab.items()},
                 "merges": [[left, spelled(right)] for left, right in model.merges],
             },
         },
@@ -89,19 +102,18 @@ def _replace(pattern: str, content: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
 
 
-def _byte_level(model: BPEModel) -> dict[str, Any]:
+def _byte_level(model: BPEModel, vocab: dict[str, int], added_tokens: list[dict[str, Any]]) -> dict[str, Any]:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": model.splitting == "gpt2"}
     pre_tokenizer = byte_level
     if model.splitting != "gpt2":
         pattern = _SPELLED_FOR_ONIGURUMA.get(model.splitting, model.rule.pattern)
         split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
         pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, byte_level]}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": index, "content": token, **flags} for token, index in model.special_tokens.items()],
+        "added_tokens": added_tokens,
         "normalizer": {"type": model.normalization} if model.normalization else None,
         "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
@@ -115,7 +127,7 @@ def _byte_level(model: BPEModel) -> dict[str, Any]:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": model.ignore_merges,
-            "vocab": model.vocab,  # with special tokens: one that is not in it gets the next id there, whatever its own
+            "vocab": vocab,  # with special tokens: one that is not in it gets the next id there, whatever its own
             "merges": [list(pair) for pair in model.merges],
         },
     }

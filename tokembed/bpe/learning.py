@@ -6,6 +6,8 @@ places where the merged pair stands.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
@@ -15,13 +17,17 @@ import numpy.typing as npt
 
 from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, byte_characters, check_is_text, lower, rule_of
+from tokembed.corpora.corpus import Corpus
+from tokembed.corpora.sources import load_corpus
 
 JOINED_CHARACTERS = 1 << 20  # of short texts that are counted in one call, which costs 40 µs
 MERGES_PER_CALL = 256  # between two looks at `Ctrl-C` and the progress bar
 
+PATH_OF_TEXT = re.compile(r"\S*\w\.(txt|txt\.gz)")  # nobody learns from a text of one such word
+
 
 def train_bpe(
-    text_or_iterable: str | Iterable[str],
+    text_or_iterable: str | os.PathLike[str] | Corpus | Iterable[str],
     num_merges: int = 2000,
     *,
     splitting: str = "words",
@@ -34,9 +40,9 @@ def train_bpe(
 
     Parameters
     ----------
-    text_or_iterable : str or iterable of str
-        The corpus. The texts of an iterable are independent, and together may be longer than memory: only the words'
-        counts are kept.
+    text_or_iterable : str, path, Corpus or iterable of str
+        The text itself, the `Path` of its file, what `load_corpus` gave, or several texts. The texts of an iterable
+        are independent, and together may be longer than memory: only the words' counts are kept.
     num_merges : int
         Merges to learn; fewer come back when no pair is left that occurs `min_frequency` times.
     splitting : str
@@ -55,7 +61,8 @@ def train_bpe(
     Raises
     ------
     ValueError
-        A `num_merges` or `min_frequency` that is not an integer or too small, or a lone surrogate in the text.
+        A `num_merges` or `min_frequency` that is not an integer or too small, a lone surrogate in the text, or a str that is
+        the name of a `.txt` file. A file that cannot be read is a `CorpusError`.
     TypeError
         A text that is not a str.
 
@@ -80,7 +87,12 @@ def train_bpe(
             raise ValueError(f"{name} must be an integer, {least} or more, not {number!r}")
     if isinstance(text_or_iterable, (bytes, bytearray)):
         check_is_text(text_or_iterable)
-    texts = [text_or_iterable] if isinstance(text_or_iterable, str) else text_or_iterable
+    if isinstance(text_or_iterable, str):
+        if PATH_OF_TEXT.fullmatch(text_or_iterable):
+            raise ValueError(f"{text_or_iterable!r} is the name of a file, not a text: give Path({text_or_iterable!r})")
+        text_or_iterable = [text_or_iterable]
+    corpus = load_corpus(text_or_iterable) if isinstance(text_or_iterable, os.PathLike) else text_or_iterable
+    texts = corpus.chunks() if isinstance(corpus, Corpus) else corpus
     words = count_words(texts, lowercase, progress, splitting)
     return train_bpe_from_counts(
         words, num_merges, splitting=splitting, lowercase=lowercase, min_frequency=min_frequency, byte_fallback=byte_fallback,

@@ -28,7 +28,7 @@ class ModelFileError(ValueError):
     """A file that is not a tokenizer of ours, or a damaged one; the message names the file and the flaw."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BPEModel:
     """What was learned: the alphabet, and the merges in rank order.
 
@@ -83,6 +83,9 @@ class BPEModel:
     def rule(self) -> Splitting:
         """The splitting rule."""
         return rule_of(self.splitting)
+
+    def __repr__(self) -> str:
+        return f"BPEModel({len(self.tokens):,} tokens, {len(self.merges):,} merges, splitting {self.splitting!r})"
 
     @property
     def lowers(self) -> bool:

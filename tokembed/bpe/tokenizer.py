@@ -73,6 +73,9 @@ class BPETokenizerLoader:
         # It must not refer to this object: in a cycle it, and its tables of pieces, would outlive its use.
         self.tokenize_word = lru_cache(maxsize=cache_size)(self._word_encoder)
 
+    def __repr__(self) -> str:
+        return f"BPETokenizerLoader({self.model!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.model, self.cache_size)
 
@@ -100,18 +103,19 @@ class BPETokenizerLoader:
         """Write the model as JSON, in one step."""
         self.model.save(path)
 
-    def export_huggingface(self, path: str | os.PathLike[str]) -> None:
+    def export_huggingface(self, path: str | os.PathLike[str], special_tokens: Iterable[str] = ()) -> None:
         r"""Write a `tokenizer.json` that Hugging Face's `tokenizers` loads and that gives the same ids, offsets and text.
 
         Notes
         -----
+        Further `special_tokens`, as "<pad>", get the ids behind the vocabulary: transformers needs one to pad a batch.
         Known differences: code points that two versions of Unicode classify or lower differently and, under the rule "words",
         text that holds the marker U+10FFFD, which stands for `</w>` there. Tokens of a rank file that merges do not reach
         are merged there in another order now and then, since no two merges can have one rank.
         """
         from tokembed.bpe.huggingface import tokenizer_json
 
-        files.write_atomic(path, tokenizer_json(self.model))
+        files.write_atomic(path, tokenizer_json(self.model, special_tokens))
 
     def export_tiktoken(self, path: str | os.PathLike[str]) -> None:
         """Write a rank file that tiktoken loads; with the pattern and the special tokens it gives the same ids.

@@ -27,6 +27,10 @@ class CorpusNotFoundError(CorpusError, FileNotFoundError):
     """A corpus whose file is not there and could not be downloaded."""
 
 
+class TokenizerFileError(CorpusError):
+    """A file of merges where a text was to be."""
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A text with its name and where it came from.

@@ -20,7 +20,15 @@ from pathlib import Path
 
 from tokembed import files
 from tokembed.corpora import download, shards
-from tokembed.corpora.corpus import Corpus, CorpusError, CorpusNotFoundError, decode_text, state_of, stream_text
+from tokembed.corpora.corpus import (
+    Corpus,
+    CorpusError,
+    CorpusNotFoundError,
+    TokenizerFileError,
+    decode_text,
+    state_of,
+    stream_text,
+)
 from tokembed.corpora.shards import import_datasets as _import_datasets
 
 NAMES = ("frankenstein", "wikitext2", "pydocs")
@@ -198,6 +206,8 @@ def _load_file(name: str | os.PathLike[str], text_field: str) -> Corpus:
         close = "".join(f"did you mean {near}? " for near in difflib.get_close_matches(str(name), NAMES, n=1))
         choices = f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file, or a folder or glob of shards"
         raise CorpusError(f"unknown dataset {str(name)!r}: {close}{choices}")
+    if path.suffix == ".json" and b'"merges"' in path.read_bytes():
+        raise TokenizerFileError(f"{name} is a tokenizer, not a text to learn from")
     corpus = Corpus(str(name), path, lambda: stream_text(path), state_of(path))
     num_read, parts = 0, []
     for part in stream_text(path):  # a packed file may be a thousand times larger than it looks: count what comes out

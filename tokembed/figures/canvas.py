@@ -88,14 +88,15 @@ def save(
     caption: str,
     heading: Sequence[str] = (),
     rows: Iterable[Sequence[object]] = (),
+    source: str = "",
 ) -> None:
     """Write the figure of these axes as `name.png` and its table as `name.csv`, each in one step; the folder is created.
 
     Without axes there is nothing to draw; without a heading no table is written: the numbers are kept elsewhere. The caption
-    stands below the figure: corpus, settings, seed.
+    stands below the figure: corpus, settings, seed. The `source` is written into the file, see `source_of`.
     """
     if axes is not None:
-        _write_png(axes, folder / f"{name}.png", caption)
+        _write_png(axes, folder / f"{name}.png", caption, source)
     if heading:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -104,14 +105,31 @@ def save(
         files.write_atomic(folder / f"{name}.csv", text.getvalue())
 
 
-def save_finding(found: Finding, plot: Callable[[Any], Axes], folder: Path, caption: str) -> list[str]:
+def save_finding(found: Finding, plot: Callable[[Any], Axes], folder: Path, caption: str, source: str = "") -> list[str]:
     """Draw and save what was found, its note behind the caption; return its name in a list, or none if there is no figure."""
     axes = None if found.data is None else plot(found.data)
-    save(axes, folder, found.name, f"{caption} {found.note}".strip(), found.heading, found.rows)
+    save(axes, folder, found.name, f"{caption} {found.note}".strip(), found.heading, found.rows, source)
     return [] if axes is None else [found.name]
 
 
-def _write_png(axes: Axes, path: Path, caption: str) -> None:
+def source_of(image: Path) -> str:
+    """Return which text and splitting rule a saved figure was made from, as the scripts tell it; "" if it does not say."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(image) as opened:
+            return str(opened.info.get("Source", ""))
+    except UnidentifiedImageError:
+        return ""
+
+
+def other_sources(folder: Path, source: str) -> list[str]:
+    """Return the names of the texts, other than that of `source`, that figures in a folder were made from."""
+    found = {source_of(image) for image in folder.glob("*.png")} - {source, ""}
+    return sorted({each.partition(" ")[0] for each in found})
+
+
+def _write_png(axes: Axes, path: Path, caption: str, source: str) -> None:
     figure = axes.figure
     assert isinstance(figure, Figure)
     caption = drawable(files.encodable(caption))
@@ -126,7 +144,7 @@ def _write_png(axes: Axes, path: Path, caption: str) -> None:
         text.set_fontfamily(list(families))
         text.set_parse_math(False)  # a dollar sign is a dollar sign
     with files.atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={"Description": caption, "Source": files.encodable(source)})
 
 
 # ---------------------------------------------------------------- fonts and labels

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from tokembed.figures import canvas
 from tokembed.files import encodable
 
 TABLE_ROWS = 40  # shown of a table; the file beside the figure has all
@@ -33,11 +34,11 @@ def entries() -> list[Entry]:
     return [Entry(**figure) for figure in figures]
 
 
-def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, list[str]]:
+def report_page(folder: Path, title: str, facts: Sequence[str], source: str | None = None) -> tuple[str, list[str]]:
     """Return one self-contained HTML page of the figures in a folder, and the names of those that are missing.
 
     The folder holds `<name>.png` for the figures, with `<name>.csv` beside those that have numbers. The facts are lines that
-    say what was done, above the figures.
+    say what was done, above the figures. With a `source`, figures that were made from something else count as missing.
     """
     missing: list[str] = []
     parts = [f"<h1>{html.escape(title)}</h1>", "<ul>", *(f"<li>{html.escape(fact)}</li>" for fact in facts), "</ul>"]
@@ -45,7 +46,7 @@ def report_page(folder: Path, title: str, facts: Sequence[str]) -> tuple[str, li
         parts.append(f"<h2>{html.escape(phase)}</h2>")
         for entry in figures:
             image = folder / f"{entry.name}.png"
-            if image.is_file():
+            if image.is_file() and source in (None, canvas.source_of(image)):
                 parts.append(_figure(entry, image))
             else:
                 missing.append(entry.name)

@@ -18,6 +18,7 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 # Background colours by turns, dark text on them: 256-colour codes, and the same for the page.
 TERMINAL_COLOURS = (153, 223, 158, 217, 189)
 NUM_PAGE_COLOURS = 5  # of token_view.html
+MAX_PAGE_TOKENS = 40_000  # of the page, of every vocabulary: some 7 MB, which browsers still show at once
 RESET = "\033[0m"
 
 
@@ -113,11 +114,24 @@ def page(
 ) -> str:
     """Return a page, one file without a network, of coloured tokens that tell their ids when pointed at.
 
-    Under each text's tokens stand those of the vocabularies that it is compared in, with their names.
+    Above each text's tokens stands the text, under them those of the vocabularies that it is compared in, with their names.
+    Texts that have more than `MAX_PAGE_TOKENS` tokens in all are cut short, which a line says.
     """
     blocks = []
-    for text in texts:
-        lines = [_coloured(token_views(tokenizer, text))]
+    num_left = MAX_PAGE_TOKENS // (1 + len(compared or {}))
+    for number, text in enumerate(texts):
+        if num_left <= 0:
+            blocks.append(_paragraph("numbers", f"The page is full: {len(texts) - number:,} further texts are not on it."))
+            break
+        views = token_views(tokenizer, text)
+        if len(views) > num_left:
+            text = text[: views[num_left].start]
+            blocks.append(
+                _paragraph("numbers", f"The page is full: of the next text, only the first {len(text):,} characters.")
+            )
+            views = token_views(tokenizer, text)
+        num_left -= len(views)
+        lines = [_paragraph("source", printable(text)), _coloured(views)]
         lines.append(_paragraph("numbers", statistics_line(text_statistics(tokenizer, text))))
         for name, other in (compared or {}).items():
             views = token_views(other, text)

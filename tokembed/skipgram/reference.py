@@ -6,6 +6,8 @@ D is the vectors' dimension, K the number of negatives, B the pairs of a batch, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -64,11 +66,13 @@ def softmax_step(
     targets: npt.NDArray[np.int64],
     positives: npt.NDArray[np.int64],
     learning_rate: float,
+    max_step: float = math.inf,
 ) -> float:
     """Take one step of gradient descent, in place, on B pairs scored against all V tokens; return their summed loss.
 
     A pair costs O(V·D) where negative sampling costs O((1 + K)·D): what the loss -log(e^(u·v) / Σ_w e^(u·v_w)) is about, and
-    why nobody trains with it. Every gradient is computed from the vectors as they stood before the step.
+    why nobody trains with it. Every gradient is computed from the vectors as they stood before the step. A row that many of
+    the pairs share gets the sum of theirs, and is moved by `max_step` at most: a text that repeats itself would throw it far.
 
     References
     ----------
@@ -84,7 +88,13 @@ def softmax_step(
     loss = float((np.log(sums) - right).sum())
     errors = scores / -sums[:, None]  # minus the probabilities ...
     errors[rows, positives] += 1.0  # ... and 1 for the right one: minus the loss's derivative in each score
-    steps = np.float32(learning_rate) * (errors @ context_vectors)
-    context_vectors += np.float32(learning_rate) * (errors.T @ inputs)
-    np.add.at(target_vectors, targets, steps)
+    moved, places = np.unique(targets, return_inverse=True)
+    target_steps = np.zeros((len(moved), inputs.shape[1]), dtype=inputs.dtype)
+    np.add.at(target_steps, places, np.float32(learning_rate) * (errors @ context_vectors))
+    context_steps = np.float32(learning_rate) * (errors.T @ inputs)
+    for steps in (target_steps, context_steps):
+        lengths = np.linalg.norm(steps, axis=1, keepdims=True)
+        steps *= np.minimum(1.0, max_step / np.maximum(lengths, 1e-30))
+    context_vectors += context_steps
+    target_vectors[moved] += target_steps
     return loss

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tokembed.skipgram.distributed import ProcessGroup
 
+FREE_SETTINGS = ("workers", "device", "add_context_vectors")  # that may differ from the run that is resumed
+
 
 class Engine(Protocol):
     """What trains: two tables, and a pass over a part of the stream at a time."""
@@ -35,7 +37,7 @@ class Engine(Protocol):
     def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingResult:
     """Trained vectors, and how training went. V tokens, D dimensions.
 
@@ -67,6 +69,13 @@ class TrainingResult:
     num_tokens: int
     config: TrainingConfig
     engine: str
+
+    def __repr__(self) -> str:
+        loss = f", loss {self.epoch_losses[-1]:.4f}" if self.epoch_losses else ""
+        tokens, dimensions = self.target_vectors.shape
+        return (
+            f"TrainingResult({tokens:,} tokens, {dimensions} dimensions, {len(self.epoch_losses)} epochs{loss}, {self.engine})"
+        )
 
     @property
     def vectors(self) -> npt.NDArray[np.float32]:
@@ -141,7 +150,7 @@ def train_skipgram(
     on_checkpoint : callable, optional
         Called after each epoch with the result so far, to be kept; never with a loss or a vector that is not finite.
     resume : TrainingResult, optional
-        What an earlier run of the same stream and settings had reached; training continues after its last epoch.
+        What an earlier run of the same stream and settings, or of fewer epochs, had reached; training continues after its last.
     group : distributed.ProcessGroup, optional
         The processes that train together, each of which makes this call with the same settings.
 
@@ -230,11 +239,13 @@ def has_stopped_early(losses: list[float], patience: int) -> bool:
 def check_resumable(earlier: TrainingResult, config: TrainingConfig, counts: npt.NDArray[np.int64]) -> None:
     """Raise `ValueError` naming the first thing in which a run differs from the one to resume.
 
-    Threads and device may change: they change no meaning. Nor does what is made of the vectors in the end.
+    Threads and device may change: they change no meaning. Nor does what is made of the vectors in the end. There may be more
+    epochs than were planned: the learning rate goes on as if it had been so from the beginning.
     """
     for setting in fields(config):
         before, now = getattr(earlier.config, setting.name), getattr(config, setting.name)
-        if before != now and setting.name not in ("workers", "device", "add_context_vectors"):
+        is_allowed = setting.name in FREE_SETTINGS or (setting.name == "epochs" and now > before)
+        if before != now and not is_allowed:
             raise ValueError(f"cannot resume: {setting.name} was {before!r} and is {now!r} now")
     if not np.array_equal(earlier.counts, counts):
         raise ValueError("cannot resume: the tokens are not those that the earlier run was trained on")

@@ -122,6 +122,13 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def __repr__(self) -> str:
+        return f"Embeddings({len(self):,} tokens, {self.embedding_dim} dimensions)"
+
+    def __getitem__(self, word: str) -> npt.NDArray[np.float32]:
+        """Return `vector(word)`."""
+        return self.vector(word)
+
     def __contains__(self, word: str) -> bool:
         try:
             return bool(self._rows_of(word))
@@ -217,10 +224,32 @@ class Embeddings:
         words_only : bool
             Leave out fragments and marks (see `is_word`).
         """
+        return self._nearest(self.vector(word), [word], topn, words_only)
+
+    def analogy(
+        self, positive: Sequence[str], negative: Sequence[str] = (), topn: int = 5, *, words_only: bool = False
+    ) -> list[tuple[str, float]]:
+        """Return the tokens nearest to the sum of some words' vectors minus that of others, each of length 1, best first.
+
+        None of the words is in the answer; otherwise as `most_similar`.
+
+        >>> embeddings = Embeddings(["a</w>", "b</w>", "c</w>", "d</w>"], [[1.0, 0], [1, 1], [-1, 0], [-1, 1]])
+        >>> embeddings.analogy(positive=["c", "b"], negative=["a"], topn=1)[0][0]
+        'd</w>'
+        """
+        words = [*positive, *negative]
+        if isinstance(positive, str) or isinstance(negative, str) or not words:
+            raise ValueError("positive and negative are lists of words, with at least one word in all")
+        signs = np.array([1.0] * len(positive) + [-1.0] * len(negative))
+        return self._nearest(signs @ unit_rows(np.stack([self.vector(word) for word in words])), words, topn, words_only)
+
+    def _nearest(
+        self, vector: npt.NDArray[Any], left_out: Sequence[str], topn: int, words_only: bool
+    ) -> list[tuple[str, float]]:
         if topn < 1:
             raise ValueError(f"topn must be at least 1, not {topn}")
-        scores = self.unit_vectors @ unit_rows(self.vector(word)[None])[0].astype(np.float32)
-        scores[self._rows_of(word)] = -np.inf
+        scores = self.unit_vectors @ unit_rows(vector[None])[0].astype(np.float32)
+        scores[[row for word in left_out for row in self._rows_of(word)]] = -np.inf
         if words_only:
             scores[~self.is_word] = -np.inf
         topn = min(topn, int(np.isfinite(scores).sum()))

@@ -23,7 +23,7 @@ from tokembed.bpe.splitting import SPLITTINGS, Splitting
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
-from tokembed.skipgram.training import TrainingResult
+from tokembed.skipgram.training import FREE_SETTINGS, TrainingResult
 
 FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
 RESULT_ARRAYS = ("target_vectors", "context_vectors", "counts")  # of a `TrainingResult`; the rest of it is JSON
@@ -209,6 +209,24 @@ def load_checkpoint(
     if not is_same:
         raise ResumeError(f"cannot resume: {name} was trained on other tokens")
     return result
+
+
+def training_label(config: TrainingConfig, tokenizer_fingerprint: str, tokens_sha256: str) -> str:
+    """Return six characters that tell trainings apart which can't continue one another, whatever their epochs."""
+    settings = {name: value for name, value in asdict(config).items() if name not in (*FREE_SETTINGS, "epochs")}
+    made_from = json.dumps([settings, tokenizer_fingerprint, tokens_sha256], sort_keys=True)
+    return hashlib.sha256(made_from.encode()).hexdigest()[:6]
+
+
+def label_of(path: Path) -> str:
+    """Return the `training_label` of a checkpoint; a file that is none, or damaged, is a `VectorsFileError`."""
+    tensors, metadata = read_tensors(path)
+    try:
+        result, _ = decode_checkpoint(tensors, metadata)
+        tokens = str(_parse_json(metadata["training"]).get("tokens_sha256"))
+    except ValueError as error:
+        raise VectorsFileError(f"{files.display_path(path)} is damaged: {error}") from None
+    return training_label(result.config, metadata.get("tokenizer_fingerprint", ""), tokens)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
