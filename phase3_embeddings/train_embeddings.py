@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup | None) -> int:
     """Train, print, save."""
+    from dataclasses import replace
+
     from tokembed import files, workspace
     from tokembed.analysis.neighbours import neighbour_table
     from tokembed.skipgram.training import choose_engine, train_skipgram
@@ -62,14 +64,17 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     engine, device = choose_engine(config)
     with group.first_of_machine_first() if group else contextlib.nullcontext():
         corpus = workspace.choose_corpus(args.dataset)
+        chosen = cli.settings_for_text(args, workspace.is_small(corpus))
+        num_merges = chosen.pop("num_merges", args.num_merges)
+        config = replace(config, **chosen)
         output = workspace.checkpoint_path(workspace.artifact_name(corpus), args.splitting)
         output = args.output_dir / output.name if args.output_dir else output
         files.check_writable(output.parent)
-        tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, args.vocabulary_threshold, args.splitting)
+        tokenizer, ids = workspace.prepare_tokens(corpus, num_merges, args.vocabulary_threshold, args.splitting)
     if args.max_tokens:
         ids = ids[: args.max_tokens]
         cli.describe_row("", f"training on the first {ids.size:,}")
-    cli.describe_training(config, engine, device, group.size if group else 1)
+    cli.describe_training(config, engine, device, group.size if group else 1, list(chosen))
 
     earlier = storage.load_checkpoint(output, tokenizer, ids) if args.resume and output.is_file() else None
     if earlier:

@@ -222,7 +222,7 @@ def check_resumable(earlier: TrainingResult, config: TrainingConfig, counts: npt
     """
     for setting in fields(config):
         before, now = getattr(earlier.config, setting.name), getattr(config, setting.name)
-        if before != now and setting.name not in ("workers", "device", "add_context_vectors"):
+        if before != now and setting.name not in ("workers", "device", "add_context_vectors", "composition"):
             raise ValueError(f"cannot resume: {setting.name} was {before!r} and is {now!r} now")
     if not np.array_equal(earlier.counts, counts):
         raise ValueError("cannot resume: the tokens are not those that the earlier run was trained on")
