@@ -14,8 +14,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokembed import cli
 
@@ -75,6 +76,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     engine, device = choose_engine(config)
     ids: npt.NDArray[np.int32] | TokenStream
     counts = None
+    chosen: dict[str, Any] = {}
     if args.parts:
         from tokembed.scale.parts import training_share
 
@@ -86,11 +88,14 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     else:
         with group.first_of_machine_first() if group else contextlib.nullcontext():
             corpus = workspace.choose_corpus(args.dataset, args.text_field)
+            chosen = cli.settings_for_text(args, workspace.is_small(corpus))
+            num_merges = chosen.pop("num_merges", args.num_merges)
+            config = replace(config, **chosen)
             name, splitting = workspace.artifact_name(corpus), args.splitting
             files.check_writable(args.output_dir or files.checkpoints_dir())
             tokenizer, whole = workspace.prepare_tokens(
                 corpus,
-                args.num_merges,
+                num_merges,
                 args.vocabulary_threshold,
                 args.splitting,
                 lowercase=not args.no_lowercase,
@@ -106,7 +111,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     is_writer = group is None or group.rank == 0
     if is_writer:
         workspace.make_way(output, storage.training_label(config, tokenizer.fingerprint, facts.sha256), resume=args.resume)
-    cli.describe_training(config, engine, device, group.size if group else 1)
+    cli.describe_training(config, engine, device, group.size if group else 1, list(chosen))
 
     earlier = storage.load_checkpoint(output, tokenizer, facts) if args.resume and output.is_file() else None
     if earlier:

@@ -40,12 +40,12 @@ def test_the_main_job_trains_reports_and_saves(tmp_path: Path) -> None:
     raw_file("pg84.txt")
     done = run(tmp_path, "--epochs", "2", raw=RAW)
     assert (done.returncode, re.sub("compiling kernels.*\n", "", done.stderr)) == (0, "")
-    assert "2,000 merges" in done.stdout
-    assert "113,243" in done.stdout
+    assert "5,000 merges" in done.stdout
+    assert "94,983" in done.stdout
     assert "nearest neighbours" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("saved")
     assert files_in(tmp_path) == {
-        "frankenstein.txt", "frankenstein_bpe_2000.json", "frankenstein_bpe_2000.ids.npy", "frankenstein.safetensors",
+        "frankenstein.txt", "frankenstein_bpe_5000.json", "frankenstein_bpe_5000.ids.npy", "frankenstein.safetensors",
     }  # fmt: skip
     embeddings = Embeddings.load(tmp_path / "models/checkpoints/01_tokenization/frankenstein.safetensors")
     assert embeddings.similarity("mother", "father") > embeddings.similarity("mother", "of")
@@ -204,7 +204,7 @@ def test_an_interrupted_run_keeps_its_epochs_and_resumes(tmp_path: Path) -> None
     assert run(tmp_path, *arguments).returncode == 0
     assert np.array_equal(Embeddings.load(saved).vectors, resumed)
     refused = run(tmp_path, *arguments, "--resume", "--window-size", "3")
-    assert (refused.returncode, "window_size was 5 and is 3 now" in refused.stderr) == (2, True)
+    assert (refused.returncode, "window_size was 10 and is 3 now" in refused.stderr) == (2, True)
 
 
 # For each script that is named: what it prints for --help, and which of the heavy packages are there by then.
@@ -447,7 +447,7 @@ def test_vectors_are_trained_by_a_preset_and_scored(tmp_path: Path) -> None:
     done = run(tmp_path, *flags)
     assert done.returncode == 0, done.stderr
     assert "1,500 merges" in done.stdout, "what is given wins over the preset"
-    assert "5 negatives" in done.stdout
+    assert "3 negatives" in done.stdout
     assert "none merged that occurs less than 20 times" in done.stdout
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("list\ttuple\t9\nclass\tfunction\t5\nobject\tunheard\t1\n")

@@ -136,7 +136,12 @@ def unspaced_share(text: str) -> float:
 
 def default_num_merges(corpus: Corpus) -> int:
     """Return the merges learned unless told otherwise: more text can use more of them."""
-    return LARGE_CORPUS_MERGES if corpus.num_characters > LARGE_CORPUS_CHARACTERS else SMALL_CORPUS_MERGES
+    return SMALL_CORPUS_MERGES if is_small(corpus) else LARGE_CORPUS_MERGES
+
+
+def is_small(corpus: Corpus) -> bool:
+    """Tell whether a corpus is a book rather than a library."""
+    return corpus.num_characters <= LARGE_CORPUS_CHARACTERS
 
 
 def describe_shards(corpus: ShardedCorpus, now: dict[str, str]) -> None:

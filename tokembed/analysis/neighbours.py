@@ -84,7 +84,8 @@ def describe_neighbours(
     for label, (_, near) in zip(labels, found, strict=True):
         lines.append(f"  {label:<{width}}" + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
     composed = [label for label, query in zip(labels, chosen, strict=True) if label != query]
-    note = f"Not tokens, but means of the tokens that they are cut into: {', '.join(composed)}." if composed else ""
+    made = "composed of n-grams" if embeddings.composition is not None else "means of the tokens that they are cut into"
+    note = f"Not tokens, but {made}: {', '.join(composed)}." if composed else ""
     rows = [(query, rank, word, round(score, 4)) for query, near in found for rank, (word, score) in enumerate(near, 1)]
     return Finding("nearest_neighbours", found, lines, note, ("query", "rank", "neighbour", "cosine"), rows)
 
@@ -94,6 +95,8 @@ def with_fragments(embeddings: Embeddings, word: str) -> str:
     tokens = embeddings.tokens_of(word)
     if tokens in ([word], [embeddings.rule.token_of(word)]):
         return word
+    if embeddings.composition is not None:
+        return f"{word} (from its n-grams)"
     return f"{word} (from {'·'.join(embeddings.word_of(token) or token for token in tokens)})"
 
 

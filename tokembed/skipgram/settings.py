@@ -14,6 +14,7 @@ MAX_LEARNING_RATE = 1e6  # far beyond any that learns, and far below what 32 bit
 MAX_EXPONENT = 100.0  # by then one token alone is drawn; far beyond, the powers of counts overflow
 MAX_INT = 2**31 - 1
 ENGINES = ("auto", "hogwild", "torch")
+COMPOSITIONS = ("off", "ngrams")
 
 Report = Callable[[int, int, float], None]  # called after each block, with its tokens, its pairs and their summed loss
 
@@ -64,6 +65,7 @@ class TrainingConfig:
     subsample: float = _setting(1e-3, "thin out tokens more frequent than about this share; 0: none", 0)
     ns_exponent: float = _setting(0.75, "negatives are drawn by count to this power", -MAX_EXPONENT, MAX_EXPONENT)
     add_context_vectors: bool = _setting(False, "a token's vector is the sum of both of its vectors, as target and as context")
+    composition: str = _setting("off", "words of their parts, too: ngrams (character n-grams fitted to whole words) or off")
     early_stopping: int = _setting(0, "stop when the loss has not fallen for so many epochs; 0: never", 0)
     seed: int = _setting(1, "of all that is drawn", 0)
     workers: int = _setting(0, "threads of the hogwild engine; 0: one per core", 0)
@@ -88,6 +90,7 @@ class TrainingConfig:
                 require(name, value <= high, f"at most {high:,}")
         require("learning_rate", self.learning_rate > 0, "above 0")
         require("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
+        require("composition", self.composition in COMPOSITIONS, f"one of {', '.join(COMPOSITIONS)}")
         try:
             devices.check_device_name(self.device)
         except ValueError as error:

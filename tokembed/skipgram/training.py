@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tokembed.skipgram.distributed import ProcessGroup
 
-FREE_SETTINGS = ("workers", "device", "add_context_vectors")  # that may differ from the run that is resumed
+FREE_SETTINGS = ("workers", "device", "add_context_vectors", "composition")  # that may differ from the run that is resumed
 
 
 class Engine(Protocol):

@@ -1,7 +1,8 @@
 """Vectors in use: what can one ask them, how good are they, and how are they kept?
 
-Read `embeddings.py` (look up, compare, find neighbours), `evaluation.py` (judged word pairs, synonyms, analogies), `storage.py`
-(our files, checkpoints among them) and `formats.py` (other programs' files). `word_lists/` holds the lists of this project.
+Read `embeddings.py` (look up, compare, find neighbours), `composition.py` (words from their parts), `evaluation.py` (judged
+word pairs, synonyms, analogies), `storage.py` (our files, checkpoints among them) and `formats.py` (other programs' files).
+`word_lists/` holds the lists of this project.
 """
 
 from __future__ import annotations

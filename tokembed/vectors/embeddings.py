@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,10 +13,11 @@ import numpy.typing as npt
 
 from tokembed import files
 from tokembed.bpe.model import BPEModel
-from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting, byte_characters
+from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting, byte_characters, lower
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors import formats, storage
+from tokembed.vectors.composition import Composition
 from tokembed.vectors.storage import VectorsFileError
 
 _SPACE = byte_characters(b" ")
@@ -43,6 +45,8 @@ class Embeddings:
         How often each token occurred where the vectors were trained.
     word_counts : array (V,), optional
         How often it did so as a whole word; it tells words from fragments.
+    composition : Composition, optional
+        With it a word without a token of its own is composed of its n-grams, not of its tokens.
 
     Raises
     ------
@@ -65,6 +69,7 @@ class Embeddings:
         tokenizer: BPETokenizerLoader | BPEModel | None = None,
         counts: npt.ArrayLike | None = None,
         word_counts: npt.ArrayLike | None = None,
+        composition: Composition | None = None,
     ) -> None:
         self.tokens = list(tokens)
         with np.errstate(over="ignore"):  # a number too large for 32 bits becomes infinite, and is reported below
@@ -79,6 +84,9 @@ class Embeddings:
             raise ValueError(f"{len(self.tokens) - len(self.token_to_index)} tokens occur twice")
         self.counts, self.word_counts = self._checked_counts(counts), self._checked_counts(word_counts)
         self.tokenizer = BPETokenizerLoader(tokenizer) if isinstance(tokenizer, BPEModel) else tokenizer
+        self.composition = composition
+        if composition is not None and len(composition.mean) != self.embedding_dim:
+            raise ValueError(f"n-grams of {len(composition.mean)} dimensions do not fit vectors of {self.embedding_dim}")
         #: The vectors scaled to length 1, (V, D); those of zeros stay.
         self.unit_vectors: npt.NDArray[np.float32] = unit_rows(self.vectors).astype(np.float32)
         for table in (self.vectors, self.unit_vectors):
@@ -88,11 +96,16 @@ class Embeddings:
     def from_training(
         cls, result: TrainingResult, tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.integer[Any]] | None = None
     ) -> Embeddings:
-        """Return the vectors of the tokens that were trained; with the `token_ids`, words are told from fragments."""
+        """Return the vectors of the tokens that were trained; with the `token_ids`, words are told from fragments.
+
+        Words are composed of their parts if `result.config.composition` says so.
+        """
         if len(result.counts) != tokenizer.vocab_size:
             raise ValueError(f"vectors for {len(result.counts)} tokens, but the tokenizer has {tokenizer.vocab_size}")
         word_counts = None if token_ids is None else storage.count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
-        return cls.of_trained_rows(tokenizer.id_to_token, result.vectors, result.counts, tokenizer, word_counts)
+        return cls.of_trained_rows(
+            tokenizer.id_to_token, result.vectors, result.counts, tokenizer, word_counts, result.config.composition
+        )
 
     @classmethod
     def of_trained_rows(
@@ -102,12 +115,25 @@ class Embeddings:
         counts: npt.NDArray[np.int64],
         tokenizer: BPETokenizerLoader | BPEModel | None = None,
         word_counts: npt.NDArray[np.int64] | None = None,
+        composition: str = "off",
     ) -> Embeddings:
-        """Return the rows of a whole table, (V, D), whose tokens were trained: those with `counts` above 0."""
+        """Return the rows of a whole table, (V, D), whose tokens were trained: those with `counts` above 0.
+
+        With the `composition` "ngrams", n-grams are fitted to the words among them, and each word is blended with its own.
+        """
         (trained,) = np.nonzero(counts)
         names = [tokens[row] for row in trained.tolist()]
         alone = None if word_counts is None else word_counts[trained]
-        return cls(names, vectors[trained], tokenizer, counts[trained], alone)
+        plain = cls(names, vectors[trained], tokenizer, counts[trained], alone)
+        return plain if composition == "off" else plain._composed_of_ngrams()
+
+    def _composed_of_ngrams(self) -> Embeddings:
+        (rows,) = np.nonzero(self.is_word)
+        words = [self.word_of(self.tokens[row]) for row in rows.tolist()]
+        fitted = Composition.fitted(words, self.vectors[rows], None if self.counts is None else self.counts[rows])
+        vectors = self.vectors.copy()
+        vectors[rows] = fitted.blended(words, self.vectors[rows])
+        return Embeddings(self.tokens, vectors, self.tokenizer, self.counts, self.word_counts, fitted)
 
     def _checked_counts(self, counts: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
         if counts is None:
@@ -131,7 +157,7 @@ class Embeddings:
 
     def __contains__(self, word: str) -> bool:
         try:
-            return bool(self._rows_of(word))
+            return bool(self._rows_of(word)) or self._composed_vector(word) is not None
         except ValueError:  # a lone surrogate is in no word
             return False
 
@@ -147,8 +173,8 @@ class Embeddings:
 
     # ------------------------------------------------------------ looking up
 
-    def _rows_of(self, word: str) -> list[int]:
-        """Return the rows whose mean is the word's vector: its whole-word token's, else those of its tokens.
+    def _own_row(self, word: str) -> int | None:
+        """Return the row of the word's whole-word token.
 
         Under a byte-level rule a word is what it is after a space; the form that begins a line stands in where that is unknown.
         """
@@ -156,9 +182,13 @@ class Embeddings:
         exact = [whole] if self.tokenizer else [word, whole]
         if self.rule.is_lossless:
             exact.append(byte_characters(word.encode()))
-        for token in exact if word else []:
-            if token in self.token_to_index:
-                return [self.token_to_index[token]]
+        return next((self.token_to_index[token] for token in exact if word and token in self.token_to_index), None)
+
+    def _rows_of(self, word: str) -> list[int]:
+        """Return the row of the word's own token, or else those of its tokens."""
+        own, whole = self._own_row(word), self.rule.token_of(word)
+        if own is not None:
+            return [own]
         if self.tokenizer is None:
             return []
         tokens = self.tokenizer.tokenize(self.rule.text_of(whole) if word else word)
@@ -178,6 +208,26 @@ class Embeddings:
                 pending.extend(reversed(self.tokenizer.parts.get(token, ())))
         return rows
 
+    def _composed_vector(self, word: str) -> npt.NDArray[np.float32] | None:
+        """Return the vector of a word that has no row of its own, composed of n-grams; None if there is none, or no need.
+
+        What is several pieces, as "ice cream" is, is the mean of theirs.
+        """
+        if self.composition is None or self._own_row(word) is not None:
+            return None
+        if self.tokenizer is None:
+            return self.composition.vector(word) if word else None
+        pieces = self.rule.pieces(self.rule.text_of(self.rule.token_of(word)) if word else word)
+        if self.tokenizer.model.lowers:
+            pieces = [lower(piece) for piece in pieces]
+        words = [self.rule.word_of(self.rule.token_of(piece)) for piece in pieces]
+        own = [self._own_row(each) for each in words]
+        vectors = [
+            self.composition.vector(each) if row is None else self.vectors[row] for each, row in zip(words, own, strict=True)
+        ]
+        found = [vector for vector in vectors if vector is not None]
+        return np.stack(found).mean(axis=0, dtype=np.float64).astype(np.float32) if found else None
+
     def word_of(self, token: str) -> str:
         """Return a token as people read it: the word that it is, or its text.
 
@@ -195,11 +245,14 @@ class Embeddings:
         return [self.tokens[row] for row in self._rows_of(word)]
 
     def vector(self, word: str) -> npt.NDArray[np.float32]:
-        """Return a word's vector, shape (D,): its token's, or the mean of its tokens' vectors.
+        """Return a word's vector, shape (D,): its token's, or one composed of its n-grams, or the mean of its tokens' vectors.
 
-        A token that was never trained is split into those that it was merged from; a character never trained is left out. A
-        word of such characters alone has no vector: `UnknownWordError`, which is a `KeyError`.
+        The n-grams are those of `composition`; without it, or where it knows none of them, the tokens are taken. A token that
+        was never trained is split into those that it was merged from; a character never trained is left out. A word of such
+        characters alone has no vector: `UnknownWordError`, which is a `KeyError`.
         """
+        if (composed := self._composed_vector(word)) is not None:
+            return composed
         rows = self._rows_of(word)
         if not rows:
             why = "none of its tokens was trained" if self.tokenizer else "no such token, and no tokenizer to split it"
@@ -277,10 +330,14 @@ class Embeddings:
     # ------------------------------------------------------------ files
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write vectors, tokens, counts and tokenizer to one safetensors file, in one step."""
+        """Write vectors, tokens, counts, tokenizer and composition to one safetensors file, in one step."""
         tensors = {"vectors": self.vectors, "counts": self.counts, "word_counts": self.word_counts}
-        given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        storage.write_tensors(path, given, storage.file_metadata(self.tokens, self.tokenizer))
+        given: storage.Tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        metadata = storage.file_metadata(self.tokens, self.tokenizer)
+        if self.composition is not None:
+            given |= {"ngram_vectors": self.composition.vectors, "ngram_mean": self.composition.mean}
+            metadata["ngrams"] = json.dumps(self.composition.ngrams)
+        storage.write_tensors(path, given, metadata)
 
     def save_word2vec_format(self, path: str | os.PathLike[str]) -> None:
         """Write the vectors as a word2vec text file, which gensim's `KeyedVectors.load_word2vec_format` reads back equal.
@@ -320,12 +377,14 @@ class Embeddings:
                 tokenizer = tokenizer or stored
             if "target_vectors" in tensors:  # a checkpoint
                 result, word_counts = storage.decode_checkpoint(tensors, metadata)
-                return cls.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts)
+                composition = result.config.composition
+                return cls.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts, composition)
             if "vectors" not in tensors:
                 raise ValueError("it holds no vectors")
             if tensors["vectors"].dtype != np.float32:
                 raise ValueError(f"vectors are {tensors['vectors'].dtype}, not float32")
-            return cls(tokens, tensors["vectors"], tokenizer, tensors.get("counts"), tensors.get("word_counts"))
+            composed = storage.composition_in(tensors, metadata)
+            return cls(tokens, tensors["vectors"], tokenizer, tensors.get("counts"), tensors.get("word_counts"), composed)
         except (ValueError, TypeError, IndexError) as error:
             raise VectorsFileError(f"{files.display_path(path)}: {error}") from None
 

@@ -24,6 +24,7 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import FREE_SETTINGS, TrainingResult
+from tokembed.vectors.composition import Composition
 
 FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
 RESULT_ARRAYS = ("target_vectors", "context_vectors", "counts")  # of a `TrainingResult`; the rest of it is JSON
@@ -87,6 +88,18 @@ def tokens_in(metadata: dict[str, str]) -> list[str]:
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise ValueError("it has no list of tokens")
     return tokens
+
+
+def composition_in(tensors: Tensors, metadata: dict[str, str]) -> Composition | None:
+    """Return the composition that a file holds, if it does; raise `ValueError` if it is damaged."""
+    if "ngrams" not in metadata:
+        return None
+    ngrams = _parse_json(metadata["ngrams"])
+    if not isinstance(ngrams, list) or not all(isinstance(ngram, str) for ngram in ngrams):
+        raise ValueError("its n-grams are not a list of texts")
+    if not {"ngram_vectors", "ngram_mean"} <= tensors.keys():
+        raise ValueError("it holds no vectors of its n-grams")
+    return Composition(ngrams, tensors["ngram_vectors"], tensors["ngram_mean"])
 
 
 def _parse_json(text: str) -> Any:

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
+from tokembed.vectors.composition import Composition, ngrams_of
+from tokembed.vectors.embeddings import UnknownWordError
+from tokembed.vectors.storage import Checkpointer, VectorsFileError, read_tensors, write_tensors
+
+TEXT = "the happy king walked and the happily married queen talked of walking and of talking to the kings and queens . " * 30
+CONFIG = TrainingConfig(embedding_dim=8, epochs=2, workers=1, min_count=1, composition="ngrams")
+
+
+def trained(tmp_path: Path, config: TrainingConfig = CONFIG, splitting: str = "words") -> tuple[Embeddings, Path]:
+    tokenizer = BPETokenizerLoader(train_bpe(TEXT, 300, splitting=splitting))
+    ids = tokenizer.encode_array(TEXT)
+    path = tmp_path / f"{splitting}_{config.composition}.safetensors"
+    result = train_skipgram(ids, tokenizer.vocab_size, config, on_checkpoint=Checkpointer(path, tokenizer, ids))
+    return Embeddings.from_training(result, tokenizer, ids), path
+
+
+def test_an_unseen_word_is_like_the_words_it_shares_parts_with() -> None:
+    words = ["walked", "walking", "walks", "sings", "singer", "sang"]
+    vectors = np.repeat([[1.0, 0.0], [0.0, 1.0]], 3, axis=0)
+    composition = Composition.fitted(words, vectors, np.array([9, 5, 5, 9, 5, 5]))
+    walker, singing = composition.vector("walker"), composition.vector("singing")
+    assert walker is not None
+    assert singing is not None
+    assert walker[0] > walker[1]
+    assert singing[1] > singing[0]
+    assert composition.vector("未来") is None
+
+
+def test_fitted_ngrams_solve_the_ridge_regression() -> None:
+    words = ["walked", "walking", "talked", "talking", "talks", "walks"]
+    random = np.random.default_rng(1)
+    vectors = random.normal(size=(6, 3))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = Composition.fitted(words, vectors)
+    known = [[ngram for ngram in ngrams_of(word) if ngram in found.ngrams] for word in words]
+    a = np.array([[each.count(ngram) / len(each) for ngram in found.ngrams] for each in known])
+    expected = np.linalg.solve(a.T @ a + 0.5 * np.eye(len(found.ngrams)), a.T @ (unit - unit.mean(axis=0)))
+    expected *= np.linalg.norm(vectors, axis=1).mean()
+    np.testing.assert_allclose(found.vectors.astype(float), expected, atol=2e-3)
+
+
+def test_off_gives_the_trained_rows_bit_for_bit(tmp_path: Path) -> None:
+    off, path = trained(tmp_path, replace(CONFIG, composition="off"))
+    tables, _ = read_tensors(path)
+    on, composed_path = trained(tmp_path)
+    assert np.array_equal(off.vectors, tables["target_vectors"][tables["counts"] > 0])
+    assert np.array_equal(tables["target_vectors"], read_tensors(composed_path)[0]["target_vectors"]), "training is the same"
+    assert off.composition is None
+    assert not np.array_equal(on.vectors, off.vectors)
+    np.testing.assert_allclose(
+        np.linalg.norm(on.vectors, axis=1), np.linalg.norm(off.vectors, axis=1), rtol=1e-5, err_msg="lengths are kept"
+    )
+
+
+@pytest.mark.parametrize("splitting", ["words", "gpt2"])
+def test_composed_words_survive_saving_checkpoints_and_pickling(tmp_path: Path, splitting: str) -> None:
+    embeddings, checkpoint = trained(tmp_path, splitting=splitting)
+    embeddings.save(tmp_path / "vectors.safetensors")
+    copies = Embeddings.load(tmp_path / "vectors.safetensors"), Embeddings.load(checkpoint)
+    for copy in (*copies, pickle.loads(pickle.dumps(embeddings))):
+        assert np.array_equal(copy.vectors, embeddings.vectors)
+        for word in ("walker", "unhappiness", "king", "happy walker"):
+            assert word in copy
+            assert np.array_equal(copy.vector(word), embeddings.vector(word))
+        assert copy.most_similar("walker") == embeddings.most_similar("walker")
+
+
+@pytest.mark.parametrize("splitting", ["words", "gpt2"])
+def test_any_word_has_a_vector_but_empty_text(tmp_path: Path, splitting: str) -> None:
+    embeddings, _ = trained(tmp_path, splitting=splitting)
+    row = embeddings.token_to_index[embeddings.rule.token_of("king")]
+    assert np.array_equal(embeddings.vector("king"), embeddings.vectors[row])
+    assert np.isfinite(embeddings.vector("walker")).all()
+    assert "" not in embeddings
+    assert "\ud800" not in embeddings
+    with pytest.raises(UnknownWordError):
+        embeddings.vector("")
+
+
+def test_a_word_is_composed_as_the_tokenizer_lowers_it(tmp_path: Path) -> None:
+    embeddings, _ = trained(tmp_path)
+    assert np.array_equal(embeddings.vector("WALKER"), embeddings.vector("walker"))
+
+
+def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Composition(["ab", "ab"], np.zeros((2, 3)), np.zeros(3))
+    with pytest.raises(ValueError, match="finite"):
+        Composition(["ab"], [[np.inf, 0]], np.zeros(2))
+    with pytest.raises(ValueError, match="dimensions"):
+        Embeddings(["a"], [[1.0]], composition=Composition(["ab"], np.zeros((1, 2)), np.zeros(2)))
+    with pytest.raises(ValueError, match="composition must be one of off, ngrams"):
+        TrainingConfig(composition="parts")
+    embeddings, _ = trained(tmp_path)
+    embeddings.save(tmp_path / "vectors.safetensors")
+    tensors, metadata = read_tensors(tmp_path / "vectors.safetensors")
+    for damaged in ({**metadata, "ngrams": "[1]"}, {**metadata, "ngrams": '["ab"]'}):
+        write_tensors(tmp_path / "damaged.safetensors", tensors, damaged)
+        with pytest.raises(VectorsFileError):
+            Embeddings.load(tmp_path / "damaged.safetensors")
+    del tensors["ngram_mean"]
+    write_tensors(tmp_path / "damaged.safetensors", tensors, metadata)
+    with pytest.raises(VectorsFileError, match="n-grams"):
+        Embeddings.load(tmp_path / "damaged.safetensors")
+
+
+def test_few_words_and_no_words_are_fitted_too() -> None:
+    assert Composition.fitted([], np.zeros((0, 3))).vector("word") is None
+    assert np.array_equal(
+        Composition.fitted(["a"], np.ones((1, 2))).blended(["a"], np.ones((1, 2), np.float32)), np.ones((1, 2))
+    )
+    zeros = np.zeros((2, 2), np.float32)
+    assert np.array_equal(Composition.fitted(["aa", "ab"], zeros).blended(["aa", "ab"], zeros), zeros)
