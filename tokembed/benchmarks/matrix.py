@@ -24,7 +24,8 @@ from tokembed.benchmarks.timing import Timing, seconds_of
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora import CorpusError, load_corpus
-from tokembed.corpora.vocabularies import PUBLISHED, find_vocabulary
+from tokembed.corpora import vocabularies as published
+from tokembed.corpora.vocabularies import find_vocabulary
 
 LANGUAGES = {"German": "de", "Russian": "ru", "Chinese": "zh", "Japanese": "ja"}
 LONG_WORD = "one long word"
@@ -60,7 +61,7 @@ class Cell:
 def vocabularies() -> list[str]:
     """Return the vocabularies of the matrix: the published ones whose files are there, and one learned here."""
     found = []
-    for name in PUBLISHED:
+    for name in published.PUBLISHED:
         try:
             find_vocabulary(name)
         except CorpusError:
