@@ -16,11 +16,18 @@ from pathlib import Path
 
 from PIL import Image
 
+from tokembed import Embeddings
+from tokembed.analysis.film import film_words
+from tokembed.analysis.projection import project
+from tokembed.figures import moving
+
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 FIGURES = ("merge_progression", "cross_domain", "projection_tsne", "training_progress")
 NOVEL = ("--num-merges", "5000", "--epochs", "20", "--window-size", "10")  # what the README recommends
-EXPLORER_WIDTH, EXPLORER_HEIGHT, EXPLORER_COLOURS = 1280, 1740, 200
+EXPLORER_WIDTH, EXPLORER_HEIGHT, EXPLORER_COLOURS = 1280, 2280, 200
+SENTENCE = "The miserable creature wandered among the mountains."  # of the moving picture
+NUM_MAP_WORDS = 120
 
 
 def run(script: str, *flags: str | Path) -> None:
@@ -34,9 +41,20 @@ def take_explorer(folder: Path, chromium: str) -> None:
     run("phase3_embeddings/explore.py", "--checkpoint", folder / "wikitext2.safetensors", "--output-dir", folder)
     shot = folder / "explorer.png"
     browser = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={EXPLORER_WIDTH},{EXPLORER_HEIGHT}"]
-    page = (folder / "explorer.html").as_uri() + "#river"
+    page = (folder / "explorer.html").as_uri() + "#word=river"
     subprocess.run([chromium, *browser, "--virtual-time-budget=20000", f"--screenshot={shot}", page], check=True)
     Image.open(shot).convert("RGB").quantize(EXPLORER_COLOURS).save(IMAGES / "explorer.png", optimize=True)
+
+
+def draw_moving_picture(checkpoint: Path) -> None:
+    """Draw a sentence from letters to tokens, and its words among frequent ones on the map."""
+    embeddings = Embeddings.load(checkpoint)
+    assert embeddings.tokenizer is not None
+    tokens = [token for token in embeddings.tokenizer.tokenize(SENTENCE) if token in film_words(embeddings, len(embeddings))]
+    tokens = list(dict.fromkeys([*tokens, *film_words(embeddings, NUM_MAP_WORDS)]))
+    points = project(embeddings.vectors[[embeddings.token_to_index[token] for token in tokens]])
+    frames = moving.moving_picture(embeddings.tokenizer, SENTENCE, [embeddings.word_of(token) for token in tokens], points)
+    moving.save_gif(frames, IMAGES / "letters_to_map.gif")
 
 
 def has_fonts() -> bool:
@@ -56,6 +74,7 @@ def main() -> int:
         run("phase3_embeddings/visualize_embeddings.py", *checkpoint, "--output-dir", folder)
         for figure in FIGURES:
             shutil.copy(folder / f"{figure}.png", IMAGES)
+        draw_moving_picture(folder / "frankenstein.safetensors")
         chromium = shutil.which("chromium")
         if chromium and has_fonts():
             take_explorer(folder, chromium)
