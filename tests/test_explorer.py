@@ -529,7 +529,7 @@ def test_a_chip_shows_its_characters_and_leads_to_the_map(visit: Visit, embeddin
     chip = visit.page.locator("#chips li", has=visit.page.locator(f"a[href*='word={name}']")).first
     chip.hover()
     assert visit.page.locator("#source mark").inner_text() == name.upper()
-    assert visit.page.locator("#source .hint").inner_text() == f"characters 4 to {3 + len(name)}:"
+    assert visit.page.locator("#source .hint").inner_text().strip() == f"characters 4 to {3 + len(name)}:"
     chip.locator("a").click()
     assert visit.selected() == name
     assert visit.page.evaluate("document.activeElement.id") == "selected-token"
@@ -593,8 +593,8 @@ def test_the_map_is_saved_as_a_png(visit: Visit, tmp_path: Path) -> None:
 
 
 def test_labels_never_overlap_and_lie_within_the_map(visit: Visit) -> None:
-    for zooms in range(4):
-        visit.page.evaluate("zooms => map.zoom(0.5 ** zooms)", zooms)
+    for factor in (1, 0.5, 0.3):
+        visit.page.evaluate("factor => map.zoom(factor)", factor)
         boxes = visit.page.evaluate("map.labels.map(({ box }) => box)")
         width, height = visit.page.evaluate("[map.width, map.height]")
         assert len(boxes) > 3
@@ -841,7 +841,7 @@ def test_hostile_tokens_stay_text(browser: Any, tmp_path: Path, tokenizer: BPETo
     visit.page.fill("#text", "".join(HOSTILE))
     visit.page.wait_for_timeout(100)
     assert visit.page.locator("#chips b, #chips img, #chips script, #educations b, #educations img").count() == 0
-    visit.page.locator("#chips a").first.focus()
+    visit.page.locator("#chips li").first.hover()
     assert visit.page.locator("#source mark").inner_text() == "<"
     click_point(visit, "<b>bold</b>")
     assert visit.page.locator("#map-tip").text_content().startswith("<b>bold</b>")

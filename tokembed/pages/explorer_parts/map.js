@@ -23,9 +23,9 @@ class TokenMap {
     this.labels = [];
     const most = Math.log((counts?.[0] ?? 1) + 1);
     this.radii = Float32Array.from(tokens, (_, row) => (counts ? 1.5 + 5 * (Math.log(counts[row] + 1) / most) ** 2 : 2.5));
-    // Frequent words name a region, if they are no grammar ("that", "which"): the most frequent 200 tokens come last.
-    const long = [...tokens.keys()].filter((row) => isWord[row] && names[row].length > 3);
-    this.labelledFirst = [...long.filter((row) => row >= 200), ...long.filter((row) => row < 200)];
+    // Frequent words name a region, if they are no grammar ("that", "which"): the most frequent 200 tokens come after others.
+    const rank = (row) => (!isWord[row] || names[row].length < 4 ? 2 : Number(row < 200));
+    this.labelledFirst = [...tokens.keys()].sort((a, b) => rank(a) - rank(b) || a - b);
     this.layers = data.clusters.map((_, cluster) => [0, 1].map((kind) =>
       [...tokens.keys()].filter((row) => clusters[row] === cluster && isWord[row] === kind))); // [fragments, words]
     this.measure();

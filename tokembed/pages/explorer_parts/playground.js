@@ -7,6 +7,7 @@ const LONG_TEXT = 5000; // from here on, wait for a pause in typing
 const SOURCE_MARGIN = 40; // characters shown on either side of a token's own
 const STEPS = 1000; // of the slider
 const PLAY_SECONDS = 6; // from no merge to all
+const [LEAST_STEP, MOST_STEP] = [60, 300]; // milliseconds of a merge
 let numMerges = tokenizer.numMerges; // applied
 let ranks = []; // of the merges that the text's tokens are made of, ascending
 let encoding;
@@ -177,7 +178,7 @@ function playMerges() {
       setMerges(tokenizer.numMerges);
       updateAddress();
     }
-  }, Math.max((1000 * PLAY_SECONDS) / Math.max(ranks.length, 1), 60));
+  }, Math.min(Math.max((1000 * PLAY_SECONDS) / Math.max(ranks.length, 1), LEAST_STEP), MOST_STEP));
   showPlaying("play-merges", true);
 }
 
