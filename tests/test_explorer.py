@@ -121,7 +121,7 @@ def shared(browser: Any, page_file: Path) -> Iterator[Visit]:
 
 @pytest.fixture
 def visit(shared: Visit) -> Visit:
-    shared.page.evaluate("() => { stopPlaying(); setMerges(tokenizer.numMerges); map.filter({ highlighted: undefined }); }")
+    shared.page.evaluate("() => { stopPlaying(); setMerges(tokenizer.numMerges); map.highlight(undefined); }")
     shared.page.uncheck("#words-only")
     shared.page.click("#show-all")
     return shared

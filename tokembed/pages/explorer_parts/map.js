@@ -278,16 +278,16 @@ class TokenMap {
     this.settle();
   }
 
-  /** Show fragments, or words alone; one cluster, or all. */
-  filter({ showsFragments = this.showsFragments, highlighted = this.highlighted }) {
-    Object.assign(this, { showsFragments, highlighted });
+  /** Show fragments, or words alone. */
+  filter({ showsFragments }) {
+    this.showsFragments = showsFragments;
     this.settle();
   }
 
-  /** Show all clusters, or one. */
+  /** Show all clusters, or one, which may lie anywhere. */
   highlight(cluster) {
     this.highlighted = cluster;
-    this.settle();
+    this.showAll();
   }
 
   /** Return the map as a PNG, a line of text below it. */
