@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
 from tokembed import files
@@ -19,12 +20,11 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.figures.canvas import GROUP_COLOURS, MAIN_FONT
 
 WIDTH, HEIGHT = 800, 400
-INK, FAINT, PAPER, LINE = "#1b1b1b", "#5f5f5f", "#fdfdfb", "#c9c9c3"
+INK, FAINT, PAPER, LINE, DOT = "#1b1b1b", "#5f5f5f", "#fdfdfb", "#c9c9c3", "#c3c9d1"
 CHIPS = ("#cfe6fa", "#fde5c4", "#c9f0dc", "#fbd3d3", "#e0dcfa")
 MARGIN, CHIP_HEIGHT, GAP, WORD_GAP = 40, 46, 4, 16
 STEP, PAUSE, HOLD, FRAME = 130, 1300, 3200, 50  # milliseconds of a merge, a rest, the end, a frame in between
 NUM_BETWEEN = 16  # frames from the sentence to the map
-COLOURS = 48  # of the palette
 
 Boxes = list[tuple[str, float, float, float]]  # text, left, top, width of each chip
 
@@ -76,12 +76,26 @@ def moving_picture(
     return frames
 
 
+def _palette() -> list[tuple[int, int, int]]:
+    """Return every colour of the frames, and shades between each and what it is drawn on, for smooth edges."""
+    grounds = [(PAPER, (INK, FAINT, LINE, DOT, *CHIPS, *GROUP_COLOURS)), *((chip, (INK, FAINT)) for chip in CHIPS)]
+    shares = (0, 0.25, 0.5, 0.75, 1)
+    return list(
+        dict.fromkeys(_mixed(ground, colour, share) for ground, colours in grounds for colour in colours for share in shares)
+    )
+
+
+def _mixed(ground: str, colour: str, share: float) -> tuple[int, int, int]:
+    """Return a ground with a share of a colour over it, 0 to 255."""
+    pairs = zip(to_rgb(ground), to_rgb(colour), strict=True)
+    red, green, blue = (round(255 * ((1 - share) * below + share * above)) for below, above in pairs)
+    return red, green, blue
+
+
 def save_gif(frames: Sequence[tuple[Image.Image, int]], path: Path) -> None:
     """Write frames as an endless GIF of one palette, in one step."""
-    whole = Image.new("RGB", (WIDTH, HEIGHT * 2))
-    for place, (frame, _) in enumerate((frames[0], frames[-1])):
-        whole.paste(frame, (0, place * HEIGHT))
-    palette = whole.quantize(COLOURS)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([channel for colour in _palette() for channel in colour])
     first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame, _ in frames]
     with files.atomic_path(path) as temporary:
         durations = [duration for _, duration in frames]
@@ -149,7 +163,7 @@ def _spots(points: Matrix) -> Matrix:
 def _draw_map(frame: Image.Image, words: Sequence[str], spots: Matrix, boxes: Boxes, share: float) -> None:
     """Draw the map as it appears, and the sentence's words on the way to their places."""
     draw = ImageDraw.Draw(frame)
-    fading = tuple(round(253 + (number - 253) * share) for number in (195, 201, 209))
+    fading = _mixed(PAPER, DOT, share)
     for x, y in spots:
         draw.ellipse((x - 3, y - 3, x + 3, y + 3), fading)
     taken: list[tuple[float, float, float, float]] = []
@@ -161,6 +175,8 @@ def _draw_map(frame: Image.Image, words: Sequence[str], spots: Matrix, boxes: Bo
         draw.ellipse((x - 5, y - 5, x + 5, y + 5), colour)
         _label(draw, taken, word, (x, y), _font(17, bold=True), INK, always=True)
     if share == 1:
+        goals = [spots[words.index(word)] for word in own]
+        taken += [(x - 4, y - 4, x + 4, y + 4) for x, y in goals]
         for word, (x, y) in zip(words, spots, strict=True):
             if word not in own:
                 _label(draw, taken, word, (x, y), _font(13), FAINT)
