@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 FIGURES = ("merge_progression", "cross_domain", "projection_tsne", "training_progress")
 NOVEL = ("--num-merges", "5000", "--epochs", "20", "--window-size", "10")  # what the README recommends
-EXPLORER_WIDTH, EXPLORER_HEIGHT, EXPLORER_COLOURS = 1280, 2280, 200
+EXPLORER_WIDTH, EXPLORER_HEIGHT = 1280, 2245
 SENTENCE = "The miserable creature wandered among the mountains."  # of the moving picture
 NUM_MAP_WORDS = 120
 
@@ -43,7 +43,7 @@ def take_explorer(folder: Path, chromium: str) -> None:
     browser = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={EXPLORER_WIDTH},{EXPLORER_HEIGHT}"]
     page = (folder / "explorer.html").as_uri() + "#word=river"
     subprocess.run([chromium, *browser, "--virtual-time-budget=20000", f"--screenshot={shot}", page], check=True)
-    Image.open(shot).convert("RGB").quantize(EXPLORER_COLOURS).save(IMAGES / "explorer.png", optimize=True)
+    Image.open(shot).convert("RGB").save(IMAGES / "explorer.png", optimize=True)
 
 
 def draw_moving_picture(checkpoint: Path) -> None:
