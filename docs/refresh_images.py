@@ -2,8 +2,8 @@
 
 uv run python docs/refresh_images.py
 
-Frankenstein's figures take half a minute. The picture of the explorer needs Chromium, and fonts for Chinese and emoji (Debian's
-chromium, fonts-wqy-microhei, fonts-noto-color-emoji); without these it is left as it is.
+Frankenstein's figures take half a minute. The picture of the explorer takes another two, and needs Chromium; without it, it is
+left as it is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,18 @@ from pathlib import Path
 
 from PIL import Image
 
+from tokembed import Embeddings
+from tokembed.analysis.film import film_words
+from tokembed.analysis.projection import project
+from tokembed.figures import moving
+
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 FIGURES = ("merge_progression", "cross_domain", "projection_tsne", "training_progress")
 NOVEL = ("--num-merges", "5000", "--epochs", "20", "--window-size", "10")  # what the README recommends
-EXPLORER_WIDTH, EXPLORER_HEIGHT, EXPLORER_COLOURS = 1280, 1740, 200
+EXPLORER_WIDTH, EXPLORER_HEIGHT = 1280, 2245
+SENTENCE = "The miserable creature wandered among the mountains."  # of the moving picture
+NUM_MAP_WORDS = 120
 
 
 def run(script: str, *flags: str | Path) -> None:
@@ -34,15 +41,20 @@ def take_explorer(folder: Path, chromium: str) -> None:
     run("phase3_embeddings/explore.py", "--checkpoint", folder / "wikitext2.safetensors", "--output-dir", folder)
     shot = folder / "explorer.png"
     browser = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={EXPLORER_WIDTH},{EXPLORER_HEIGHT}"]
-    page = (folder / "explorer.html").as_uri() + "#river"
+    page = (folder / "explorer.html").as_uri() + "#word=river"
     subprocess.run([chromium, *browser, "--virtual-time-budget=20000", f"--screenshot={shot}", page], check=True)
-    Image.open(shot).convert("RGB").quantize(EXPLORER_COLOURS).save(IMAGES / "explorer.png", optimize=True)
+    Image.open(shot).convert("RGB").save(IMAGES / "explorer.png", optimize=True)
 
 
-def has_fonts() -> bool:
-    """Tell whether the browser can draw Chinese: without a font it shows boxes."""
-    lister = shutil.which("fc-list")
-    return lister is not None and bool(subprocess.run([lister, ":lang=zh"], capture_output=True, check=True).stdout)
+def draw_moving_picture(checkpoint: Path) -> None:
+    """Draw a sentence from letters to tokens, and its words among frequent ones on the map."""
+    embeddings = Embeddings.load(checkpoint)
+    assert embeddings.tokenizer is not None
+    tokens = [token for token in embeddings.tokenizer.tokenize(SENTENCE) if token in film_words(embeddings, len(embeddings))]
+    tokens = list(dict.fromkeys([*tokens, *film_words(embeddings, NUM_MAP_WORDS)]))
+    points = project(embeddings.vectors[[embeddings.token_to_index[token] for token in tokens]])
+    frames = moving.moving_picture(embeddings.tokenizer, SENTENCE, [embeddings.word_of(token) for token in tokens], points)
+    moving.save_gif(frames, IMAGES / "letters_to_map.gif")
 
 
 def main() -> int:
@@ -56,11 +68,12 @@ def main() -> int:
         run("phase3_embeddings/visualize_embeddings.py", *checkpoint, "--output-dir", folder)
         for figure in FIGURES:
             shutil.copy(folder / f"{figure}.png", IMAGES)
+        draw_moving_picture(folder / "frankenstein.safetensors")
         chromium = shutil.which("chromium")
-        if chromium and has_fonts():
+        if chromium:
             take_explorer(folder, chromium)
         else:
-            print("the picture of the explorer is left as it is: it needs Chromium and fonts for Chinese")
+            print("the picture of the explorer is left as it is: it needs Chromium")
     print(f"replaced the pictures in {IMAGES.relative_to(ROOT)}: look at them before you commit")
     return 0
 

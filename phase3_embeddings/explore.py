@@ -1,6 +1,7 @@
-"""Write one page to try a tokenizer and its vectors in a browser: encode as you type, a map, neighbours, sums of words.
+"""Write one page to try a tokenizer and its vectors in a browser: a slider of merges, a map, neighbours, a film of training.
 
 uv run python phase3_embeddings/explore.py
+uv run python phase3_embeddings/explore.py --compare r50k_base o200k_base
 uv run python phase3_embeddings/explore.py --dataset wikitext2 --projection pca
 """
 
@@ -22,24 +23,55 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--max-tokens", type=cli.positive_int, default=10_000, help="keep the most frequent so many (default: 10000)"
     )
+    parser.add_argument(
+        "--film",
+        action=argparse.BooleanOptionalAction,
+        help="show a training of 20 epochs, made for it (default: of texts up to 2 M characters)",
+    )
+    cli.add_compare_flag(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Read the vectors, write the page."""
+    """Read the vectors, collect what stands beside them, write the page."""
     args = parse_args(argv)
     from tokembed import files, workspace
-    from tokembed.pages import explorer
+    from tokembed.analysis.vocabularies import load_vocabularies, title_of
+    from tokembed.pages import educations, explorer
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
     path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting, args.text_field)
+    explorer.check_showable(embeddings, args.max_tokens)
+    published = {title_of(name): vocabulary for name, vocabulary in load_vocabularies(args.compare).items()}
     num_shown = min(len(embeddings), args.max_tokens)
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
+
+    corpora, missing = educations.known_corpora()
+    own = educations.corpus_of(embeddings, corpora, args.dataset)
+    others = educations.other_educations(embeddings, corpora)
+    cli.describe_row("educations", *others, *published)
+    for name, reason in missing.items():
+        cli.describe_row("", f"without {educations.TITLES[name]}: {reason}")
+    film = None
+    if args.film or (args.film is None and own and own.num_characters <= workspace.LARGE_CORPUS_CHARACTERS):
+        try:
+            film = educations.film_of(path, embeddings, own)
+            cli.describe_row("film", f"{len(film.tokens)} words in {film.epochs[-1]} epochs")
+        except educations.NoFilmError as error:
+            cli.describe_row("film", f"none: {error}")
     is_slow = args.projection == "tsne" and num_shown > 5000
     cli.describe_row("map", f"{num_shown:,} tokens by {args.projection}", "a minute or two" if is_slow else "")
     page = explorer.explorer_page(
-        embeddings, workspace.corpus_name_of(path, args.splitting), projection=args.projection, max_tokens=args.max_tokens
+        embeddings,
+        workspace.corpus_name_of(path, args.splitting),
+        projection=args.projection,
+        max_tokens=args.max_tokens,
+        title=educations.TITLES.get(own.name) if own else None,
+        educations=others,
+        published=published,
+        film=film,
+        notes=[f"{educations.TITLES[name]} is left out: that text could not be had here." for name in missing],
     )
     output = folder / "explorer.html"
     files.write_atomic(output, page)

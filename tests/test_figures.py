@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
+from tokembed import BPETokenizerLoader, train_bpe
 from tokembed.analysis.experiments import ObjectiveRun
 from tokembed.analysis.geometry import Heatmap
 from tokembed.analysis.projection import Projection
 from tokembed.analysis.senses import Polysemy, Uses, known_senses
 from tokembed.analysis.tokenization import Subword
-from tokembed.figures import canvas, geometry, tokenization, training
+from tokembed.figures import canvas, geometry, moving, tokenization, training
 from tokembed.vectors.embeddings import unit_rows
 
 RANDOM = np.random.default_rng(0)
@@ -197,3 +199,20 @@ def test_a_figure_and_its_table_are_saved_together_and_a_table_without_a_figure_
     canvas.save(None, tmp_path / "new", "table", "", ("a",), [])
     canvas.save(axes, tmp_path / "new", "figure", "")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["both.csv", "both.png", "figure.png", "table.csv"]
+
+
+def test_the_moving_picture_merges_as_the_tokenizer_does_and_ends_on_the_map(tmp_path: Path) -> None:
+    text = "low low low lower lower newest newest widest"
+    tokenizer = BPETokenizerLoader(train_bpe(text, num_merges=12))
+    sentence = "the lowest slower newest"
+    steps = moving.stages(tokenizer, sentence)
+    for number, words in steps:
+        fewer = BPETokenizerLoader(replace(tokenizer.model, merges=tokenizer.model.merges[:number], applications=[]))
+        known = [token for token in fewer.tokenize(sentence) if not token.startswith("<0x")]
+        assert [token for word in words for token in word if token in fewer.token_to_id] == known
+    frames = moving.moving_picture(tokenizer, sentence, ["newest", "low", "wide"], np.array([[0.0, 0], [1, 1], [2, 0]]))
+    moving.save_gif(frames, tmp_path / "moving.gif")
+    with Image.open(tmp_path / "moving.gif") as image:
+        assert (image.size, image.n_frames) == ((moving.WIDTH, moving.HEIGHT), len(frames))
+        assert len(frames) == len(steps) + moving.NUM_BETWEEN
+        assert image.info["loop"] == 0
