@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.describe_row("analogies", f"accuracy {analogies.accuracy:.1%}", coverage, file)
         for heading, (right, covered) in analogies.sections.items():
             cli.describe_row("", f"{heading:<28}{right:>6,} of {covered:,}")
-    print("\na word of several tokens is the mean of its tokens' vectors; a question is covered if all of its words have one")
+    made = "composed of its n-grams" if embeddings.composition is not None else "the mean of its tokens' vectors"
+    print(f"\na word of several tokens is {made}; a question is covered if all of its words have a vector")
     return 0
 
 

@@ -105,6 +105,7 @@ def test_every_command_of_the_pages_runs_in_its_order_on_small_texts(
             if script.name == "benchmark_tokenizer.py":  # one published vocabulary and kind of text do
                 patch.setattr(vocabularies, "PUBLISHED", {"r50k_base": vocabularies.PUBLISHED["r50k_base"]})
                 patch.setattr(matrix, "KINDS", ("numbers",))
+                patch.setattr(matrix, "text_of", lambda kind: " ".join(map(str, range(5000))))
             done = run(checkout, *arguments, raw=small_raw, script=checkout / script.relative_to(REPOSITORY), given=given)
         assert (done.returncode, bool(done.stdout)) == (0, True), f"{command}\n{done.stderr}"
         num_run += 1

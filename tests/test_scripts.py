@@ -525,7 +525,7 @@ def test_a_training_of_other_settings_is_kept_and_can_be_gone_on_with(tmp_path: 
     folder = tmp_path / "models/checkpoints/01_tokenization"
     assert run(tmp_path, *short, "--epochs", "3").returncode == 0
     first = (folder / "pydocs.safetensors").read_bytes()
-    wider = run(tmp_path, *short, "--epochs", "1", "--window-size", "10")
+    wider = run(tmp_path, *short, "--epochs", "1", "--window-size", "3")
     assert "kept       the earlier training" in wider.stdout
     (aside,) = folder.glob("pydocs--*.safetensors")
     assert aside.read_bytes() == first

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -124,10 +125,18 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         sys.unraisablehook = unraisable_hook
 
 
+def _interrupt_main_thread() -> None:
+    """Interrupt the main thread, also where it waits, if the system can."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+
+
 def _interrupt_again(unraisable: Any) -> None:
     """Interrupt once more where Python has to ignore it: in what the compiler calls back while it makes or loads a kernel."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        threading.Timer(0.01, _thread.interrupt_main).start()  # from within this call it would be ignored once more
+        threading.Timer(0.01, _interrupt_main_thread).start()  # from within this call it would be ignored once more
     else:
         sys.__unraisablehook__(unraisable)
 
@@ -175,7 +184,7 @@ class Parser(argparse.ArgumentParser):
 
             known = {flag for flag in self._option_string_actions if flag.startswith("--")}
             near = [flag for flag in known if flag.endswith(unknown[1][1:])] or difflib.get_close_matches(
-                unknown[1], known, n=1
+                unknown[1], known, n=1, cutoff=0.75
             )
             message += f": did you mean {min(near)}?" if near else ""
         self.exit(USER_ERROR, f"error: {message} (--help lists the flags)\n")

@@ -23,8 +23,7 @@ from tokembed.benchmarks.ladder import empty_tokenizer
 from tokembed.benchmarks.timing import Timing, seconds_of
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.corpora import CorpusError, load_corpus
-from tokembed.corpora import vocabularies as published
+from tokembed.corpora import CorpusError, load_corpus, vocabularies as published
 from tokembed.corpora.vocabularies import find_vocabulary
 
 LANGUAGES = {"German": "de", "Russian": "ru", "Chinese": "zh", "Japanese": "ja"}

@@ -66,7 +66,7 @@ class Composition:
     --------
     >>> composition = Composition.fitted(["icy", "ice", "fire", "fired"], np.array([[1, 0], [1, 0], [0, 1], [0, 1]]))
     >>> icier, firing = composition.vector("icier"), composition.vector("firing")
-    >>> bool(icier[0] > icier[1]), bool(firing[1] > firing[0]), composition.vector("oboe")
+    >>> bool(icier[0] > icier[1]), bool(firing[1] > firing[0]), composition.vector("hoop")
     (True, True, None)
     """
 
