@@ -23,7 +23,7 @@ DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 DATASETS = "frankenstein, wikitext2, pydocs, a .txt or .txt.gz file, a folder or glob of shards, or hf:NAME[/CONFIG][:FIELD]"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
 BENCHMARK_PACKAGES = ("gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie")
-GROUP_OF_PACKAGE = {**dict.fromkeys(BENCHMARK_PACKAGES, " --group bench"), "ray": " --group scale"}
+GROUP_OF_PACKAGE = {**dict.fromkeys(BENCHMARK_PACKAGES, " --group bench"), "ray": " --group scale", "torch": " --group torch"}
 PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "ray": "'ray[data]'"}
 
 # What to do about an error of the library, which knows no flags. By name: importing the classes would load numpy for --help.

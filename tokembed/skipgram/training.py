@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import importlib.util
+
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
@@ -113,7 +115,7 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
         raise ValueError(f"device {config.device!r} is not available here (there is: {accelerator or 'cpu'})")
     if is_accelerator or config.engine == "torch":
         return "torch", str(devices.select_device(config.device))
-    is_open = config.engine == kind == "auto"
+    is_open = config.engine == kind == "auto" and importlib.util.find_spec("torch") is not None
     if is_open and devices.find_accelerator() and (device := devices.select_device("auto")).type != "cpu":
         return "torch", str(device)
     return "hogwild", "cpu"
