@@ -18,7 +18,7 @@ from tokembed import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.json"
-PAGES = [ROOT / "README.md", ROOT / "docs" / "benchmarks.md"]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("benchmarks.md", "claims.md", "training.md"))]
 SOURCES = {
     "tokenizer": "benchmark_tokenizer.json",
     "training_wikitext2": "benchmark_training_wikitext2.json",
@@ -33,7 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; status 1 if a page differs from the results")
-    parser.add_argument("--page", type=Path, help="a file with such tables (default: README.md and docs/benchmarks.md)")
+    parser.add_argument("--page", type=Path, help="a file with such tables (default: the README and the pages in docs)")
     parser.add_argument("--only", nargs="+", choices=[*SOURCES, "facts"], help="collect these, and keep the others")
     return parser.parse_args(argv)
 

@@ -59,6 +59,56 @@ def _medians(timings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"**{_milliseconds(each)}**" if each == min(seconds) else _milliseconds(each) for each in seconds]
 
 
+def _headline(results: Results) -> str:
+    """Return five measurements, each with its worst case."""
+    own, trained = results["tokenizer"], _runs(results["training_wikitext2"]["runs"])
+    middle, low, _ = speed_ratios(*trained.values())
+    runs = {(each["vocabulary"], each["case"]): _by_contender(each["timings"]) for each in own["encoders"]}
+    encoded = [runs[name, case] for name in MODELS for case in ("cold", "warm, a fresh str each call") if (name, case) in runs]
+    over = {peer: [run[peer] / run["tokembed"] for run in encoded] for peer in ("tiktoken", "gigatoken")}
+    ratios, learned = [cell["ratio"] for cell in own["matrix"]], _by_contender(own["learning"])
+    worst = min(own["matrix"], key=lambda cell: cell["ratio"])
+    of_people = [score for score in SCORES if score != "synonym_auc"]
+    best, on_novel = _runs(results["presets"]["runs"])["best"], _runs(results["training_frankenstein"]["runs"])["tokembed"]
+    agreement = (
+        " and ".join(f"{mean_and_margin([getattr(run, score) for run in runs])[0]:.2f}" for score in of_people)
+        for runs in (best, on_novel)
+    )
+    names = " and ".join(SCORES[score] for score in of_people)
+    rows = [
+        [
+            "encode WikiText-2, 10.8 MB, by GPT's vocabularies",
+            f"{min(over['tiktoken']):.0f} to {max(over['tiktoken']):.0f} times tiktoken's speed",
+            f"{min(over['gigatoken']):.2f} times gigatoken's, the fastest peer's (at best {max(over['gigatoken']):.2f})",
+        ],
+        [
+            "encode nine kinds of text, 60 characters to 1 MB, new and known",
+            f"ahead of gigatoken in {sum(ratio >= 1 for ratio in ratios)} of {len(ratios)} cells",
+            f"{worst['ratio']:.2f} times its speed ({worst['kind']}, {worst['case']}, {worst['size']:,} characters)",
+        ],
+        [
+            "learn 10,000 merges from WikiText-2",
+            f"{learned['tokembed'] * 1e3:,.0f} ms, {learned['tokenizers'] / learned['tokembed']:.0f} times `tokenizers`' speed",
+            f"{learned['gigatoken'] / learned['tokembed']:.1f} times as fast as gigatoken",
+        ],
+        [
+            "train on WikiText-2, gensim's settings",
+            f"{middle:.1f} times gensim's speed, the median of {len(trained['tokembed'])} turns",
+            f"{low:.1f} times; the scores are about equal",
+        ],
+        [
+            f"agree with people ({names}, Spearman)",
+            f"{next(agreement)}, WikiText-2, `--preset best`",
+            f"{next(agreement)}, a novel, plain defaults",
+        ],
+    ]
+    return table("what | measured | and at worst", rows)
+
+
+def _by_contender(timings: Rows) -> dict[str, float]:
+    return {timing["name"]: timing["median"] for timing in timings}  # type: ignore[call-overload]
+
+
 def _encoders(results: Results) -> str:
     """Return published vocabularies by the encoders that all of them are compared with; below, the rule "words" by ours."""
     own = results["tokenizer"]
@@ -201,6 +251,7 @@ def _claims(results: Results) -> str:
 
 
 TABLES: dict[str, Callable[[Results], str]] = {
+    "headline": _headline,
     "encoders": _encoders,
     "peers": _peers,
     "matrix": _matrix,

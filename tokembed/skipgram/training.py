@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
-
-import importlib.util
 
 import numpy as np
 import numpy.typing as npt
