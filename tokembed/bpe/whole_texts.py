@@ -88,13 +88,16 @@ class PieceTable:
             state["long_pieces_used"] = FIRST_PLACE
             return
         old = dict(arrays)
-        for name in arrays:
-            if is_full[name]:
-                if name == "slots":
-                    arrays[name] = table_of(2 * len(old[name]))
-                else:
-                    arrays[name] = np.empty(2 * len(old[name]), dtype=old[name].dtype)
-                    arrays[name][: len(old[name])] = old[name]
+        for name, array in old.items():
+            if not is_full[name]:
+                continue
+            # Fresh memory is slow, and entering all pieces anew too: better seldom.
+            larger = len(array) * (4 if 4 * array.nbytes <= most[name] else 2)
+            if name == "slots":
+                arrays[name] = table_of(larger)
+            else:
+                arrays[name] = np.empty(larger, dtype=array.dtype)
+                arrays[name][: len(array)] = array
         self._enter_arrays()
         if is_full["slots"]:
             move_entries(old["slots"].ctypes.data, len(old["slots"]), arrays["slots"].ctypes.data, len(arrays["slots"]))
