@@ -116,6 +116,7 @@ def measure(kind: str, vocabulary: str, sizes: Sequence[int] = SIZES, rounds: in
         for name, encode, encode_batch in _turns(makers, rounds):
             times = seconds.setdefault
             times((FIRST, len(first), name), []).append(_mean_seconds(encode, [_fresh(first)]))
+            encode_batch([first[start : start + BATCH] for start in range(0, len(first), BATCH)])
             for size, group in texts.items():
                 if size == BATCH:
                     times((IN_BATCH, size, name), []).append(_mean_seconds(encode_batch, [[*map(_fresh, group)]]) / len(group))

@@ -74,7 +74,7 @@ def count_pieces(text: str, splitting: Splitting = SPLITTINGS["words"], num_thre
     rule, source = compiled_rule(splitting), LongText(text)
     counts: list[_Counts] = []
 
-    def count_part(start: int, end: int) -> None:
+    def count_part(_: int, start: int, end: int) -> None:
         of_a_thread = counts.pop() if counts else _Counts(rule)
         of_a_thread.add(source.part(start, end))
         counts.append(of_a_thread)

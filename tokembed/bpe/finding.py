@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import os
 import re
 import threading
@@ -154,31 +153,43 @@ def part_size(size: int, num_threads: int | None) -> int:
     return min(max(size // (2 * (num_threads or available_cores())), MIN_PART), PART)
 
 
-def in_parts(bounds: list[int], num_threads: int | None, work: Callable[[int, int], Any], take: Callable[[Any], None]) -> None:
-    """Call `work(start, end)` on the parts between `bounds`, on threads, this one among them.
+def in_parts(
+    bounds: list[int], num_threads: int | None, work: Callable[[int, int, int], Any], take: Callable[[Any], None]
+) -> None:
+    """Call `work(worker, start, end)` on the parts between `bounds`, on threads, this one, worker 0, among them.
 
-    `take` is given the results in the parts' order, one at a time, by whichever thread completes the next.
+    `take` is given the results in the parts' order, one at a time, by whichever thread completes the next. Of the same parts a
+    worker gets the same ones each time, if no other is late.
     """
     num_parts = len(bounds) - 1
-    numbers = itertools.count()
+    num_workers = min(num_threads or available_cores(), max(num_parts, 1))
+    waiting = list(range(num_parts - 1, -1, -1))  # the next one last
     done: dict[int, Any] = {}
     lock = threading.Lock()
     num_taken = 0
 
-    def work_along() -> None:
+    def next_part(worker: int) -> int | None:
+        with lock:
+            near = waiting[: -2 * num_workers - 1 : -1]  # not far ahead, since the results of what is late are waited for
+            if near:
+                number = next((each for each in near if each % num_workers == worker), near[0])
+                waiting.remove(number)
+                return number
+        return None
+
+    def work_along(worker: int) -> None:
         nonlocal num_taken
-        while (number := next(numbers)) < num_parts:
-            result = work(bounds[number], bounds[number + 1])
+        while (number := next_part(worker)) is not None:
+            result = work(worker, bounds[number], bounds[number + 1])
             with lock:
                 done[number] = result
                 while num_taken in done:
                     take(done.pop(num_taken))
                     num_taken += 1
 
-    num_helpers = min(num_threads or available_cores(), num_parts) - 1
-    helpers = [_pool().submit(work_along) for _ in range(num_helpers)]
+    helpers = [_pool().submit(work_along, worker) for worker in range(1, num_workers)]
     try:
-        work_along()
+        work_along(0)
     finally:
         # One that has not begun by now has nothing left to do. Errors of the others are raised, once none is at work any more.
         wait(begun := [helper for helper in helpers if not helper.cancel()])

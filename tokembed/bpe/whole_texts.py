@@ -39,6 +39,7 @@ Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it h
 BUFFER_TOKENS, MAX_IDLE_BUFFERS = 1 << 18, 8  # most parts fit in one: a token has more than two bytes
 FIRST_PLACE = 1  # of a long piece: 0 is what the key of one that is looked for has there
 FIRST_SLOTS = 1 << 12  # of a table of pieces, 32 bytes each; half of them are used
+FAST_GROWTH_BYTES = 1 << 19
 MAX_SLOT_BYTES, MAX_POOL_BYTES = 1 << 25, 1 << 24  # of a table, of its long pieces and of its tokens: 64 MiB in all
 
 
@@ -91,8 +92,8 @@ class PieceTable:
         for name, array in old.items():
             if not is_full[name]:
                 continue
-            # Fresh memory is slow, and entering all pieces anew too: better seldom.
-            larger = len(array) * (4 if 4 * array.nbytes <= most[name] else 2)
+            # Fresh memory is slow, and entering all pieces anew too: seldom while it is little.
+            larger = len(array) * (4 if array.nbytes <= FAST_GROWTH_BYTES else 2)
             if name == "slots":
                 arrays[name] = table_of(larger)
             else:
@@ -175,27 +176,27 @@ class BulkEncoder:
             1 + np.cumsum([0, *map(len, whole)]), np.array([*whole.values()], dtype=np.int32),
             np.empty(2 * kernels.MAX_TOKENS_OF_A_PIECE, dtype=np.int32), self._whole_pieces,
         )  # fmt: skip
-        self._desks: list[_Desk] = []  # append and pop are atomic
+        self._desks: list[_Desk] = []  # insert and pop are atomic
         self._buffers: list[npt.NDArray[np.int32]] = []
 
     def encode(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
         """Return the token ids of a text; raise `ValueError` at a lone surrogate."""
         if self._desks and isinstance(text, str) and len(text) <= SHORT_TEXT:  # else something is to be made or compiled first
             octets = utf8(text)
-            desk = self._take_desk()
+            desk = self._take_desk(0)
             size = len(octets)
             used = kernels.encode_text(desk.table_address, address_of(octets), 0, size, size, desk.output_address, SHORT_TEXT)
             ids = desk.output[:used].copy()
-            self._desks.append(desk)
+            self._put_back(desk, 0)
             if used >= 0:
                 return ids
         source = LongText(text)
 
-        def encode_part(start: int, end: int) -> list[Output]:
-            desk = self._take_desk()
+        def encode_part(worker: int, start: int, end: int) -> list[Output]:
+            desk = self._take_desk(worker)
             part = source.part(start, end, desk.octets)
             outputs = self._run(desk, part, 0, part.size)
-            self._desks.append(desk)  # not after an error: the table may be half written
+            self._put_back(desk, worker)  # not after an error: the table may be half written
             return outputs
 
         return self._encode_parts(len(text), source.cuts(self._rule, num_threads), num_threads, encode_part)
@@ -209,14 +210,14 @@ class BulkEncoder:
         source = Utf8.of(b"".join(octets))
         offsets = np.zeros(len(octets) + 1, dtype=np.int64)
 
-        def encode_part(first: int, last: int) -> list[Output]:
-            desk = self._take_desk()
+        def encode_part(worker: int, first: int, last: int) -> list[Output]:
+            desk = self._take_desk(worker)
             desk.finder.set_text_ends(byte_ends[1:], first, last)
             state = desk.table.state
             state["token_ends"], state["num_token_ends"], state["num_before"] = offsets[first + 1 :].ctypes.data, 0, 0
             outputs = self._run(desk, source, int(byte_ends[first]), int(byte_ends[last]))
             desk.finder.set_text_ends(byte_ends, 0, 0)
-            self._desks.append(desk)
+            self._put_back(desk, worker)
             return outputs
 
         step = part_size(source.size, num_threads)
@@ -226,11 +227,15 @@ class BulkEncoder:
             offsets[first + 1 : last + 1] += offsets[first]
         return ids, offsets
 
-    def _take_desk(self) -> _Desk:
+    def _take_desk(self, worker: int) -> _Desk:
+        # The first worker takes the first and puts it back there, the others the last: each finds the pieces that it has seen.
         try:
-            return self._desks.pop()
+            return self._desks.pop(-1 if worker else 0)
         except IndexError:
             return _Desk(self._rule, self._fields)
+
+    def _put_back(self, desk: _Desk, worker: int) -> None:
+        self._desks.insert(len(self._desks) if worker else 0, desk)
 
     def _take_buffer(self, size: int) -> npt.NDArray[np.int32]:
         # Fresh memory costs more than filling it, so a part's output goes into a used buffer and is copied out from there.
@@ -259,7 +264,7 @@ class BulkEncoder:
             start = -1
 
     def _encode_parts(
-        self, size: int, bounds: list[int], num_threads: int | None, encode_part: Callable[[int, int], list[Output]]
+        self, size: int, bounds: list[int], num_threads: int | None, encode_part: Callable[[int, int, int], list[Output]]
     ) -> npt.NDArray[np.int32]:
         """Encode the parts between `bounds` on threads; return the tokens of all."""
         # Most text has three characters per token or more; where it has fewer, the array grows.
