@@ -82,7 +82,7 @@ def describe_neighbours(
     width = max(14, *(min(len(label), 30) for label in labels))
     lines = ["nearest neighbours (cosine)" + (", fragments left out" if words_only else ", fragments (-) among them")]
     for label, (_, near) in zip(labels, found, strict=True):
-        lines.append(f"  {label:<{width}}" + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
+        lines.append(f"  {label:<{width}} " + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
     composed = [label for label, query in zip(labels, chosen, strict=True) if label != query]
     made = "composed of n-grams" if embeddings.composition is not None else "means of the tokens that they are cut into"
     note = f"Not tokens, but {made}: {', '.join(composed)}." if composed else ""
