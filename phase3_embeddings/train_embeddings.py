@@ -140,7 +140,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     if len(result.epoch_losses) < config.epochs:
         cli.describe_row("stopped", f"the loss has not fallen for {config.early_stopping} epochs")
     rows = tokenizer.id_to_token, result.vectors, result.counts
-    embeddings = Embeddings.of_trained_rows(*rows, tokenizer, facts.word_counts)
+    embeddings = Embeddings.of_trained_rows(*rows, tokenizer, facts.word_counts, config.composition)
     print(neighbour_table(embeddings))
     cli.describe_row(
         "saved", f"{len(embeddings):,} vectors of {embeddings.embedding_dim} numbers in {files.display_path(output)}"

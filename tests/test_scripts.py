@@ -520,6 +520,16 @@ def test_vectors_of_one_text_are_never_shown_as_those_of_another(tmp_path: Path)
         assert run(tmp_path, "--dataset", dataset, script=EVALUATE).returncode == 0, "both are kept"
 
 
+def test_the_neighbours_that_training_prints_are_those_of_the_saved_vectors(tmp_path: Path) -> None:
+    done = run(tmp_path, "--dataset", "pydocs", "--epochs", "6")
+    embeddings = Embeddings.load(tmp_path / "models/checkpoints/01_tokenization/pydocs.safetensors")
+    assert embeddings.composition is not None, "as is the default for a small text"
+    rows = re.findall(r"^  (\w+) +(\w+) (\d\.\d\d) ", done.stdout, re.MULTILINE)
+    assert len(rows) == 8
+    for query, nearest, score in rows:
+        assert f"{embeddings.similarity(query, nearest):.2f}" == score
+
+
 def test_a_training_of_other_settings_is_kept_and_can_be_gone_on_with(tmp_path: Path) -> None:
     short = ("--dataset", "pydocs", "--num-merges", "200", "--embedding-dim", "8", "--max-tokens", "5000", "--workers", "1")
     folder = tmp_path / "models/checkpoints/01_tokenization"
