@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
     if args.output:
         files.check_writable(args.output.absolute().parent)
-    rule = {"splitting": args.splitting, "lowercase": not args.no_lowercase, "min_frequency": args.min_frequency}
+    rule = cli.learning_settings(args)
     if args.engine == "ray":
         from tokembed.scale.ray_engine import learn_and_encode
 

@@ -33,14 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.check_writable(folder)
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
-    tokenizer, path, _ = workspace.tokenizer_for(
-        corpus,
-        num_merges,
-        splitting=args.splitting,
-        lowercase=not args.no_lowercase,
-        min_frequency=args.min_frequency,
-        progress=True,
-    )
+    tokenizer, path, _ = workspace.tokenizer_for(corpus, num_merges, **cli.learning_settings(args), progress=True)
     ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     model = tokenizer.model
     case = "lower-cased" if model.lowercase else "capitals kept"

@@ -44,15 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
     held_out = domains.hold_out(corpus)
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
-    tokenizer = BPETokenizerLoader(
-        train_bpe(
-            held_out.training,
-            num_merges,
-            splitting=args.splitting,
-            lowercase=not args.no_lowercase,
-            min_frequency=args.min_frequency,
-        )
-    )
+    tokenizer = BPETokenizerLoader(train_bpe(held_out.training, num_merges, **cli.learning_settings(args)))
     code_file = next((path for path in (d / "corpus_code.txt" for d in files.raw_dirs()) if path.is_file()), None)
     rule = "" if args.splitting == "words" else f", split as {args.splitting}"
     caption = f"{workspace.artifact_name(corpus)} without {held_out.rule}{rule}."

@@ -59,13 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         corpus = workspace.choose_corpus(args.dataset, args.text_field)
         num_merges = args.num_merges or workspace.default_num_merges(corpus)
-        tokenizer, _, _ = workspace.tokenizer_for(
-            corpus,
-            num_merges,
-            splitting=args.splitting,
-            lowercase=not args.no_lowercase,
-            min_frequency=args.min_frequency,
-        )
+        tokenizer, _, _ = workspace.tokenizer_for(corpus, num_merges, **cli.learning_settings(args))
         name = workspace.artifact_name(corpus)
     rule = "" if tokenizer.rule.name == "words" else f"{tokenizer.rule.name}, "
     name, merges = printable(name), f"{rule}{len(tokenizer.merges):,} merges"

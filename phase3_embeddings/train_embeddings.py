@@ -94,12 +94,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
             name, splitting = workspace.artifact_name(corpus), args.splitting
             files.check_writable(args.output_dir or files.checkpoints_dir())
             tokenizer, whole = workspace.prepare_tokens(
-                corpus,
-                num_merges,
-                args.vocabulary_threshold,
-                args.splitting,
-                lowercase=not args.no_lowercase,
-                min_frequency=args.min_frequency,
+                corpus, num_merges, args.vocabulary_threshold, **cli.learning_settings(args)
             )
         ids = whole[: args.max_tokens]
         if args.max_tokens:

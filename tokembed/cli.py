@@ -260,6 +260,11 @@ def add_learning_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")
 
 
+def learning_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of learning merges that flags gave, by the names of `train_bpe`'s parameters."""
+    return {"splitting": args.splitting, "lowercase": not args.no_lowercase, "min_frequency": args.min_frequency}
+
+
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of every script that looks at trained vectors."""
     parser.add_argument("--dataset", help="look at the vectors trained on this corpus (default: frankenstein)")
