@@ -8,9 +8,7 @@ followed a character at a time.
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, from_dtype, njit, types
-from numba.extending import intrinsic
+from numba import carray, from_dtype, njit
 
 from tokembed.bpe._memory import (
     character_at,
@@ -21,7 +19,8 @@ from tokembed.bpe._memory import (
     store_word,
     trailing_zeros,
     unit_at,
-)
+)  # fmt: skip
+from tokembed.bpe._window_kernels import WINDOW, bytes_with, classify, ends_of_runs, every_third
 from tokembed.compilation import can_keep_kernels
 
 KEPT = can_keep_kernels()
@@ -56,63 +55,7 @@ SCRATCH = np.dtype(
 _RULE, _SCRATCH = from_dtype(RULE), from_dtype(SCRATCH)
 
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
-_WINDOW = 64
 _STEP = 40  # a window is left when this much of it is done, so that most pieces lie in one
-
-
-def _lanes_at(builder, address, count):
-    """Return a vector of `count` bytes from an address on, and a maker of constants of its type."""
-    lanes = ir.VectorType(ir.IntType(8), count)
-    loaded = builder.load(builder.inttoptr(address, lanes.as_pointer()), align=1)
-    return loaded, lambda number: ir.Constant(lanes, [number] * count)
-
-
-@intrinsic
-def _classify(typing_context, address):
-    """Return masks of 64 bytes: capitals, small letters, digits, underscores, white space, U+001C to U+001F, line ends,
-    spaces, apostrophes, bytes beyond ASCII, and those of them that continue a character."""  # fmt: skip
-
-    def generate(context, builder, signature, arguments):
-        loaded, constant = _lanes_at(builder, arguments[0], _WINDOW)
-
-        def is_in(first, count):
-            return builder.icmp_unsigned("<", builder.sub(loaded, constant(first)), constant(count))
-
-        def equals(value):
-            return builder.icmp_unsigned("==", loaded, constant(value))
-
-        masks = [
-            is_in(ord("A"), 26),
-            is_in(ord("a"), 26),
-            is_in(ord("0"), 10),
-            equals(ord("_")),
-            builder.or_(is_in(9, 5), equals(ord(" "))),
-            is_in(0x1C, 4),
-            builder.or_(equals(10), equals(13)),
-            equals(ord(" ")),
-            equals(ord("'")),
-            is_in(0x80, 0x80),
-            is_in(0x80, 0x40),
-        ]
-        bits = [builder.bitcast(mask, ir.IntType(64)) for mask in masks]
-        return context.make_tuple(builder, signature.return_type, bits)
-
-    return types.UniTuple(types.uint64, 11)(types.int64), generate
-
-
-@intrinsic
-def _bytes_with(typing_context, address):
-    """Return seven masks of 64 bytes: those that have bit 0, bit 1, ... set."""
-
-    def generate(context, builder, signature, arguments):
-        loaded, constant = _lanes_at(builder, arguments[0], _WINDOW)
-        bits = []
-        for bit in range(7):
-            is_set = builder.icmp_unsigned("!=", builder.and_(loaded, constant(1 << bit)), constant(0))
-            bits.append(builder.bitcast(is_set, ir.IntType(64)))
-        return context.make_tuple(builder, signature.return_type, bits)
-
-    return types.UniTuple(types.uint64, 7)(types.int64), generate
 
 
 @_internal
@@ -137,15 +80,15 @@ def _follow(address, end, kinds, wanted):
 def _masks(base, end, readable_end, kinds, family, room):
     """Return the masks of the window at an address: UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER, and of bytes: spaces,
     apostrophes, those beyond ASCII, those that continue a character. Nothing is set from `end` on."""  # fmt: skip
-    window = carray(pointer(room, np.uint8), 2 * _WINDOW)  # to write kinds to, and for a copy of the text's last bytes
+    window = carray(pointer(room, np.uint8), 2 * WINDOW)  # to write kinds to, and for a copy of the text's last bytes
     address = base
-    if base + _WINDOW > readable_end:
-        address = room + _WINDOW
-        for i in range(_WINDOW):
-            window[_WINDOW + i] = load_byte(base + i) if base + i < readable_end else 0
-    masks = _classify(address)
+    if base + WINDOW > readable_end:
+        address = room + WINDOW
+        for i in range(WINDOW):
+            window[WINDOW + i] = load_byte(base + i) if base + i < readable_end else 0
+    masks = classify(address)
     capitals, small, digits, underscores, spaces, separators, newlines, blanks, apostrophes, high, continuing = masks
-    valid = _ALL_BITS >> np.uint64(max(_WINDOW - (end - base), 0))
+    valid = _ALL_BITS >> np.uint64(max(WINDOW - (end - base), 0))
     letters = capitals | small
     if family == WORDS:
         letters |= digits | underscores
@@ -156,28 +99,22 @@ def _masks(base, end, readable_end, kinds, family, room):
         capitals = small = letters
     high &= valid
     if high != 0:
-        for i in range(_WINDOW):
+        for i in range(WINDOW):
             window[i] = 0
         leads = high & ~continuing
         while leads != 0:
             i = trailing_zeros(leads)
             leads &= leads - np.uint64(1)
             code_point, length = character_at(base + i)
-            for j in range(i, min(i + length, _WINDOW)):
+            for j in range(i, min(i + length, WINDOW)):
                 window[j] = kinds[code_point]
-        upper, lower, letter, digit, space, newline, rest = _bytes_with(room)
+        upper, lower, letter, digit, space, newline, rest = bytes_with(room)
         capitals, small, letters, digits = capitals | upper, small | lower, letters | letter, digits | digit
         spaces, newlines, other = spaces | space, newlines | newline, other | rest
     return (
         capitals & valid, small & valid, letters & valid, digits & valid, spaces & valid, newlines & valid, other & valid,
         blanks & valid, apostrophes & valid, high, continuing & valid,
     )  # fmt: skip
-
-
-@_internal
-def _ends_of_runs(bits):
-    """Return the first and the last of every run of bits: all but those between two."""
-    return bits & ~(bits << np.uint64(1) & bits >> np.uint64(1))
 
 
 @_internal
@@ -199,7 +136,7 @@ def _spaces_with_newlines(spaces, newlines, marks, family):
     num_at_end = leading_zeros(~rest)  # which may go on behind the window
     if num_at_end > 0:
         odd |= newlines & ~(_ALL_BITS >> one >> np.uint64(num_at_end - 1))
-    return _ends_of_runs(rest) & ~(newlines & rest << one) | indents, odd
+    return ends_of_runs(rest) & ~(newlines & rest << one) | indents, odd
 
 
 @_internal
@@ -214,11 +151,10 @@ def _regular_starts(family, max_digits, masks, ends_here):
     one = np.uint64(1)
     odd = apostrophes | spaces & high
     marks = other & ~((other & ~upper) << one) & ~(blanks << one)  # one behind a letter's combining mark is a start
-    digits_start = digits & ~(digits << one)
     if family == GPT2:
         attached = blanks
-        digits_start &= ~(blanks << one)
-        spaces_start = _ends_of_runs(spaces)
+        digits_start = digits & ~((digits | blanks) << one)
+        spaces_start = ends_of_runs(spaces)
     else:
         # One mark, or one white space but a line end, goes with the letters behind it.
         single = marks
@@ -227,27 +163,23 @@ def _regular_starts(family, max_digits, masks, ends_here):
         attached = spaces & ~newlines | single
         spaces_start, odd_spaces = _spaces_with_newlines(spaces, newlines, other & ~upper, family)
         odd |= odd_spaces | (digits if digits & high else np.uint64(0))
-        more = digits_start if max_digits > 1 else np.uint64(0)
-        digits_start = digits_start if max_digits > 1 else digits
-        while more != 0:  # a fourth digit starts another piece
-            more = more << np.uint64(3) & digits & digits << one & digits << np.uint64(2)
-            digits_start |= more
+        digits_start = every_third(digits) if max_digits > 1 else digits
     letters_start = letters & ~(letters << one) & ~(attached << one)
     if family == O200K:
         caseless = upper & lower
         odd |= caseless & other | upper & ~lower & caseless << one  # a mark; a capital behind a letter without case
         letters_start |= upper & ~lower & (lower << one)
     starts = letters_start | digits_start | marks | spaces_start
-    covered = np.int64(_WINDOW - 4)  # what is behind may continue, or be part of a character
-    if ends_here < _WINDOW:
+    covered = np.int64(WINDOW - 4)  # what is behind may continue, or be part of a character
+    if ends_here < WINDOW:
         covered = ends_here + 1
         starts |= one << np.uint64(ends_here)
         # White space at the end of a text is not split.
         last_word = (letters | digits | other) & ~spaces
-        after = _WINDOW - leading_zeros(last_word)
+        after = WINDOW - leading_zeros(last_word)
         if after < ends_here:
             odd |= _ALL_BITS << np.uint64(after)
-    return starts & ~(_ALL_BITS << np.uint64(covered)) if covered < _WINDOW else starts, odd
+    return starts & ~(_ALL_BITS << np.uint64(covered)) if covered < WINDOW else starts, odd
 
 
 @_internal
@@ -374,7 +306,7 @@ def _write_pieces(starts, odd, offset, first, place):
     one, done = np.uint64(1), np.int64(offset)
     odd &= _ALL_BITS << offset
     ahead = starts & (_ALL_BITS << offset << one) & ((odd & (~odd + one)) - one)
-    behind, last = place + 8 * count_ones(ahead), _WINDOW - 1 - leading_zeros(ahead) if ahead != 0 else done
+    behind, last = place + 8 * count_ones(ahead), WINDOW - 1 - leading_zeros(ahead) if ahead != 0 else done
     while ahead != 0:
         for _ in range(8):  # or fewer: what is written too much is written over
             next_start = trailing_zeros(ahead)
@@ -400,7 +332,7 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
     text_ends = carray(pointer(scratch.text_ends, np.int64), scratch.num_texts)
     begin, limit, readable_end = text_address + start, text_address + end, text_address + size
     end = text_address + text_ends[scratch.num_ended] if scratch.num_ended < scratch.num_texts else limit
-    position, base, edge = begin, begin - _WINDOW, 0
+    position, base, edge = begin, begin - WINDOW, 0
     starts = odd = continued = np.uint64(0)
     place, last_place = bounds_address, bounds_address + 8 * capacity
     while place < last_place:
@@ -411,20 +343,20 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
             place += 8
             scratch.num_ended += 1
             end = text_address + text_ends[scratch.num_ended] if scratch.num_ended < scratch.num_texts else limit
-            base = position - _WINDOW
+            base = position - WINDOW
             continue
         if position - base > _STEP:
             base = position
             masks = _masks(base, end, readable_end, kinds, family, scratch_address)
-            ends_here = min(end - base, _WINDOW)
+            ends_here = min(end - base, WINDOW)
             if family == WORDS:
                 letters, other, continuing = masks[2], masks[6], masks[10]
                 continued = letters & (letters << np.uint64(1)) | continuing
                 starts = (letters | other) & ~continued
-                edge = _WINDOW - 4 if ends_here == _WINDOW else ends_here + 1
+                edge = WINDOW - 4 if ends_here == WINDOW else ends_here + 1
             else:
                 starts, odd = _regular_starts(family, max_digits, masks, ends_here)
-        if place + 8 * _WINDOW <= last_place:
+        if place + 8 * WINDOW <= last_place:
             offset, first = np.uint64(position - base), np.uint64(base - begin)
             if family == WORDS:
                 behind, done = _write_words(starts, continued, offset, edge, first, place)
@@ -441,7 +373,7 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
         place += 8
         position = piece_end
         if family == O200K and load_byte(position - 1) == 0x2F:
-            base = position - _WINDOW  # a mark behind a slash may be a start, which this window does not know
+            base = position - WINDOW  # a mark behind a slash may be a start, which this window does not know
     store_word(place, np.uint64(position - begin))
     return (place - bounds_address) // 8
 
