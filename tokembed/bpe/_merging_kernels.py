@@ -104,8 +104,8 @@ def enter_merges(pairs, values, merges, shift, first_merges):
 def _merge_few(symbols, size, made_address, merges, shift, first_merges, made_ids):
     """Merge up to 64 symbols: the pair of lowest rank, leftmost first, until none is left; return how many symbols remain.
 
-    `made_address` is of room for `MADE_SIZE` numbers: the rank at which a symbol merges with the next, and its
-    place, so that the least of them tells both. Which symbols are left are the bits of one number.
+    `made_address` is of room for `MADE_SIZE` numbers: the rank at which a symbol merges with the next, and its place, so that
+    the least of them tells both. Which symbols are left are the bits of one number.
     """
     made = carray(pointer(made_address, np.int32), MADE_SIZE)
     # At first all are bytes or characters, whose ids lie close together in `first_merges`, a plain table.
@@ -120,7 +120,7 @@ def _merge_few(symbols, size, made_address, merges, shift, first_merges, made_id
     left = _ALL_BITS >> np.uint64(64 - size)
     while True:
         best = NO_PAIR
-        if size <= 24:  # a vector must wait until what was just written is in memory
+        if size <= 24:  # one by one: a vector waits until what was just written is in memory, which costs a tenth here
             for i in range(size - 1):
                 best = min(best, made[i])
         else:
