@@ -120,7 +120,7 @@ def _merge_few(symbols, size, made_address, merges, shift, first_merges, made_id
     left = _ALL_BITS >> np.uint64(64 - size)
     while True:
         best = NO_PAIR
-        if size <= 24:  # one by one: a vector waits until what was just written is in memory, which costs a tenth here
+        if size <= 24:  # one by one: a vector waits until what was just written is in memory: up to a tenth of the time
             for i in range(size - 1):
                 best = min(best, made[i])
         else:
