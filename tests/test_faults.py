@@ -293,12 +293,12 @@ def package_that_keeps_nothing(tmp_path: Path) -> dict[str, str]:
 
 
 SMALL_KERNEL = (
-    "import numpy as np; from tokembed.bpe import _merging_kernels as kernels\n"
-    "pairs, values = np.array([[1, 2], [3, 1]], np.int32), np.array([7, 8], np.int32)\n"
-    "first = np.full((256, 256), kernels.NO_PAIR, np.int32)\n"
-    "merges = kernels.merge_table(2)\n"
-    "kernels.enter_merges(pairs, values, merges, kernels.shift_of(merges), first); print(first[1, 2], first[3, 1])",
-    "7 8\n",
+    "from tokembed.compilation import machine_code\n"
+    "from tokembed.bpe.finding import address_of\n"
+    "text, room = b'A\\xc9' * 3, bytes(20)\n"
+    "write = machine_code('tokembed.bpe._utf8_kernels', 'write_utf8').call\n"
+    "print(room[: write(address_of(text), 1, 0, 6, address_of(room))].decode())",
+    "A\xc9A\xc9A\xc9\n",
 )
 LEARNING = (
     "from tokembed import train_bpe; print(train_bpe('low low lower', 2).merges)",

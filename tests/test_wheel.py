@@ -53,7 +53,7 @@ def bring_compiled_kernels(site: Path) -> None:
     """Give the files in `site` the checkout's times, and the kernels compiled of them: to compile those again takes longest."""
     for path in (REPOSITORY / "tokembed").rglob("*"):
         copy = site / path.relative_to(REPOSITORY)
-        if path.suffix in (".nbi", ".nbc"):
+        if path.suffix in (".nbi", ".nbc", ".o"):
             copy.parent.mkdir(exist_ok=True)
             shutil.copy2(path, copy)
         elif copy.is_file() and copy.read_bytes() == path.read_bytes():

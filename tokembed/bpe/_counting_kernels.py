@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, from_dtype, njit
+from numba import carray, from_dtype
 
-from tokembed.bpe._memory import LONGEST_INLINE, call_kernel, first_slot, is_same, key_of, load_word, pointer, short_key
-from tokembed.compilation import can_keep_kernels
+from tokembed.bpe._layouts import COUNT, COUNTS, FIRST, HIGH, LONG, LOW
+from tokembed.bpe._memory import LONGEST_INLINE, call_kernel, first_slot, is_same, kernel, key_of, load_word, pointer, short_key
 
-KEPT = can_keep_kernels()
-
-_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-# An entry is a piece's key (see `key_of`; a long one's has the length alone), the address where it first occurred, and how
-# often it has.
-LOW, HIGH, FIRST, COUNT = range(4)
-LONG = np.uint64(1 << 63)
-
-
-# The pieces that one thread has counted. The table, (num_slots, 4) of uint64, is half empty.
-COUNTS = np.dtype(
-    [
-        ("slots", np.int64),
-        ("num_slots", np.int64),
-        ("num_entered", np.int64),
-        ("finder", np.int64),  # the address of `find_pieces`, and what it is to be called with
-        ("rule", np.int64),
-        ("bounds", np.int64),
-        ("max_found", np.int64),
-        ("scratch", np.int64),
-        ("block_start", np.int64),  # how far it came: pieces found from there on
-        ("num_found", np.int64),
-        ("is_last", np.int64),
-    ]
-)
 _COUNTS = from_dtype(COUNTS)
 
 
-@_internal
+@kernel
 def _count_block(counts, text_address, end):
     """Count the pieces found; there is room for all of them."""
     slots = carray(pointer(counts.slots, np.uint64), (counts.num_slots, 4))
@@ -66,11 +40,11 @@ def _count_block(counts, text_address, end):
     counts.num_entered = num_entered
 
 
-@njit(cache=KEPT, nogil=True)
+@kernel
 def count_text(counts_address, text_address, size, is_new):
-    """Count the pieces of a text of so many bytes, which must stay where it is; return whether it came to the end.
+    """Count the pieces of a text of so many bytes, which must stay where it is; return 1 if it came to the end.
 
-    If it did not, the table is too small for those found next: with a larger one it goes on, the text being no new one.
+    If not, 0: the table is too small for those found next: with a larger one it goes on, the text being no new one.
     """
     counts = carray(pointer(counts_address, _COUNTS), 1)[0]
     if is_new:
@@ -79,7 +53,7 @@ def count_text(counts_address, text_address, size, is_new):
     while True:
         if must_find:
             if counts.is_last:
-                return True
+                return 1
             if counts.num_found > 0:  # where to go on stands behind them
                 counts.block_start += np.int64(load_word(counts.bounds + 8 * counts.num_found))
             counts.num_found = call_kernel(
@@ -89,5 +63,5 @@ def count_text(counts_address, text_address, size, is_new):
             counts.is_last = counts.num_found < counts.max_found
         must_find = True
         if 2 * (counts.num_entered + counts.num_found) > counts.num_slots:
-            return False
+            return 0
         _count_block(counts, text_address, text_address + size)

@@ -7,13 +7,24 @@ piece is merged once, when it is new, and found by its bytes ever after. Lower-c
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, from_dtype, njit
+from numba import carray, from_dtype
 
+from tokembed.bpe._layouts import (
+    DONE,
+    LOOK_AHEAD,
+    MAX_TABLE_BYTES,
+    MAX_TOKENS_OF_A_PIECE,
+    NO_MEMORY,
+    OUTPUT_FULL,
+    TABLE,
+    TABLE_FULL,
+)
 from tokembed.bpe._memory import (
     LONGEST_INLINE,
     call_kernel,
     first_slot,
     is_same,
+    kernel,
     key_of,
     load_byte,
     load_word,
@@ -22,75 +33,29 @@ from tokembed.bpe._memory import (
     short_key,
     store_word,
 )
-from tokembed.compilation import can_keep_kernels
 
-KEPT = can_keep_kernels()
-
-# For functions that only kernels call: without the wrappers that Python needs they compile in half the time.
-_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-# What `encode_text` stopped for.
-DONE, OUTPUT_FULL, TABLE_FULL = range(3)
-
-MAX_TABLE_BYTES = 1000  # longer pieces come back too rarely to be worth a place
-MAX_TOKENS_OF_A_PIECE = 2 * MAX_TABLE_BYTES + 2  # two a byte and two more: lowered, U+0130 has two letters for two bytes
-LOOK_AHEAD = 32  # pieces whose entries are asked for together: memory is slow, but answers many at once
 NO_KEY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-# The pieces that one thread has seen. An entry of `slots` is half a cache line: a piece of up to 15 bytes and its length, or
-# the hash, length and place of a longer one; then up to three tokens, or the place of more, and their number.
-TABLE = np.dtype(
-    [
-        ("slots", np.int64),  # address of (2^n, 4) uint64
-        ("num_slots", np.int64),
-        ("num_pieces", np.int64),
-        ("long_pieces", np.int64),  # of uint8: the bytes of the long ones
-        ("long_pieces_size", np.int64),
-        ("long_pieces_used", np.int64),
-        ("tokens", np.int64),  # of int32: tokens that have no room in an entry
-        ("tokens_size", np.int64),
-        ("tokens_used", np.int64),
-        ("symbols", np.int64),  # of (MAX_TOKENS_OF_A_PIECE,) int32: room for one piece
-        ("made", np.int64),  # of (MADE_SIZE,) int32: see `tokens_of`
-        ("keys", np.int64),  # of (LOOK_AHEAD, 3) uint64: keys and entries of the pieces that come next
-        ("token_ends", np.int64),  # of int64: how many tokens there are up to the end of each of several texts
-        ("num_token_ends", np.int64),
-        ("num_before", np.int64),  # tokens that were written in earlier calls
-        ("finder", np.int64),  # of `find_pieces`, and what it is to be called with
-        ("rule", np.int64),
-        ("bounds", np.int64),
-        ("max_found", np.int64),
-        ("scratch", np.int64),
-        ("merger", np.int64),  # of `tokens_of`, and of the rules that it is to be called with
-        ("rules", np.int64),
-        ("whole_pieces", np.int64),  # of (2^n, 4) uint64: pieces that are a token each, as entries like those of `slots`
-        ("num_whole_slots", np.int64),
-        ("whole_octets", np.int64),  # of uint8: where the bytes of the long ones are
-        ("block_start", np.int64),  # how far it came: pieces found from there on, and how many of them are done
-        ("num_found", np.int64),
-        ("num_done", np.int64),
-        ("is_last", np.int64),
-        ("num_written", np.int64),
-        ("reason", np.int64),
-        ("needed", np.int64),  # room that the output lacked
-    ]
-)
 _TABLE = from_dtype(TABLE)
 
 
-@njit(cache=KEPT, nogil=True)
-def enter_whole_pieces(merger, rules_address, octets_address, starts, ids, symbols, slots):
-    """Fill a table with pieces that are a token each: bytes `starts[t]`, not 0, to `starts[t + 1]` from the address on.
+@kernel
+def enter_whole_pieces(table_address, checks, starts_address, ids_address, num_pieces):
+    """Fill `whole_pieces` with those that are a token each: bytes `starts[t]`, not 0, to `starts[t + 1]` of `whole_octets`.
 
-    They need not be merged. Where there is a `merger`, those are left out that merges make something else of.
+    They need not be merged. If it `checks`, those are left out that merges make something else of.
     """
-    for t in range(len(starts) - 1):
+    table = carray(pointer(table_address, _TABLE), 1)[0]
+    starts, ids = carray(pointer(starts_address, np.int64), num_pieces + 1), carray(pointer(ids_address, np.int32), num_pieces)
+    slots = carray(pointer(table.whole_pieces, np.uint64), (table.num_whole_slots, 4))
+    symbols = carray(pointer(table.symbols, np.int32), MAX_TOKENS_OF_A_PIECE)
+    octets_address = table.whole_octets
+    for t in range(num_pieces):
         address, length = octets_address + starts[t], starts[t + 1] - starts[t]
         if length > MAX_TABLE_BYTES:
             continue
-        if merger != 0:
-            room = symbols.ctypes.data
-            count = call_kernel(merger, address, length, rules_address, room, room + 4 * MAX_TOKENS_OF_A_PIECE)
+        if checks:
+            count = call_kernel(table.merger, address, length, table.rules, table.symbols, table.made)
             if count != 1 or symbols[0] != ids[t]:
                 continue
         low, high = key_of(address, length)
@@ -100,9 +65,10 @@ def enter_whole_pieces(merger, rules_address, octets_address, starts, ids, symbo
         place = np.uint64(starts[t]) if length > LONGEST_INLINE else np.uint64(0)
         slots[slot, 0], slots[slot, 1] = low, high | place
         slots[slot, 2], slots[slot, 3] = np.uint64(ids[t]), np.uint64(1) << np.uint64(32)
+    return 0
 
 
-@_internal
+@kernel
 def _find(slot, low, high, slots_address, num_slots, address, length, long_pieces_address):
     """Return a piece's slot, or the empty one where it would go, from the slot on where it hashes to."""
     while True:
@@ -122,7 +88,7 @@ def _find(slot, low, high, slots_address, num_slots, address, length, long_piece
         slot = (slot + 1) & (num_slots - 1)
 
 
-@_internal
+@kernel
 def _enter(slot, low, high, address, length, symbols, count, table):
     """Enter a piece with its tokens at an empty slot; return whether there was room."""
     is_long = length > LONGEST_INLINE
@@ -155,9 +121,9 @@ def _enter(slot, low, high, address, length, symbols, count, table):
     return True
 
 
-@_internal
+@kernel
 def _find_or_enter(slot, low, high, address, length, table_address):
-    """Return a piece's slot, entering it if it is new; -1 if there is no room for it."""
+    """Return a piece's slot, entering it if it is new; -1 if there is no room for it, -2 no memory to merge it in."""
     table = carray(pointer(table_address, _TABLE), 1)[0]
     slot = _find(slot, low, high, table.slots, table.num_slots, address, length, table.long_pieces)
     if load_word(table.slots + 32 * slot + 8) == 0:
@@ -169,12 +135,14 @@ def _find_or_enter(slot, low, high, address, length, table_address):
             count = 1
         else:
             count = call_kernel(table.merger, address, length, table.rules, table.symbols, table.made)
+            if count < 0:
+                return -2
         if not _enter(slot, low, high, address, length, symbols, count, table):
             return -1
     return slot
 
 
-@_internal
+@kernel
 def _encode_block(table_address, text_address, size, output_address, output, output_end):
     """Write the tokens of the pieces found, from the first on that is not done; return the address behind them.
 
@@ -228,13 +196,17 @@ def _encode_block(table_address, text_address, size, output_address, output, out
                     reason = OUTPUT_FULL
                     break
                 # Its symbols become tokens where they are to stand.
-                output += 4 * call_kernel(table.merger, text_address + start, length, table.rules, output, table.made)
+                count = call_kernel(table.merger, text_address + start, length, table.rules, output, table.made)
+                if count < 0:
+                    reason = NO_MEMORY
+                    break
+                output += 4 * count
                 i += 1
                 continue
             slot = ((entry - slots_address) >> 5) - 1
             slot = _find_or_enter(slot, low, high, text_address + start, length, table_address)
             if slot < 0:
-                reason = TABLE_FULL
+                reason = TABLE_FULL if slot == -1 else NO_MEMORY
                 break
             entry = slots_address + 32 * slot
         first_two, last = load_word(entry + 16), load_word(entry + 24)
@@ -256,7 +228,7 @@ def _encode_block(table_address, text_address, size, output_address, output, out
     return output
 
 
-@njit(cache=KEPT, nogil=True)
+@kernel
 def encode_text(table_address, text_address, start, end, size, output_address, capacity):
     """Encode a text from its byte `start` to `end`; return how many tokens were written, or -1 if it stopped before the end.
 

@@ -1,8 +1,4 @@
-"""What kernels share: what they need of the machine and numba does not give, and how a piece is found by its bytes.
-
-Numba keeps a compiled kernel until the kernel's own file changes. What stands here is compiled into kernels of other files, so
-it must never change its meaning: give something new another name.
-"""
+"""What kernels share: what they need of the machine and numba does not give, and how a piece is found by its bytes."""
 
 from __future__ import annotations
 
@@ -12,12 +8,11 @@ from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tokembed.compilation import can_keep_kernels
+#: What is decorated by it is called by kernels, or from Python through `compilation.machine_code`: numba need not do that.
+kernel = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-KEPT = can_keep_kernels()
 LONGEST_INLINE = 15  # bytes of a piece that stand in an entry themselves
 
-_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _MULTIPLIER, _SECOND_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _LONG = np.uint64(0xFF)  # in the place of a length
@@ -32,16 +27,6 @@ def pointer(typing_context, address, data_type):
         return builder.inttoptr(arguments[0], context.get_value_type(made))
 
     return made(address, data_type), generate
-
-
-@intrinsic
-def address_of(typing_context, pointer):
-    """Return a pointer as a number."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.ptrtoint(arguments[0], context.get_value_type(types.int64))
-
-    return types.int64(types.voidptr), generate
 
 
 @intrinsic
@@ -115,7 +100,33 @@ def trailing_zeros(typing_context, bits):
     return types.int64(types.uint64), generate
 
 
-@_internal
+@intrinsic
+def allocate(typing_context, size):
+    """Return the address of so many new bytes, for `release`; 0 if there is no such room."""
+
+    def generate(context, builder, signature, arguments):
+        number = ir.IntType(64)
+        kind = ir.FunctionType(ir.IntType(8).as_pointer(), [number])
+        made = cgutils.get_or_insert_function(builder.module, kind, "malloc")
+        return builder.ptrtoint(builder.call(made, arguments), number)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def release(typing_context, address):
+    """Give back what `allocate` gave."""
+
+    def generate(context, builder, signature, arguments):
+        octet = ir.IntType(8).as_pointer()
+        free = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [octet]), "free")
+        builder.call(free, [builder.inttoptr(arguments[0], octet)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@kernel
 def unit_at(address, width, position):
     """Return a code point of a str that keeps each in `width` bytes."""
     if width == 1:
@@ -125,7 +136,7 @@ def unit_at(address, width, position):
     return np.int64(carray(pointer(address + 4 * position, np.uint32), 1)[0])
 
 
-@_internal
+@kernel
 def character_at(address):
     """Return a character's code point and its length in bytes; the text is valid UTF-8."""
     first = load_byte(address)
@@ -182,7 +193,7 @@ def count_ones(typing_context, bits):
     return types.int64(types.uint64), generate
 
 
-@_internal
+@kernel
 def _load_some(address, length):
     """Return up to eight bytes as a number, reading no other."""
     word = np.uint64(0)
@@ -191,7 +202,7 @@ def _load_some(address, length):
     return word
 
 
-@_internal
+@kernel
 def key_of(address, length):
     """Return the two numbers that a piece is found by: its bytes and length or, of a long one, its hash and length.
 
@@ -210,7 +221,7 @@ def key_of(address, length):
     return mixed, _LONG << np.uint64(56) | np.uint64(length) << np.uint64(32)
 
 
-@_internal
+@kernel
 def first_slot(low, high, num_slots):
     """Return the first slot to look for a key in: an even one, for two share a cache line. The number is a power of two."""
     if high >> np.uint64(63):
@@ -219,7 +230,7 @@ def first_slot(low, high, num_slots):
     return np.int64(mixed >> np.uint64(32)) & (num_slots - 2)
 
 
-@_internal
+@kernel
 def is_same(address, other, length):
     """Tell whether there are the same bytes at two addresses, eight at least."""
     for i in range(0, length - 7, 8):
@@ -228,7 +239,7 @@ def is_same(address, other, length):
     return load_word(address + length - 8) == load_word(other + length - 8)
 
 
-@njit(cache=KEPT, nogil=True)
+@kernel
 def move_entries(old_address, num_old, slots_address, num_slots):
     """Enter what `num_old` old slots hold, four uint64 each, the first two a key, into new ones, which are empty."""
     old = carray(pointer(old_address, np.uint64), (num_old, 4))
@@ -240,3 +251,4 @@ def move_entries(old_address, num_old, slots_address, num_slots):
                 slot = (slot + 1) & (num_slots - 1)
             for j in range(4):
                 slots[slot, j] = old[i, j]
+    return 0

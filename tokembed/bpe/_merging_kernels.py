@@ -6,46 +6,29 @@ The readable twin is `reference.encode_word`. Kernels of other files call `token
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
-from numba import carray, from_dtype, njit
+from numba import carray, from_dtype
 
-from tokembed.bpe._memory import character_at, leading_zeros, least_of_16, load_byte, pointer, trailing_zeros
-from tokembed.bpe.model import MAX_IDS
-from tokembed.compilation import can_keep_kernels
+from tokembed.bpe._layouts import EMPTY, FEW, FILTER_BITS, FILTER_WORDS, MADE_SIZE, NO_PAIR, RULES
+from tokembed.bpe._memory import (
+    allocate,
+    character_at,
+    kernel,
+    leading_zeros,
+    least_of_16,
+    load_byte,
+    pointer,
+    release,
+    trailing_zeros,
+)  # fmt: skip
 
-KEPT = can_keep_kernels()
-
-# For functions that only kernels call: without the wrappers that Python needs they compile in half the time.
-_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-FEW = 64  # symbols, which have a bit each in one number
-MADE_SIZE = FEW + 16
-NO_PAIR = np.int32(2**31 - 1)
-EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
-_FILTER_BITS = 20
-_FILTER_WORDS = 1 << (_FILTER_BITS - 6)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-# All that the kernels must know, passed by address: numba takes 20 us to unpack as many arguments, and nothing for one.
-RULES = np.dtype(
-    [
-        ("merges", np.int64),  # address of uint64: see `merge_table`
-        ("merges_shift", np.int64),  # 64 less the bits of a place in it
-        ("first_merges", np.int64),  # of (256, 256) int32: the same for pairs of small ids, or NO_PAIR
-        ("made_ids", np.int64),  # of int32: the id that each rank makes; 0 if the merges hold ids
-        ("symbol_ids", np.int64),  # of int32: each byte's id or, where symbols are characters, each code point's plus 1
-        ("has_characters", np.int64),  # whether symbols are characters
-        ("lower_steps", np.int64),  # of (0x110000,) int32: by how much a code point moves when lowered; 0 if none does
-        ("end_of_word", np.int64),
-        ("byte_base", np.int64),  # the id of byte 0's token, or -1
-        ("unknown", np.int64),
-    ]
-)
 _RULES = from_dtype(RULES)
+_ANY_NUMBER = 1 << 30  # of entries of an array whose length is not needed
 
 
-@_internal
+@kernel
 def _find_merge(left, right, merges, shift):
     """Return the rank at which (left, right) merges, or NO_PAIR."""
     if (left | right) < 0:  # an unknown character
@@ -53,9 +36,9 @@ def _find_merge(left, right, merges, shift):
     key = np.uint64(np.int64(left) << 21 | np.int64(right))
     hashed = key * _MULTIPLIER
     # Most pairs do not merge, and the bits that say so lie in a near cache. They stand behind the table.
-    bit = hashed >> np.uint64(64 - _FILTER_BITS)
+    bit = hashed >> np.uint64(64 - FILTER_BITS)
     slot = np.int64(hashed >> shift)
-    num_slots = merges.size - _FILTER_WORDS
+    num_slots = merges.size - FILTER_WORDS
     if merges[num_slots + np.int64(bit >> np.uint64(6))] >> (bit & np.uint64(63)) & np.uint64(1) == 0:
         return NO_PAIR
     while merges[slot] != EMPTY:
@@ -65,42 +48,43 @@ def _find_merge(left, right, merges, shift):
     return NO_PAIR
 
 
-@_internal
+@kernel
 def _enter_merge(left, right, value, merges, shift, first_merges):
     if left < 256 and right < 256:
         first_merges[left, right] = min(first_merges[left, right], value)
     key = np.uint64(np.int64(left) << 21 | np.int64(right))
     hashed = key * _MULTIPLIER
     slot = np.int64(hashed >> shift)
-    num_slots = merges.size - _FILTER_WORDS
+    num_slots = merges.size - FILTER_WORDS
     while merges[slot] != EMPTY:
         if merges[slot] >> np.uint64(22) == key:
             return  # the first one counts
         slot = (slot + 1) & (num_slots - 1)
     merges[slot] = key << np.uint64(22) | np.uint64(value)
-    bit = hashed >> np.uint64(64 - _FILTER_BITS)
+    bit = hashed >> np.uint64(64 - FILTER_BITS)
     merges[num_slots + np.int64(bit >> np.uint64(6))] |= np.uint64(1) << (bit & np.uint64(63))
 
 
-def merge_table(num_merges: int) -> npt.NDArray[np.uint64]:
-    """Return an empty hash table of pairs, for so many: (left id, right id, rank) in 64 bits, and a filter behind them."""
-    num_slots = 1 << (2 * num_merges + 16).bit_length()
-    return np.concatenate([np.full(num_slots, EMPTY), np.zeros(_FILTER_WORDS, dtype=np.uint64)])
-
-
-def shift_of(merges: npt.NDArray[np.uint64]) -> np.uint64:
-    """Return by how much a hash is shifted to be a place in a table that `merge_table` made."""
-    return np.uint64(65 - (len(merges) - _FILTER_WORDS).bit_length())
-
-
-@njit(cache=KEPT, nogil=True)
-def enter_merges(pairs, values, merges, shift, first_merges):
-    """Fill a hash table and `first_merges` from (M, 2) ids of halves; merge r is entered as `values[r]`."""
-    for rank in range(len(pairs)):
+@kernel
+def enter_merges(rules_address, pairs_address, values_address, num_merges):
+    """Fill the hash table of merges and `first_merges` from (M, 2) int32, ids of halves; merge r is entered as `values[r]`."""
+    merges, shift, first_merges = _merges_of(carray(pointer(rules_address, _RULES), 1)[0])
+    pairs = carray(pointer(pairs_address, np.int32), (num_merges, 2))
+    values = carray(pointer(values_address, np.int32), num_merges)
+    for rank in range(num_merges):
         _enter_merge(pairs[rank, 0], pairs[rank, 1], values[rank], merges, shift, first_merges)
+    return 0
 
 
-@_internal
+@kernel
+def _merges_of(rules):
+    """Return the hash table of merges, by how much a hash is shifted to be a place in it, and `first_merges`."""
+    num_slots = np.int64(1) << (64 - rules.merges_shift)
+    merges = carray(pointer(rules.merges, np.uint64), num_slots + FILTER_WORDS)
+    return merges, np.uint64(rules.merges_shift), carray(pointer(rules.first_merges, np.int32), (256, 256))
+
+
+@kernel
 def _merge_few(symbols, size, made_address, merges, shift, first_merges, made_ids):
     """Merge up to 64 symbols: the pair of lowest rank, leftmost first, until none is left; return how many symbols remain.
 
@@ -150,12 +134,12 @@ def _merge_few(symbols, size, made_address, merges, shift, first_merges, made_id
     return kept
 
 
-@_internal
+@kernel
 def _with_place(rank, place):
     return np.int32(rank << 6 | place) if rank != NO_PAIR else NO_PAIR
 
 
-@_internal
+@kernel
 def _push_number(heap, size, number):
     while size > 0 and heap[(size - 1) >> 1] > number:
         heap[size] = heap[(size - 1) >> 1]
@@ -163,7 +147,7 @@ def _push_number(heap, size, number):
     heap[size] = number
 
 
-@_internal
+@kernel
 def _pop_number(heap, size):
     """Return the least of `size` numbers; the others are left in order as a heap."""
     least, number = heap[0], heap[size - 1]
@@ -183,28 +167,34 @@ def _pop_number(heap, size):
     return least
 
 
-@_internal
+@kernel
 def _merge_many(symbols, size, merges, shift, made_ids):
-    """Do as `_merge_few` for any number of symbols, in little more than O(L).
+    """Do as `_merge_few` for any number of symbols, in little more than O(L); return -1 if there is no memory for it.
 
     Pairs wait in buckets, each of some ranks that follow one another; only those of the bucket that is being emptied are in a
     heap, as numbers of rank and place. A pair that is no more has another rank by then, or none.
     """
-    ranks = np.empty(size, dtype=np.int32)  # at which each symbol merges with the next one that is left
-    previous, following = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)
-    earlier, later = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)  # in the same bucket
-    heap = np.empty(2 * size, dtype=np.int64)
     width = 0
     while merges.size >> width > size:
         width += 1
-    buckets = np.full(merges.size >> width, -1, dtype=np.int32)
-    last = len(buckets) - 1
+    num_buckets = merges.size >> width
+    room = allocate(8 * 2 * size + 4 * (5 * size + num_buckets))
+    if room == 0:
+        return -1
+    heap = carray(pointer(room, np.int64), 2 * size)
+    arrays = carray(pointer(room + 8 * 2 * size, np.int32), 5 * size + num_buckets)
+    ranks = arrays[:size]  # at which each symbol merges with the next one that is left
+    previous, following = arrays[size : 2 * size], arrays[2 * size : 3 * size]
+    earlier, later = arrays[3 * size : 4 * size], arrays[4 * size : 5 * size]  # in the same bucket
+    buckets = arrays[5 * size :]
+    buckets[:] = -1
+    last = num_buckets - 1
     for i in range(size - 1, -1, -1):
         previous[i], following[i] = i - 1, i + 1
         ranks[i] = _find_merge(symbols[i], symbols[i + 1], merges, shift) if i + 1 < size else NO_PAIR
         if ranks[i] != NO_PAIR:
             _enter_bucket(i, min(ranks[i] >> width, last), buckets, earlier, later)
-    for bucket in range(len(buckets)):
+    for bucket in range(num_buckets):
         in_heap = 0
         place = buckets[bucket]
         while place >= 0:
@@ -245,10 +235,11 @@ def _merge_many(symbols, size, merges, shift, made_ids):
         symbols[kept] = symbols[place]
         kept += 1
         place = following[place]
+    release(room)
     return kept
 
 
-@_internal
+@kernel
 def _enter_bucket(place, bucket, buckets, earlier, later):
     first = buckets[bucket]
     earlier[place], later[place] = -1, first
@@ -257,7 +248,7 @@ def _enter_bucket(place, bucket, buckets, earlier, later):
     buckets[bucket] = place
 
 
-@_internal
+@kernel
 def _leave_bucket(place, bucket, buckets, earlier, later):
     if earlier[place] >= 0:
         later[earlier[place]] = later[place]
@@ -267,15 +258,15 @@ def _leave_bucket(place, bucket, buckets, earlier, later):
         earlier[later[place]] = earlier[place]
 
 
-@_internal
+@kernel
 def _merge(symbols, size, made_address, merges, shift, first_merges, made_ids):
-    """Merge symbols where they are; return how many remain."""
+    """Merge symbols where they are; return how many remain, or -1 if there is no memory for it."""
     if size <= FEW:
         return _merge_few(symbols, size, made_address, merges, shift, first_merges, made_ids) if size > 1 else size
     return _merge_many(symbols, size, merges, shift, made_ids)
 
 
-@_internal
+@kernel
 def _write_symbols(address, length, symbol_ids, lower_steps, end_of_word, symbols):
     """Write a word's characters, lowered, and the end of a word; return (symbols, unknown ones among them).
 
@@ -302,7 +293,7 @@ def _write_symbols(address, length, symbol_ids, lower_steps, end_of_word, symbol
     return size + 1, num_unknown
 
 
-@_internal
+@kernel
 def _replace_unknown(symbols, size, byte_base, unknown):
     """Replace unknown characters by their bytes' tokens, or by the unknown token; return the number of symbols."""
     if byte_base < 0:
@@ -335,18 +326,16 @@ def _replace_unknown(symbols, size, byte_base, unknown):
     return total
 
 
-@njit(cache=KEPT, nogil=True)
+@kernel
 def tokens_of(address, length, rules_address, symbols_address, made_address):
     """Write the tokens of a piece, int32, to an address, where there is room for two a byte and two more; return their number.
 
-    `made_address` is room for `MADE_SIZE` numbers, int32.
+    It is -1 if there is no memory to merge in. `made_address` is room for `MADE_SIZE` numbers, int32.
     """
     rules = carray(pointer(rules_address, _RULES), 1)[0]
+    merges, shift, first_merges = _merges_of(rules)
     symbols = carray(pointer(symbols_address, np.int32), 2 * length + 2)
-    merge_shift = np.uint64(rules.merges_shift)
-    merges = carray(pointer(rules.merges, np.uint64), (np.int64(1) << (64 - rules.merges_shift)) + _FILTER_WORDS)
-    first_merges = carray(pointer(rules.first_merges, np.int32), (256, 256))
-    made_ids = carray(pointer(rules.made_ids, np.int32), MAX_IDS if rules.made_ids != 0 else 0)
+    made_ids = carray(pointer(rules.made_ids, np.int32), _ANY_NUMBER if rules.made_ids != 0 else 0)
     num_unknown = 0
     if rules.has_characters:
         symbol_ids = carray(pointer(rules.symbol_ids, np.int32), 0x110000)
@@ -357,28 +346,29 @@ def tokens_of(address, length, rules_address, symbols_address, made_address):
         for i in range(length):
             symbols[i] = symbol_ids[load_byte(address + i)]
         size = length
-    size = _merge(symbols, size, made_address, merges, merge_shift, first_merges, made_ids)
-    return size if num_unknown == 0 else _replace_unknown(symbols, size, rules.byte_base, rules.unknown)
+    size = _merge(symbols, size, made_address, merges, shift, first_merges, made_ids)
+    return size if num_unknown == 0 or size < 0 else _replace_unknown(symbols, size, rules.byte_base, rules.unknown)
 
 
-@njit(cache=KEPT, nogil=True)
-def derive_merges(octets, starts, byte_ids, first_value, merges, shift, first_merges, pairs):
+@kernel
+def derive_merges(rules_address, octets_address, starts_address, num_tokens, first_value, pairs_address, symbols_address):
     """Find the merges behind a list of tokens in the order of their ranks, from `first_value` on; fill the table as for them.
 
-    Token t is `octets[starts[t] : starts[t + 1]]`. What the merges found so far make of its bytes are the halves that it was
-    merged from, which go into `pairs`, (T, 2); where they are not two, it can't be reached by merging: the row is -1, -1.
+    Token t is the bytes `starts[t]` to `starts[t + 1]`. What the merges found so far make of them are the halves that it was
+    merged from, which go into `pairs`, (T, 2) int32; where they are not two, it can't be reached by merging: the row is -1, -1.
+    The symbols need room as for `tokens_of`, and `MADE_SIZE` more before it. Returns 0, or -1 if there is no memory.
     """
-    longest = 1
-    for t in range(len(starts) - 1):
-        longest = max(longest, starts[t + 1] - starts[t])
-    symbols, made = np.empty(longest, dtype=np.int32), np.empty(MADE_SIZE, dtype=np.int32)
-    no_ids = np.empty(0, dtype=np.int32)
-    for t in range(len(starts) - 1):
-        size = starts[t + 1] - starts[t]
-        for i in range(size):
-            symbols[i] = byte_ids[octets[starts[t] + i]]
-        size = _merge(symbols, size, made.ctypes.data, merges, shift, first_merges, no_ids)
+    merges, shift, first_merges = _merges_of(carray(pointer(rules_address, _RULES), 1)[0])
+    starts = carray(pointer(starts_address, np.int64), num_tokens + 1)
+    pairs = carray(pointer(pairs_address, np.int32), (num_tokens, 2))
+    symbols = carray(pointer(symbols_address + 4 * MADE_SIZE, np.int32), 2)
+    for t in range(num_tokens):
+        address, length = octets_address + starts[t], starts[t + 1] - starts[t]
+        size = tokens_of(address, length, rules_address, symbols.ctypes.data, symbols_address)
+        if size < 0:
+            return -1
         pairs[t, 0] = pairs[t, 1] = -1
         if size == 2:
             pairs[t, 0], pairs[t, 1] = symbols[0], symbols[1]
             _enter_merge(symbols[0], symbols[1], first_value + t, merges, shift, first_merges)
+    return 0

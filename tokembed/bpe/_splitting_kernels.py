@@ -8,11 +8,27 @@ followed a character at a time.
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, from_dtype, njit
+from numba import carray, from_dtype
 
+from tokembed.bpe._layouts import (
+    CL100K,
+    DIGIT,
+    GPT2,
+    LETTER,
+    LOWER,
+    NEWLINE,
+    O200K,
+    OTHER,
+    RULE,
+    SCRATCH,
+    SPACE,
+    UPPER,
+    WORDS,
+)  # fmt: skip
 from tokembed.bpe._memory import (
     character_at,
     count_ones,
+    kernel,
     leading_zeros,
     load_byte,
     pointer,
@@ -21,49 +37,19 @@ from tokembed.bpe._memory import (
     unit_at,
 )  # fmt: skip
 from tokembed.bpe._window_kernels import WINDOW, bytes_with, classify, ends_of_runs, every_third
-from tokembed.compilation import can_keep_kernels
 
-KEPT = can_keep_kernels()
-
-# For functions that only kernels call: without the wrappers that Python needs they compile in half the time.
-_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-# What a character may be: bits of `Rule.kinds`. UPPER and LOWER are what may stand in the first and in the second part of a
-# piece's letters, which are two parts in "o200k" alone; there a combining mark is both, and OTHER besides.
-UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER = (1 << bit for bit in range(7))
-# Families of rules.
-WORDS, GPT2, CL100K, O200K = range(4)
-
-# All that a kernel must know of a rule, passed by address: numba takes 20 us to unpack as many arguments, and nothing for one.
-RULE = np.dtype(
-    [
-        ("kinds", np.int64),  # the address of (0x110000,) uint8: each code point's kinds
-        ("family", np.int64),
-        ("max_digits", np.int64),  # digits in a piece, at most
-        ("keeps_last_spaces", np.int64),  # whether white space at the end of a text is one piece, line ends in it or not
-    ]
-)
-# What one thread keeps from call to call.
-SCRATCH = np.dtype(
-    [
-        ("window", np.uint8, (128,)),  # room for the kinds of a window's bytes, and for a copy of the text's last ones
-        ("text_ends", np.int64),  # the address of int64: where each of several texts ends; they follow one another
-        ("num_texts", np.int64),  # 0 for a single text
-        ("num_ended", np.int64),
-    ]
-)
 _RULE, _SCRATCH = from_dtype(RULE), from_dtype(SCRATCH)
 
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _STEP = 40  # a window is left when this much of it is done, so that most pieces lie in one
 
 
-@_internal
+@kernel
 def _kinds_at(address, kinds):
     return kinds[character_at(address)[0]]
 
 
-@_internal
+@kernel
 def _follow(address, end, kinds, wanted):
     """Return where a run of characters of the wanted kinds ends; `address` may lie within its first character."""
     while address < end and load_byte(address) & 0xC0 == 0x80:
@@ -76,7 +62,7 @@ def _follow(address, end, kinds, wanted):
     return address
 
 
-@_internal
+@kernel
 def _masks(base, end, readable_end, kinds, family, room):
     """Return the masks of the window at an address: UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER, and of bytes: spaces,
     apostrophes, those beyond ASCII, those that continue a character. Nothing is set from `end` on."""  # fmt: skip
@@ -117,7 +103,7 @@ def _masks(base, end, readable_end, kinds, family, room):
     )  # fmt: skip
 
 
-@_internal
+@kernel
 def _spaces_with_newlines(spaces, newlines, marks, family):
     """Return where white space starts a piece in rules that know line ends, and what is odd.
 
@@ -139,7 +125,7 @@ def _spaces_with_newlines(spaces, newlines, marks, family):
     return ends_of_runs(rest) & ~(newlines & rest << one) | indents, odd
 
 
-@_internal
+@kernel
 def _regular_starts(family, max_digits, masks, ends_here):
     """Return where pieces start in a window that begins with one, as far as masks tell, and what is odd.
 
@@ -182,7 +168,7 @@ def _regular_starts(family, max_digits, masks, ends_here):
     return starts & ~(_ALL_BITS << np.uint64(covered)) if covered < WINDOW else starts, odd
 
 
-@_internal
+@kernel
 def _contraction(address, end, any_case):
     """Return the length of 's, 't, 'd, 'm, 're, 've or 'll at an address, or 0; in capitals too where `any_case`."""
     if address + 1 >= end or load_byte(address) != 0x27:
@@ -203,7 +189,7 @@ def _contraction(address, end, any_case):
     return 0
 
 
-@_internal
+@kernel
 def _end_of_letters(address, end, kinds, family):
     """Return where the letters end that begin at an address.
 
@@ -226,7 +212,7 @@ def _end_of_letters(address, end, kinds, family):
     return first_end
 
 
-@_internal
+@kernel
 def _end_of_space(address, end, kinds, family, keeps_last_spaces):
     """Return where a piece ends that begins with white space which no letters, digits or marks take."""
     run_end = _follow(address, end, kinds, SPACE)
@@ -244,7 +230,7 @@ def _end_of_space(address, end, kinds, family, keeps_last_spaces):
     return last if last > address else run_end
 
 
-@_internal
+@kernel
 def _end_of_piece(address, end, kinds, family, max_digits, keeps_last_spaces):
     """Return where the piece ends that begins at an address: the rules, a character at a time.
 
@@ -283,7 +269,7 @@ def _end_of_piece(address, end, kinds, family, max_digits, keeps_last_spaces):
     return _end_of_space(address, end, kinds, family, keeps_last_spaces)
 
 
-@_internal
+@kernel
 def _write_words(starts, continued, offset, edge, first, place):
     """Write the words and marks that end before bit `edge` as `bounds`; return the place behind them, and their end."""
     one, done = np.uint64(1), np.int64(offset)
@@ -300,7 +286,7 @@ def _write_words(starts, continued, offset, edge, first, place):
     return place, done
 
 
-@_internal
+@kernel
 def _write_pieces(starts, odd, offset, first, place):
     """Write the pieces from bit `offset` to the last start before what is odd; return as `_write_words` does."""
     one, done = np.uint64(1), np.int64(offset)
@@ -317,7 +303,7 @@ def _write_pieces(starts, odd, offset, first, place):
     return behind, last
 
 
-@njit(cache=KEPT, nogil=True)
+@kernel
 def find_pieces(rule_address, text_address, start, end, size, bounds_address, capacity, scratch_address):
     """Find the pieces of a text, of its UTF-8 bytes `start` to `end`; return their number.
 
@@ -378,7 +364,7 @@ def find_pieces(rule_address, text_address, start, end, size, bounds_address, ca
     return (place - bounds_address) // 8
 
 
-@njit(cache=KEPT, nogil=True)
+@kernel
 def next_cut(rule_address, address, width, start, limit):
     """Return the first position in `start` to `limit` at which a piece begins, whatever is before it; -1 for none.
 

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from tokembed.bpe._memory import address_of, load_word, store_word, unit_at
-from tokembed.compilation import can_keep_kernels
-
-KEPT = can_keep_kernels()
+from tokembed.bpe._memory import kernel, load_word, store_word, unit_at
 
 
-@njit(cache=KEPT)
-def text_layout(text):
-    """Return where a str keeps its code points and in how many bytes each: CPython's own array, not a copy."""
-    return address_of(text._data), text._kind
-
-
-@njit(cache=KEPT, nogil=True)
+@kernel
 def write_utf8(address, width, start, end, output):
     """Write code points of `width` bytes as UTF-8; return the number of bytes, or -1 - the place of a surrogate.
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from tokembed.bpe._memory import kernel
 
 WINDOW = 64
 
@@ -69,16 +71,13 @@ def bytes_with(typing_context, address):
     return types.UniTuple(types.uint64, 7)(types.int64), generate
 
 
-_internal = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-
-@_internal
+@kernel
 def ends_of_runs(bits):
     """Return the first and the last of every run of bits: all but those between two."""
     return bits & ~(bits << np.uint64(1) & bits >> np.uint64(1))
 
 
-@_internal
+@kernel
 def every_third(bits):
     """Return the first of every run of bits, the fourth, the seventh, ..."""
     chosen = more = bits & ~(bits << np.uint64(1))

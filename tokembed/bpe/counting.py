@@ -8,11 +8,10 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe import _counting_kernels as kernels
-from tokembed.bpe._memory import move_entries
+from tokembed.bpe import _layouts as layouts
 from tokembed.bpe.finding import BLOCK_PIECES, CompiledRule, LongText, PieceFinder, Utf8, compiled_rule, in_parts
 from tokembed.bpe.splitting import SPLITTINGS, Splitting, utf8
-from tokembed.compilation import say_when_compiling
+from tokembed.compilation import machine_code
 
 FIRST_SLOTS = 1 << 12  # of a table, 32 bytes each; half of them are used
 
@@ -23,7 +22,7 @@ class _Counts:
     def __init__(self, rule: CompiledRule) -> None:
         self._finder = PieceFinder(rule)
         self._parts: list[Utf8] = []
-        self._record = np.zeros(1, dtype=kernels.COUNTS)
+        self._record = np.zeros(1, dtype=layouts.COUNTS)
         self._state = self._record[0]
         for name, value in self._finder.fields.items():
             self._state[name] = value
@@ -37,19 +36,21 @@ class _Counts:
         """Count the pieces of one part of the text."""
         self._parts.append(part)  # where its pieces are kept
         is_new = 1
-        while not kernels.count_text(self._record.ctypes.data, part.address, part.size, is_new):
+        count_text = machine_code("tokembed.bpe._counting_kernels", "count_text").call
+        while not count_text(self._record.ctypes.data, part.address, part.size, is_new):
             old = self._slots
             self._take(np.zeros((4 * max(len(old), BLOCK_PIECES), 4), dtype=np.uint64))
+            move_entries = machine_code("tokembed.bpe._memory", "move_entries").call
             move_entries(old.ctypes.data, len(old), self._slots.ctypes.data, len(self._slots))
             is_new = 0
 
     def add_to(self, total: dict[str, int]) -> None:
         """Add what was counted to what others have."""
-        entries = self._slots[self._slots[:, kernels.COUNT] > 0]
-        entries = entries[np.argsort(entries[:, kernels.FIRST])]
-        highs = entries[:, kernels.HIGH]
-        lengths = np.where(highs >= kernels.LONG, highs & ~kernels.LONG, highs >> np.uint64(56))
-        found = (entries[:, kernels.FIRST].tolist(), lengths.tolist(), entries[:, kernels.COUNT].tolist())
+        entries = self._slots[self._slots[:, layouts.COUNT] > 0]
+        entries = entries[np.argsort(entries[:, layouts.FIRST])]
+        highs = entries[:, layouts.HIGH]
+        lengths = np.where(highs >= layouts.LONG, highs & ~layouts.LONG, highs >> np.uint64(56))
+        found = (entries[:, layouts.FIRST].tolist(), lengths.tolist(), entries[:, layouts.COUNT].tolist())
         for first, length, count in zip(*found, strict=True):
             piece = ctypes.string_at(first, length).decode()
             total[piece] = total.get(piece, 0) + count
@@ -79,8 +80,7 @@ def count_pieces(text: str, splitting: Splitting = SPLITTINGS["words"], num_thre
         of_a_thread.add(source.part(start, end))
         counts.append(of_a_thread)
 
-    with say_when_compiling(kernels.count_text):
-        in_parts(source.cuts(rule, num_threads), num_threads, count_part, lambda _: None)
+    in_parts(source.cuts(rule, num_threads), num_threads, count_part, lambda _: None)
     total: dict[str, int] = {}
     for of_a_thread in counts:
         of_a_thread.add_to(total)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe import _splitting_kernels as kernels, _utf8_kernels as utf8_kernels
+from tokembed.bpe import _layouts as layouts
 from tokembed.bpe.splitting import Splitting, check_is_text, surrogate_error, unassigned
-from tokembed.compilation import address_of_kernel
+from tokembed.compilation import machine_code
 from tokembed.device import available_cores
 
 NUM_CODE_POINTS = 0x110000
@@ -48,6 +48,26 @@ def address_of(octets: bytes) -> int:
     return id(octets) + bytes.__basicsize__ - 1
 
 
+def _characters_of(text: str) -> tuple[int, int]:
+    """Return where CPython keeps the code points of a str beyond ASCII, which is not a copy, and in how many bytes each."""
+    return id(text) + _STR_HEADER, ctypes.c_uint32.from_address(id(text) + _STR_STATE).value >> _width_shift() & 7
+
+
+_STR_HEADER = str.__basicsize__ - ctypes.sizeof(ctypes.c_void_p)  # a pointer follows where characters do not
+_STR_STATE = 2 * ctypes.sizeof(ctypes.c_void_p) + 2 * ctypes.sizeof(ctypes.c_ssize_t)  # behind its type, length and hash
+
+
+@cache
+def _width_shift() -> int:
+    """Return where the state of a str tells the width of its code points: that differs between versions of CPython."""
+    examples = {1: "\xe9" * 3, 2: "\u0416" * 3, 4: "\U0001f600" * 3}
+    for shift in range(30):
+        states = {width: ctypes.c_uint32.from_address(id(text) + _STR_STATE).value for width, text in examples.items()}
+        if all(state >> shift & 7 == width for width, state in states.items()):
+            return shift
+    raise RuntimeError("this Python keeps a str in a way that is not known here")
+
+
 class LongText:
     """A str to be taken in parts, each of which becomes UTF-8 by itself, on its thread; of ASCII it is that already."""
 
@@ -55,8 +75,8 @@ class LongText:
         check_is_text(text)
         self._text = text
         self._is_utf8 = text.isascii()
-        # Of ASCII the UTF-8 is the str's own array, and CPython tells where it is; to ask numba takes it a second to prepare.
-        layout: tuple[int, int] = (_utf8_of(text, None), 1) if self._is_utf8 else utf8_kernels.text_layout(text)
+        # Of ASCII the UTF-8 is the str's own array, and CPython tells where it is.
+        layout: tuple[int, int] = (_utf8_of(text, None), 1) if self._is_utf8 else _characters_of(text)
         self._address, self._width = layout
 
     def cuts(self, rule: CompiledRule, num_threads: int | None) -> list[int]:
@@ -64,7 +84,8 @@ class LongText:
         length = len(self._text)
         step = part_size(length, num_threads)
         starts = range(step, length, step)
-        cuts = [kernels.next_cut(rule.address, self._address, self._width, at, min(at + step, length)) for at in starts]
+        next_cut = machine_code("tokembed.bpe._splitting_kernels", "next_cut").call
+        cuts = [next_cut(rule.address, self._address, self._width, at, min(at + step, length)) for at in starts]
         return [0, *(cut for cut in cuts if cut > 0), length]
 
     def part(self, start: int, end: int, room: npt.NDArray[np.uint8] | None = None) -> Utf8:
@@ -73,7 +94,8 @@ class LongText:
             return Utf8(self._text, self._address + start, end - start)
         needed = (end - start) * (self._width + (self._width < 4)) + 8
         octets = room if room is not None and room.size >= needed else np.empty(needed, dtype=np.uint8)
-        size = utf8_kernels.write_utf8(self._address, self._width, start, end, octets.ctypes.data)
+        write_utf8 = machine_code("tokembed.bpe._utf8_kernels", "write_utf8").call
+        size = write_utf8(self._address, self._width, start, end, octets.ctypes.data)
         if size < 0:
             raise surrogate_error(self._text, -1 - size)
         return Utf8(octets, octets.ctypes.data, size)
@@ -84,9 +106,9 @@ class CompiledRule:
 
     def __init__(self, splitting: Splitting) -> None:
         self._kinds = character_kinds(splitting.family)
-        family = {"words": kernels.WORDS, "gpt2": kernels.GPT2, "cl100k": kernels.CL100K, "o200k": kernels.O200K}
+        family = {"words": layouts.WORDS, "gpt2": layouts.GPT2, "cl100k": layouts.CL100K, "o200k": layouts.O200K}
         numbers = (self._kinds.ctypes.data, family[splitting.family], splitting.max_digits, splitting.keeps_last_spaces)
-        self._record = np.array([numbers], dtype=kernels.RULE)
+        self._record = np.array([numbers], dtype=layouts.RULE)
         self.address = self._record.ctypes.data
 
 
@@ -100,30 +122,33 @@ def character_kinds(family: str) -> npt.NDArray[np.uint8]:
     For "words" they are built from the running `re`, so that the kernels split exactly as that does, whichever version of
     Unicode it knows. The others are those of Unicode 16, which the published vocabularies' own splitting has.
     """
-    every = np.arange(NUM_CODE_POINTS, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
-    both, letter = kernels.UPPER | kernels.LOWER, kernels.LETTER
+    both, letter = layouts.UPPER | layouts.LOWER, layouts.LETTER
     if family == "words":
-        patterns = {r"\w+": letter | both, r"\s+": kernels.SPACE, r"[^\w\s]+": kernels.OTHER}
+        patterns = {r"[^\w\s]+": layouts.OTHER, r"\w+": letter | both, r"\s+": layouts.SPACE}
         find: Any = re.finditer
     else:
         import regex
 
         find = regex.finditer
-        patterns = {r"\p{L}+": letter, r"\p{N}+": kernels.DIGIT, r"\s+": kernels.SPACE, r"[\r\n]+": kernels.NEWLINE}
-        patterns[r"[^\s\p{L}\p{N}]+"] = kernels.OTHER
+        patterns = {r"[^\s\p{L}\p{N}\p{M}]+": layouts.OTHER, r"\p{M}+": layouts.OTHER}
+        patterns |= {r"\p{L}+": letter, r"\p{N}+": layouts.DIGIT, r"\s+": layouts.SPACE, r"[\r\n]+": layouts.NEWLINE}
         if family == "o200k":
-            patterns[r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+"] = kernels.UPPER
-            patterns[r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"] = kernels.LOWER
+            patterns[r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+"] = layouts.UPPER
+            patterns[r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"] = layouts.LOWER
         else:
             patterns[r"[\p{L}]+"] = both
     kinds = np.zeros(NUM_CODE_POINTS, dtype=np.uint8)
-    for pattern, bits in patterns.items():
-        for match in find(pattern, every):
-            kinds[match.start() : match.end()] |= bits
+    for plane in range(0, NUM_CODE_POINTS, 0x10000):
+        every = np.arange(plane, plane + 0x10000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+        for number, (pattern, bits) in enumerate(patterns.items()):
+            for match in find(pattern, every):
+                kinds[plane + match.start() : plane + match.end()] |= bits
+            if number == 0 and kinds[plane : plane + 0x10000].all():
+                break  # as in most planes, there is nothing that another pattern finds
     if family != "words":
         for first, last in unassigned():
-            kinds[first : last + 1] = kernels.OTHER
-        kinds[0x295] = kernels.LETTER | kernels.LOWER | (0 if family == "o200k" else kernels.UPPER)
+            kinds[first : last + 1] = layouts.OTHER
+        kinds[0x295] = layouts.LETTER | layouts.LOWER | (0 if family == "o200k" else layouts.UPPER)
     return kinds
 
 
@@ -132,10 +157,10 @@ class PieceFinder:
 
     def __init__(self, rule: CompiledRule) -> None:
         self._bounds = np.empty(BLOCK_PIECES + 1, dtype=np.int64)
-        self._scratch = np.zeros(1, dtype=kernels.SCRATCH)
+        self._scratch = np.zeros(1, dtype=layouts.SCRATCH)
         #: What another kernel must know to find pieces by itself: fields of its record, see `call_kernel`.
         self.fields = {
-            "finder": address_of_kernel(kernels.find_pieces, 8),
+            "finder": machine_code("tokembed.bpe._splitting_kernels", "find_pieces").address,
             "rule": rule.address,
             "bounds": self._bounds.ctypes.data,
             "max_found": BLOCK_PIECES,

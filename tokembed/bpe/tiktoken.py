@@ -131,16 +131,28 @@ def _model(ranks: dict[bytes, int], splitting: str, special_tokens: dict[str, in
 
 def _derived_merges(single: list[bytes], longer: list[bytes]) -> npt.NDArray[np.int32]:
     """Return the places of the halves of each longer token among all, shape (T, 2); -1 where it has no two."""
-    from tokembed.bpe import _merging_kernels as kernels
-    from tokembed.compilation import say_when_compiling
+    from tokembed.bpe import _layouts as layouts
+    from tokembed.bpe.finding import address_of
+    from tokembed.compilation import machine_code
 
     byte_ids = np.empty(256, dtype=np.int32)
     byte_ids[[token[0] for token in single]] = np.arange(256)
-    starts = np.cumsum([0, *map(len, longer)])
+    octets, starts = b"".join(longer), np.cumsum([0, *map(len, longer)])
     pairs = np.empty((len(longer), 2), dtype=np.int32)
-    merges = kernels.merge_table(len(longer))
-    first_merges = np.full((256, 256), kernels.NO_PAIR, dtype=np.int32)
-    with say_when_compiling(kernels.derive_merges):
-        octets, shift = np.frombuffer(b"".join(longer), dtype=np.uint8), kernels.shift_of(merges)
-        kernels.derive_merges(octets, starts, byte_ids, len(single), merges, shift, first_merges, pairs)
+    merges, first_merges = layouts.merge_table(len(longer)), np.full((256, 256), layouts.NO_PAIR, dtype=np.int32)
+    symbols = np.empty(2 * max(map(len, longer), default=0) + 2 + layouts.MADE_SIZE, dtype=np.int32)
+    rules = np.zeros(1, dtype=layouts.RULES)
+    rules["merges"], rules["merges_shift"] = merges.ctypes.data, layouts.shift_of(merges)
+    rules["first_merges"], rules["symbol_ids"] = first_merges.ctypes.data, byte_ids.ctypes.data
+    derive_merges = machine_code("tokembed.bpe._merging_kernels", "derive_merges").call
+    if derive_merges(
+        rules.ctypes.data,
+        address_of(octets),
+        starts.ctypes.data,
+        len(longer),
+        len(single),
+        pairs.ctypes.data,
+        symbols.ctypes.data,
+    ):
+        raise MemoryError
     return pairs

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe import _encoding_kernels as kernels, _merging_kernels as merging
-from tokembed.bpe._memory import move_entries
+from tokembed.bpe import _layouts as layouts
 from tokembed.bpe.finding import (
     NUM_CODE_POINTS,
     PART,
@@ -32,7 +31,7 @@ from tokembed.bpe.finding import (
 )  # fmt: skip
 from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, utf8
-from tokembed.compilation import address_of_kernel, say_when_compiling
+from tokembed.compilation import machine_code
 
 Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it holds
 
@@ -54,15 +53,15 @@ class PieceTable:
     """The pieces that one thread has seen, with their tokens, and room for one that is new."""
 
     def __init__(self) -> None:
-        self._symbols = np.empty(kernels.MAX_TOKENS_OF_A_PIECE, dtype=np.int32)
-        self._made = np.empty(merging.MADE_SIZE, dtype=np.int32)
-        self._keys = np.empty((kernels.LOOK_AHEAD, 3), dtype=np.uint64)
+        self._symbols = np.empty(layouts.MAX_TOKENS_OF_A_PIECE, dtype=np.int32)
+        self._made = np.empty(layouts.MADE_SIZE, dtype=np.int32)
+        self._keys = np.empty((layouts.LOOK_AHEAD, 3), dtype=np.uint64)
         self._arrays: dict[str, npt.NDArray[Any]] = {
             "slots": table_of(FIRST_SLOTS),
             "long_pieces": np.empty(1 << 14, dtype=np.uint8),
             "tokens": np.empty(1 << 14, dtype=np.int32),
         }
-        self._record = np.zeros(1, dtype=kernels.TABLE)
+        self._record = np.zeros(1, dtype=layouts.TABLE)
         self.address, self.state = self._record.ctypes.data, self._record[0]
         for name, array in (("symbols", self._symbols), ("made", self._made), ("keys", self._keys)):
             self.state[name] = array.ctypes.data
@@ -79,8 +78,8 @@ class PieceTable:
         state, arrays = self.state, self._arrays
         is_full = {
             "slots": 2 * state["num_pieces"] >= state["num_slots"],
-            "long_pieces": state["long_pieces_used"] + kernels.MAX_TABLE_BYTES > state["long_pieces_size"],
-            "tokens": state["tokens_used"] + kernels.MAX_TOKENS_OF_A_PIECE > state["tokens_size"],
+            "long_pieces": state["long_pieces_used"] + layouts.MAX_TABLE_BYTES > state["long_pieces_size"],
+            "tokens": state["tokens_used"] + layouts.MAX_TOKENS_OF_A_PIECE > state["tokens_size"],
         }
         most = {"slots": MAX_SLOT_BYTES, "long_pieces": MAX_POOL_BYTES, "tokens": MAX_POOL_BYTES}
         if any(is_full[name] and 2 * arrays[name].nbytes > most[name] for name in arrays):
@@ -101,6 +100,7 @@ class PieceTable:
                 arrays[name][: len(array)] = array
         self._enter_arrays()
         if is_full["slots"]:
+            move_entries = machine_code("tokembed.bpe._memory", "move_entries").call
             move_entries(old["slots"].ctypes.data, len(old["slots"]), arrays["slots"].ctypes.data, len(arrays["slots"]))
 
     def _enter_arrays(self) -> None:
@@ -122,7 +122,7 @@ class _Desk:
 
 
 class BulkEncoder:
-    """Encode whole texts by the kernels.
+    """Encode whole texts by the layouts.
 
     Parameters
     ----------
@@ -136,11 +136,9 @@ class BulkEncoder:
         made = merge_ids[:, 2]
         # Where ids follow the merges' order they serve as ranks.
         is_in_order = model.merges_tie or bool(np.all(made[1:] == made[:-1] + 1))
-        self._merges = merging.merge_table(len(made))
-        self._first_merges = np.full((256, 256), merging.NO_PAIR, dtype=np.int32)
+        self._merges = layouts.merge_table(len(made))
+        self._first_merges = np.full((256, 256), layouts.NO_PAIR, dtype=np.int32)
         values = made.copy() if is_in_order else np.arange(len(made), dtype=np.int32)
-        shift = merging.shift_of(self._merges)
-        merging.enter_merges(merge_ids[:, :2].copy(), values, self._merges, shift, self._first_merges)
         self._made_ids = np.empty(0, dtype=np.int32) if is_in_order else made.copy()
         if model.rule.is_lossless:
             self._symbol_ids = np.array([ids[character] for character in BYTE_CHARACTERS], dtype=np.int32)
@@ -153,30 +151,34 @@ class BulkEncoder:
             end_of_word = ids[END_OF_WORD]
             byte_base, unknown = ids.get(BYTE_TOKENS[0], -1), ids.get(UNKNOWN_TOKEN, -1)
         self._lower_steps = lower_steps() if model.lowers else np.empty(0, dtype=np.int32)
-        self._rules = np.zeros(1, dtype=merging.RULES)
+        self._rules = np.zeros(1, dtype=layouts.RULES)
         self._rules[0] = (
-            self._merges.ctypes.data, shift, self._first_merges.ctypes.data, _address(self._made_ids),
+            self._merges.ctypes.data, layouts.shift_of(self._merges), self._first_merges.ctypes.data, _address(self._made_ids),
             self._symbol_ids.ctypes.data, not model.rule.is_lossless, _address(self._lower_steps), end_of_word, byte_base,
             unknown,
         )  # fmt: skip
+        merging = "tokembed.bpe._merging_kernels"
+        pairs = merge_ids[:, :2].copy()
+        machine_code(merging, "enter_merges").call(self._rules.ctypes.data, pairs.ctypes.data, values.ctypes.data, len(values))
         whole = model.whole_pieces
         self._octets = b"\0" + b"".join(whole)  # none begins at 0, see `FIRST_PLACE`
         self._whole_pieces = table_of(1 << (2 * len(whole) + 1).bit_length())
         #: What a desk's table must know of all this: fields of its record.
         self._fields = {
-            "merger": address_of_kernel(merging.tokens_of, 5),
+            "merger": machine_code(merging, "tokens_of").address,
             "rules": self._rules.ctypes.data,
             "whole_pieces": self._whole_pieces.ctypes.data,
             "num_whole_slots": len(self._whole_pieces),
             "whole_octets": address_of(self._octets),
         }
-        is_known = model.ignore_merges or model.reaches_all
-        kernels.enter_whole_pieces(
-            0 if is_known else self._fields["merger"], self._fields["rules"], self._fields["whole_octets"],
-            1 + np.cumsum([0, *map(len, whole)]), np.array([*whole.values()], dtype=np.int32),
-            np.empty(2 * kernels.MAX_TOKENS_OF_A_PIECE, dtype=np.int32), self._whole_pieces,
-        )  # fmt: skip
-        self._desks: list[_Desk] = []  # insert and pop are atomic
+        encoding = "tokembed.bpe._encoding_kernels"
+        self._encode_text = machine_code(encoding, "encode_text").call
+        desk = _Desk(self._rule, self._fields)
+        starts, its_ids = 1 + np.cumsum([0, *map(len, whole)]), np.array([*whole.values()], dtype=np.int32)
+        is_checked = not (model.ignore_merges or model.reaches_all)
+        enter_whole_pieces = machine_code(encoding, "enter_whole_pieces").call
+        enter_whole_pieces(desk.table_address, is_checked, starts.ctypes.data, its_ids.ctypes.data, len(whole))
+        self._desks = [desk]  # insert and pop are atomic
         self._buffers: list[npt.NDArray[np.int32]] = []
 
     def encode(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
@@ -185,7 +187,7 @@ class BulkEncoder:
             octets = utf8(text)
             desk = self._take_desk(0)
             size = len(octets)
-            used = kernels.encode_text(desk.table_address, address_of(octets), 0, size, size, desk.output_address, SHORT_TEXT)
+            used = self._encode_text(desk.table_address, address_of(octets), 0, size, size, desk.output_address, SHORT_TEXT)
             ids = desk.output[:used].copy()
             self._put_back(desk, 0)
             if used >= 0:
@@ -252,11 +254,13 @@ class BulkEncoder:
         buffer, used = self._take_buffer(0), 0
         while True:
             place = buffer.ctypes.data + 4 * used
-            written = kernels.encode_text(desk.table_address, text.address, start, end, text.size, place, buffer.size - used)
+            written = self._encode_text(desk.table_address, text.address, start, end, text.size, place, buffer.size - used)
             used += int(state["num_written"])
             if written >= 0:
                 return [*outputs, (buffer, used)]
-            if state["reason"] == kernels.TABLE_FULL:
+            if state["reason"] == layouts.NO_MEMORY:
+                raise MemoryError
+            if state["reason"] == layouts.TABLE_FULL:
                 desk.table.make_room()
             else:
                 outputs.append((buffer, used))
@@ -281,8 +285,7 @@ class BulkEncoder:
                 if buffer.size == BUFFER_TOKENS and len(self._buffers) < MAX_IDLE_BUFFERS:
                     self._buffers.append(buffer)
 
-        with say_when_compiling(kernels.encode_text):
-            in_parts(bounds, num_threads, encode_part, append)
+        in_parts(bounds, num_threads, encode_part, append)
         tokens.resize(num_tokens, refcheck=False)
         return tokens
 
