@@ -43,8 +43,14 @@ def test_fitted_ngrams_solve_the_ridge_regression() -> None:
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     found = Composition.fitted(words, vectors)
     known = [[ngram for ngram in ngrams_of(word) if ngram in found.ngrams] for word in words]
-    a = np.array([[each.count(ngram) / len(each) for ngram in found.ngrams] for each in known])
-    expected = np.linalg.solve(a.T @ a + 0.5 * np.eye(len(found.ngrams)), a.T @ (unit - unit.mean(axis=0)))
+    sums = [sum(map(len, each)) for each in known]
+    a = np.array(
+        [
+            [each.count(ngram) * len(ngram) / total**0.75 for ngram in found.ngrams]
+            for each, total in zip(known, sums, strict=True)
+        ]
+    )
+    expected = np.linalg.solve(a.T @ a + np.eye(len(found.ngrams)), a.T @ (unit - unit.mean(axis=0)))
     expected *= np.linalg.norm(vectors, axis=1).mean()
     np.testing.assert_allclose(found.vectors.astype(float), expected, atol=2e-3)
 
