@@ -1,8 +1,8 @@
 """How good is a word's vector that few occurrences have trained, alone, made of its parts, or of both?
 
-Frequent words are made rare: of some inflected words (walked), the stream keeps as many occurrences as chance assigns to each, or
-none, and is trained on. So rare and frequent are words of one kind. What is asked is whether the word's vector is nearer to that
-of its lemma (walk) than to those of other words about as frequent as the lemma.
+Frequent words are made rare: of some inflected words (walked), the stream keeps as many occurrences as chance assigns to
+each, or none, and is trained on. So rare and frequent are words of one kind. What is asked is whether the word's vector is
+nearer to that of its lemma (walk) than to those of other words about as frequent as the lemma.
 """
 
 from __future__ import annotations
@@ -123,9 +123,9 @@ def describe_rare_words(scores: Sequence[RareWordScore]) -> Finding:
     lines = ["inflected words made rare: how often the lemma beats a word as frequent (AUC; 0.5 is chance)", heading]
     lines += ["  {:>11}{:>7}{:>13.3f}{:>13.3f}{:>13.3f}".format(*row) for row in rows]
     note = (
-        f"Inflected words that occur {max(KEPT)} times or more, made rare: training saw each as often as the axis says. AUC: how "
-        f"often the cosine with the lemma (walked: walk) beats that with one of {2 * LIKE_COUNTS} words about as frequent; 0.5 is "
-        "chance. Parts were fitted without these words. Of a word never seen, the whole word's vector is the mean of its tokens' "
-        "vectors, and both is the parts' alone."
+        f"Inflected words that occur {max(KEPT)} times or more, made rare: training saw each as often as the axis says. AUC: "
+        f"how often the cosine with the lemma (walked: walk) beats that with one of {2 * LIKE_COUNTS} words about as frequent; "
+        "0.5 is chance. Parts were fitted without these words. Of a word never seen, the whole word's vector is the mean of "
+        "its tokens' vectors, and both is the parts' alone."
     )
     return Finding("rare_words", list(scores), lines, note, ("occurrences", "words", *KINDS), rows)

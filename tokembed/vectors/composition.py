@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 SHORTEST, LONGEST = 2, 6  # characters of an n-gram, the marks of a word's ends included
-MIN_WORDS = 3  # an n-gram of fewer words knows little that could be of use to another
+MIN_WORDS = 2  # an n-gram of a single word knows nothing that could be of use to another
 RIDGE = 1.0
 NUM_STEPS = 12  # of conjugate gradients; the scores do not change after eight
 OWN_SHARE = 0.7  # of a trained word's own vector in what is made of it and its parts
