@@ -105,7 +105,7 @@ def score_rare_words(
 
 def _vector(plain: Embeddings, composition: Composition, word: str, kind: str) -> npt.NDArray[np.float32]:
     """Return a word's vector of a kind: its own row, or the mean of its tokens; its parts' prediction; or both."""
-    own = plain.vector(word)
+    own = plain.vector(word) if word in plain else np.zeros(plain.embedding_dim, np.float32)  # as near to one as to another
     parts = composition.vector(word)
     if parts is None or kind == "whole words":
         return own
