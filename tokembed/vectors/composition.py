@@ -30,7 +30,7 @@ SHORTEST, LONGEST = 2, 6  # characters of an n-gram, the marks of a word's ends 
 MIN_WORDS = 2  # an n-gram of a single word knows nothing that could be of use to another
 RIDGE = 1.0
 NUM_STEPS = 12  # of conjugate gradients; the scores do not change after eight
-OWN_SHARE = 0.7  # of a trained word's own vector in what is made of it and its parts
+OWN_SHARE = 0.6  # of a trained word's own vector in what is made of it and its parts
 EXPONENTS = 1.0, 0.75  # of an n-gram's length, and of a word's sum of those
 EARLIER_EXPONENTS = 0.0, 1.0  # of files that do not say: plain means of n-grams
 
