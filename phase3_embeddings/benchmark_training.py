@@ -3,6 +3,7 @@
 uv run --group bench python phase3_embeddings/benchmark_training.py
 uv run --group bench python phase3_embeddings/benchmark_training.py --dataset frankenstein --rounds 3
 uv run --group bench python phase3_embeddings/benchmark_training.py --presets
+uv run --group bench python phase3_embeddings/benchmark_training.py --unseen --rounds 2
 uv run --group bench python phase3_embeddings/benchmark_training.py --sweep --dataset frankenstein --rounds 3
 """
 
@@ -13,8 +14,12 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from tokembed import cli
+
+if TYPE_CHECKING:
+    from tokembed.corpora.corpus import Corpus
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -27,6 +32,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--presets", action="store_true", help="compare the presets, and numbers of threads, instead of gensim")
     parser.add_argument("--sweep", action="store_true", help="compare negatives, windows, and the torch engine's batch sizes")
+    parser.add_argument(
+        "--unseen", action="store_true", help="compare words that training never saw with FastText's; --rounds draws"
+    )
     cli.add_training_flags(parser)
     return parser.parse_args(argv)
 
@@ -41,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")
     config = cli.config_from_flags(args)
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
+    if args.unseen:
+        return compare_unseen_words(args, corpus)
     tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, splitting=args.splitting)
     info = timing.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
@@ -67,6 +77,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = files.plots_dir() / f"benchmark_{kind}_{workspace.artifact_name(corpus)}.json"
     files.write_atomic(path, json.dumps({"machine": info, "runs": runs}, indent=1, default=asdict) + "\n")
     cli.describe_row("saved", files.display_path(path))
+    return 0
+
+
+def compare_unseen_words(args: argparse.Namespace, corpus: Corpus) -> int:
+    """Compare unseen words, by the preset "best", with FastText's; print a table, write JSON."""
+    from tokembed import files, workspace
+    from tokembed.benchmarks import timing, unseen
+    from tokembed.skipgram.settings import TrainingConfig
+
+    best = cli.PRESETS["best"]
+    tokenizer, _ = workspace.prepare_tokens(corpus, args.num_merges or best.tokens["num_merges"])
+    config = TrainingConfig(**{**best.training, "workers": args.workers})
+    heading = f"\n  {'':<12}{'draw':>5}{'seconds':>9}"
+    print(heading + "".join(f"{name:>14}{'pairs':>7}" for name in unseen.LISTS))
+    runs = []
+    for run in unseen.compare_unseen(corpus, tokenizer, config, best.tokens["vocabulary_threshold"], args.rounds):
+        runs.append(run)
+        values = "".join(f"{run.spearman[name]:>14.3f}{run.num_pairs[name]:>7}" for name in unseen.LISTS)
+        print(f"  {run.name:<12}{run.draw:>5}{run.seconds:>9.1f}{values}", flush=True)
+    path = files.plots_dir() / f"benchmark_unseen_{workspace.artifact_name(corpus)}.json"
+    files.write_atomic(path, json.dumps({"machine": timing.machine(), "runs": runs}, indent=1, default=asdict) + "\n")
+    cli.describe_row("\nsaved", files.display_path(path))
     return 0
 
 

@@ -24,6 +24,7 @@ SOURCES = {
     "training_wikitext2": "benchmark_training_wikitext2.json",
     "training_frankenstein": "benchmark_training_frankenstein.json",
     "presets": "benchmark_presets_wikitext2.json",
+    "unseen": "benchmark_unseen_wikitext2.json",
     "scaling": "benchmark_scaling.json",
     "softmax": "softmax_comparison.json",
 }

@@ -136,6 +136,8 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         cli.describe_row("stopped", f"the loss has not fallen for {config.early_stopping} epochs")
     rows = tokenizer.id_to_token, result.vectors, result.counts
     embeddings = Embeddings.of_trained_rows(*rows, tokenizer, facts.word_counts, config.composition)
+    if is_writer:
+        keep.add_composition(embeddings.composition)
     print(neighbour_table(embeddings))
     cli.describe_row(
         "saved", f"{len(embeddings):,} vectors of {embeddings.embedding_dim} numbers in {files.display_path(output)}"

@@ -4,6 +4,7 @@ uv run python phase3_embeddings/visualize_embeddings.py
 uv run python phase3_embeddings/visualize_embeddings.py --dataset wikitext2 --projection pca --queries king war
 uv run python phase3_embeddings/visualize_embeddings.py --dimensions
 uv run python phase3_embeddings/visualize_embeddings.py --softmax
+uv run python phase3_embeddings/visualize_embeddings.py --rare-words --dataset wikitext2
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--colour", choices=("kind", "frequency"), default="kind", help="of the projection (default: kind)")
     parser.add_argument("--dimensions", action="store_true", help="train at 10 to 200 dimensions and compare, instead")
     parser.add_argument("--softmax", action="store_true", help="train with the full softmax and with negatives, instead")
-    parser.add_argument("--num-merges", type=cli.positive_int, help="of --dimensions and --softmax (default: as in training)")
+    parser.add_argument("--rare-words", action="store_true", help="make words rare, train, and compare their vectors, instead")
     parser.add_argument(
-        "--epochs", type=cli.positive_int, help="of those trainings (default: 20 for dimensions, 10 for softmax)"
+        "--num-merges", type=cli.positive_int, help="of those trainings (default: as in training, or the preset)"
     )
+    parser.add_argument("--epochs", type=cli.positive_int, help="of those trainings (default: 20, but 10 for softmax)")
     return parser.parse_args(argv)
 
 
@@ -54,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = args.output_dir or files.plots_dir()
     files.check_writable(folder)
-    names = train_and_compare(args, folder) if args.dimensions or args.softmax else look(args, folder)
+    is_training = args.dimensions or args.softmax or args.rare_words
+    names = train_and_compare(args, folder) if is_training else look(args, folder)
     cli.describe_row("\nsaved", f"{', '.join(names)} (.png, .csv) in {files.display_path(folder)}")
     return 0
 
@@ -104,12 +107,14 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
 def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     """Train with different dimensions or objectives; return the figures' names."""
     from tokembed import files, workspace
-    from tokembed.analysis import experiments
+    from tokembed.analysis import experiments, rare_words
     from tokembed.figures import canvas, training
     from tokembed.skipgram.settings import TrainingConfig
 
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
-    tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, splitting=args.splitting)
+    best = cli.PRESETS["best"]
+    num_merges = args.num_merges or (best.tokens["num_merges"] if args.rare_words else None)
+    tokenizer, ids = workspace.prepare_tokens(corpus, num_merges, splitting=args.splitting)
     caption = f"{corpus.name}: {len(tokenizer.merges):,} merges."
     source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
     cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
@@ -122,6 +127,12 @@ def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
             print()
             found = describe(tokenizer, ids, TrainingConfig(epochs=args.epochs or num_epochs), partial(print, flush=True))
             names += canvas.save_finding(found, plot, folder, caption, source)
+    if args.rare_words:
+        print()
+        config = TrainingConfig(**{**best.training, "epochs": args.epochs or best.training["epochs"]})
+        told = rare_words.describe_rare_words(rare_words.score_rare_words(tokenizer, ids, config))
+        print(*told.lines, sep="\n")
+        names += canvas.save_finding(told, training.plot_rare_words, folder, caption, source)
     if args.softmax:
         results = json.dumps([asdict(run) for run in found.data], indent=1)
         files.write_atomic(folder / "softmax_comparison.json", results + "\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -43,8 +44,14 @@ def test_fitted_ngrams_solve_the_ridge_regression() -> None:
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     found = Composition.fitted(words, vectors)
     known = [[ngram for ngram in ngrams_of(word) if ngram in found.ngrams] for word in words]
-    a = np.array([[each.count(ngram) / len(each) for ngram in found.ngrams] for each in known])
-    expected = np.linalg.solve(a.T @ a + 0.5 * np.eye(len(found.ngrams)), a.T @ (unit - unit.mean(axis=0)))
+    sums = [sum(map(len, each)) for each in known]
+    a = np.array(
+        [
+            [each.count(ngram) * len(ngram) / total**0.75 for ngram in found.ngrams]
+            for each, total in zip(known, sums, strict=True)
+        ]
+    )
+    expected = np.linalg.solve(a.T @ a + np.eye(len(found.ngrams)), a.T @ (unit - unit.mean(axis=0)))
     expected *= np.linalg.norm(vectors, axis=1).mean()
     np.testing.assert_allclose(found.vectors.astype(float), expected, atol=2e-3)
 
@@ -121,3 +128,42 @@ def test_few_words_and_no_words_are_fitted_too() -> None:
     )
     zeros = np.zeros((2, 2), np.float32)
     assert np.array_equal(Composition.fitted(["aa", "ab"], zeros).blended(["aa", "ab"], zeros), zeros)
+
+
+def test_a_finished_checkpoint_keeps_its_ngrams_and_one_without_them_has_them_fitted(tmp_path: Path) -> None:
+    tokenizer = BPETokenizerLoader(train_bpe(TEXT, 300))
+    ids = tokenizer.encode_array(TEXT)
+    keep = Checkpointer(tmp_path / "kept.safetensors", tokenizer, ids)
+    result = train_skipgram(ids, tokenizer.vocab_size, CONFIG, on_checkpoint=keep)
+    fitted = Embeddings.load(keep.path)
+    assert "ngrams" not in read_tensors(keep.path)[1]
+    keep.add_composition(fitted.composition)
+    kept = Embeddings.load(keep.path)
+    assert "ngrams" in read_tensors(keep.path)[1]
+    assert np.array_equal(kept.vectors, fitted.vectors)
+    assert np.array_equal(kept.vector("walker"), Embeddings.from_training(result, tokenizer, ids).vector("walker"))
+
+
+def test_a_checkpoint_of_a_version_without_composition_gives_its_rows(tmp_path: Path) -> None:
+    off, path = trained(tmp_path, replace(CONFIG, composition="off"))
+    tensors, metadata = read_tensors(path)
+    training = json.loads(metadata["training"])
+    del training["config"]["composition"]
+    write_tensors(tmp_path / "old.safetensors", tensors, {**metadata, "training": json.dumps(training)})
+    old = Embeddings.load(tmp_path / "old.safetensors")
+    assert old.composition is None
+    assert np.array_equal(old.vectors, tensors["target_vectors"][tensors["counts"] > 0])
+    assert np.array_equal(old.vector("king"), off.vector("king"))
+
+
+def test_ngrams_of_a_file_that_names_no_exponents_are_averaged(tmp_path: Path) -> None:
+    composition = Composition(["<i", "ic", "ice"], np.eye(3), np.zeros(3))
+    embeddings = Embeddings(["icy</w>"], [[1.0, 0.0, 0.0]], composition=composition)
+    embeddings.save(tmp_path / "vectors.safetensors")
+    tensors, metadata = read_tensors(tmp_path / "vectors.safetensors")
+    del metadata["ngram_exponents"]
+    write_tensors(tmp_path / "earlier.safetensors", tensors, metadata)
+    np.testing.assert_allclose(Embeddings.load(tmp_path / "earlier.safetensors").vector("ice"), [1 / 3] * 3, rtol=1e-5)
+    write_tensors(tmp_path / "damaged.safetensors", tensors, {**metadata, "ngram_exponents": "[1, null]"})
+    with pytest.raises(VectorsFileError, match="exponents"):
+        Embeddings.load(tmp_path / "damaged.safetensors")

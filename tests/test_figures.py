@@ -19,6 +19,7 @@ from tokembed import BPETokenizerLoader, train_bpe
 from tokembed.analysis.experiments import ObjectiveRun
 from tokembed.analysis.geometry import Heatmap
 from tokembed.analysis.projection import Projection
+from tokembed.analysis.rare_words import KINDS, RareWordScore
 from tokembed.analysis.senses import Polysemy, Uses, known_senses
 from tokembed.analysis.tokenization import Subword
 from tokembed.figures import canvas, geometry, moving, tokenization, training
@@ -52,6 +53,9 @@ FIGURES = {
     ),
     "objectives": lambda: training.plot_objectives(
         [ObjectiveRun("full softmax", 500, [7.0], 2.0, 0.7), ObjectiveRun("5 negatives", 6, [3.0], 0.1, 0.7)]
+    ),
+    "rare words": lambda: training.plot_rare_words(
+        [RareWordScore(0, 5, dict.fromkeys(KINDS, 0.9)), RareWordScore(5, 0, dict.fromkeys(KINDS, np.nan))]
     ),
     "senses": lambda: geometry.plot_senses([lesson("light", True), lesson("left", False)]),
     "token_table": lambda: tokenization.plot_token_table(

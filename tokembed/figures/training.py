@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tokembed.analysis.experiments import ObjectiveRun
+from tokembed.analysis.rare_words import KINDS, RareWordScore
 from tokembed.figures.canvas import BLUE, GREEN, GREY, ORANGE, SMALL, group_styles, label_axes, panels
 
 
@@ -81,3 +82,16 @@ def plot_objectives(runs: Sequence[ObjectiveRun]) -> Axes:
     label_axes(seconds, "Training time", "negatives", "seconds per epoch (log scale)")
     label_axes(quality, "Quality", "negatives", "synonym AUC (dotted: chance)")
     return loss
+
+
+def plot_rare_words(scores: Sequence[RareWordScore]) -> Axes:
+    """Draw the AUC of inflected words' lemmas against how often training saw the word: whole words, parts, both."""
+    (axes,) = panels(1, height=4.0)
+    for name, colour, marker in zip(KINDS, (BLUE, ORANGE, GREEN), "os^", strict=True):
+        values = [score.auc[name] for score in scores]
+        axes.plot(range(len(scores)), values, marker=marker, color=colour, markersize=5, linewidth=2, label=name)
+    axes.legend(fontsize=SMALL, frameon=False, loc="lower right")
+    axes.set_xticks(range(len(scores)), [f"{score.num_kept}" for score in scores])
+    axes.margins(y=0.1)
+    label_axes(axes, "Words made rare", "occurrences in training", "AUC of the lemma (chance: 0.5)")
+    return axes

@@ -4,10 +4,11 @@ Training gives a word a vector from the company it keeps. For a rare word that i
 but "unhappiness" shares `unh`, `happi` and `ness>` with words that are well known. Each n-gram gets a vector such that a known
 word's n-grams together predict the word's own vector, by least squares: it costs a second and changes no training.
 
-A word's prediction is m + mean(z_g) over its known n-grams g. Here m is the mean of all words' unit vectors: what a word
-is like of which nothing is known, and the z_g minimise
+A word's prediction is m + sum_g len(g) z_g / (sum_g len(g))^0.75 over its known n-grams g. Here m is the mean of all words'
+unit vectors: what a word is like of which nothing is known. Longer n-grams weigh more, as they tell more; and the power lies
+between a mean (1), which gives long words too little, and features of length 1 (about 0.5). The z_g minimise
 
-    sum_w sqrt(count_w) / mean(sqrt(count)) * |u_w - m - mean(z_g)|^2 + RIDGE * sum_g |z_g|^2.
+    sum_w sqrt(count_w) / mean(sqrt(count)) * |u_w - prediction_w|^2 + RIDGE * sum_g |z_g|^2.
 
 References
 ----------
@@ -19,16 +20,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-SHORTEST, LONGEST = 2, 5  # characters of an n-gram, the marks of a word's ends included
+SHORTEST, LONGEST = 2, 6  # characters of an n-gram, the marks of a word's ends included
 MIN_WORDS = 2  # an n-gram of a single word knows nothing that could be of use to another
-RIDGE = 0.5
+RIDGE = 1.0
 NUM_STEPS = 12  # of conjugate gradients; the scores do not change after eight
-OWN_SHARE = 0.7  # of a trained word's own vector in what is made of it and its parts
+OWN_SHARE = 0.6  # of a trained word's own vector in what is made of it and its parts
+EXPONENTS = 1.0, 0.75  # of an n-gram's length, and of a word's sum of those
+EARLIER_EXPONENTS = 0.0, 1.0  # of files that do not say: plain means of n-grams
 
 Matrix = npt.NDArray[np.float32]
 
@@ -56,6 +60,8 @@ class Composition:
         Kept as float16.
     mean : array (D,)
         What a word's vector begins with.
+    exponents : pair of float
+        Of an n-gram's length, and of their sum, in the module's formula.
 
     Raises
     ------
@@ -64,14 +70,17 @@ class Composition:
 
     Examples
     --------
-    >>> composition = Composition.fitted(["icy", "ice", "fire", "fired"], np.array([[1, 0], [1, 0], [0, 1], [0, 1]]))
+    >>> words = ["icy", "ice", "iced", "fire", "fired", "fires"]
+    >>> composition = Composition.fitted(words, np.repeat([[1.0, 0.0], [0.0, 1.0]], 3, axis=0))
     >>> icier, firing = composition.vector("icier"), composition.vector("firing")
     >>> bool(icier[0] > icier[1]), bool(firing[1] > firing[0]), composition.vector("hoop")
     (True, True, None)
     """
 
-    def __init__(self, ngrams: Sequence[str], vectors: npt.ArrayLike, mean: npt.ArrayLike) -> None:
-        self.ngrams = list(ngrams)
+    def __init__(
+        self, ngrams: Sequence[str], vectors: npt.ArrayLike, mean: npt.ArrayLike, exponents: tuple[float, float] = EXPONENTS
+    ) -> None:
+        self.ngrams, self.exponents = list(ngrams), exponents
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is reported below
             self.vectors = np.array(vectors, dtype=np.float16, order="C")
             self.mean = np.array(mean, dtype=np.float32)
@@ -98,51 +107,71 @@ class Composition:
         unit = vectors / np.where(lengths > 0, lengths, 1.0)
         scale = float(lengths.mean()) if len(words) else 1.0  # a composed vector is about as long as a trained one
         mean = unit.mean(axis=0) if len(words) else np.zeros(vectors.shape[1])
-        pieces = [ngrams_of(word) for word in words]
-        num_words = Counter(ngram for each in pieces for ngram in dict.fromkeys(each))
-        ngrams = [ngram for ngram, number in num_words.items() if number >= MIN_WORDS]
+        num_words = Counter(ngram for word in words for ngram in set(ngrams_of(word)))
+        ngrams = sorted(ngram for ngram, number in num_words.items() if number >= MIN_WORDS)
         weights = np.ones(len(words)) if counts is None else np.sqrt(np.asarray(counts, dtype=np.float64))
-        solved = _solve_ridge(pieces, ngrams, unit - mean, weights)
+        shares = _shares(words, {ngram: row for row, ngram in enumerate(ngrams)}, EXPONENTS)
+        solved = _solve_ridge(shares, unit - mean, weights)
         # Norms beyond those of float16 are for nobody's vectors; scaling them keeps cosines, which is what matters.
         return cls(ngrams, solved * min(scale, 1e3), mean * min(scale, 1e3))
 
     def vector(self, word: str) -> npt.NDArray[np.float32] | None:
         """Return the vector that a word's n-grams predict, (D,); None if none of them is known."""
-        rows = [row for ngram in ngrams_of(word) if (row := self._row_of.get(ngram)) is not None]
-        return self.mean + self.vectors[rows].mean(axis=0, dtype=np.float32) if rows else None
+        shares = _shares([word], self._row_of, self.exponents)
+        return self._predicted(shares)[0] if shares.nnz else None
 
     def blended(self, words: Sequence[str], vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return words' own vectors, (W, D), each turned towards what its parts predict; its length is kept."""
-        blended = vectors.copy()
-        for row, word in enumerate(words):
-            own, parts = vectors[row].astype(np.float64), self.vector(word)
-            length = np.linalg.norm(own)
-            if parts is None or not length or not parts.any():
-                continue
-            mixed = OWN_SHARE * own / length + (1 - OWN_SHARE) * parts / np.linalg.norm(parts)
-            if mixed.any():
-                blended[row] = mixed * (length / np.linalg.norm(mixed))
+        shares = _shares(words, self._row_of, self.exponents)
+        own, parts = vectors.astype(np.float64), self._predicted(shares).astype(np.float64)
+        lengths, norms = (np.linalg.norm(rows, axis=1, keepdims=True) for rows in (own, parts))
+        mixed = OWN_SHARE * own / np.where(lengths > 0, lengths, 1) + (1 - OWN_SHARE) * parts / np.where(norms > 0, norms, 1)
+        mixed_norms = np.linalg.norm(mixed, axis=1, keepdims=True)
+        is_mixed = (np.diff(shares.indptr)[:, None] > 0) & (lengths > 0) & (norms > 0) & (mixed_norms > 0)
+        turned = mixed * (lengths / np.where(mixed_norms > 0, mixed_norms, 1))
+        blended: npt.NDArray[np.float32] = np.where(is_mixed, turned, own).astype(np.float32)
         return blended
 
+    def _predicted(self, shares: Any) -> Matrix:
+        """Return m plus each word's sum of n-grams, (W, D)."""
+        predicted: Matrix = self.mean + np.vstack(
+            [part @ self._wide for part in (shares[first : first + 4096] for first in range(0, shares.shape[0], 4096))]
+            or [np.zeros((0, len(self.mean)), np.float32)]
+        )
+        return predicted
 
-def _solve_ridge(
-    pieces: list[list[str]], ngrams: list[str], wanted: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
-) -> Matrix:
-    """Return the n-grams' vectors (G, D) of the module's formula by preconditioned conjugate gradients, all columns at once."""
+    @cached_property
+    def _wide(self) -> Matrix:
+        return self.vectors.astype(np.float32)
+
+
+def _shares(words: Sequence[str], row_of: dict[str, int], exponents: tuple[float, float]) -> Any:
+    """Return what each n-gram is of each word in the module's formula, a sparse matrix (W, G); unknown ones are left out."""
     from scipy.sparse import csr_matrix
 
-    row_of = {ngram: row for row, ngram in enumerate(ngrams)}
-    columns = [[row_of[ngram] for ngram in each if ngram in row_of] for each in pieces]
-    lengths = np.array([len(each) for each in columns], dtype=np.int64)
+    columns, lengths, ends = [], [], [0]
+    for word in words:
+        for ngram in ngrams_of(word):
+            if (row := row_of.get(ngram)) is not None:
+                columns.append(row)
+                lengths.append(len(ngram))
+        ends.append(len(columns))
+    of_length, of_sum = exponents
+    values = np.array(lengths, dtype=np.float64) ** of_length
+    sums = np.diff(np.concatenate([[0.0], np.cumsum(values)])[ends])
+    values /= np.repeat(np.maximum(sums, 1e-30) ** of_sum, np.diff(ends))
+    shares = csr_matrix((values.astype(np.float32), np.array(columns, dtype=np.int32), ends), shape=(len(words), len(row_of)))
+    shares.sum_duplicates()
+    return shares
+
+
+def _solve_ridge(shares: Any, wanted: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> Matrix:
+    """Return the n-grams' vectors (G, D) of the module's formula by preconditioned conjugate gradients, all columns at once."""
     root = np.sqrt(weights / max(float(weights.mean()), 1e-30)) if len(weights) else weights
-    values = np.repeat(root / np.maximum(lengths, 1), lengths).astype(np.float32)
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    flat = np.array([column for each in columns for column in each], dtype=np.int32)
-    a = csr_matrix((values, flat, ends), shape=(len(pieces), len(ngrams)))  # (W, G)
-    a.sum_duplicates()
+    a = shares.multiply(root[:, None]).tocsr().astype(np.float32)  # (W, G)
     at = a.T.tocsr()
-    diagonal = (np.asarray(a.power(2).sum(axis=0)).ravel() + RIDGE)[:, None]
-    solved = np.zeros((len(ngrams), wanted.shape[1]), dtype=np.float32)
+    diagonal = (np.asarray(a.power(2).sum(axis=0)).ravel() + RIDGE)[:, None].astype(np.float32)
+    solved = np.zeros((a.shape[1], wanted.shape[1]), dtype=np.float32)
     residual = at @ (wanted * root[:, None]).astype(np.float32)
     direction = residual / diagonal
     steepness = (residual * direction).sum(axis=0)

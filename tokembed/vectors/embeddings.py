@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -116,22 +115,23 @@ class Embeddings:
         tokenizer: BPETokenizerLoader | BPEModel | None = None,
         word_counts: npt.NDArray[np.int64] | None = None,
         composition: str = "off",
+        fitted: Composition | None = None,
     ) -> Embeddings:
         """Return the rows of a whole table, (V, D), whose tokens were trained: those with `counts` above 0.
 
-        With the `composition` "ngrams", n-grams are fitted to the words among them, and each word is blended with its own.
+        With the `composition` "ngrams", each word is blended with its n-grams, `fitted` to these rows before, or now.
         """
         (trained,) = np.nonzero(counts)
         names = [tokens[row] for row in trained.tolist()]
         alone = None if word_counts is None else word_counts[trained]
         plain = cls(names, vectors[trained], tokenizer, counts[trained], alone)
-        return plain if composition == "off" else plain._composed_of_ngrams()
+        return plain if composition == "off" else plain._composed_of_ngrams(fitted)
 
-    def _composed_of_ngrams(self) -> Embeddings:
-        (rows,) = np.nonzero(self.is_word)
+    def _composed_of_ngrams(self, fitted: Composition | None) -> Embeddings:
+        rows = np.flatnonzero(self.is_word)
         words = [self.word_of(self.tokens[row]) for row in rows.tolist()]
-        fitted = Composition.fitted(words, self.vectors[rows], None if self.counts is None else self.counts[rows])
-        vectors = self.vectors.copy()
+        counts = None if self.counts is None else self.counts[rows]
+        fitted, vectors = fitted or Composition.fitted(words, self.vectors[rows], counts), self.vectors.copy()
         vectors[rows] = fitted.blended(words, self.vectors[rows])
         return Embeddings(self.tokens, vectors, self.tokenizer, self.counts, self.word_counts, fitted)
 
@@ -335,8 +335,8 @@ class Embeddings:
         given: storage.Tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         metadata = storage.file_metadata(self.tokens, self.tokenizer)
         if self.composition is not None:
-            given |= {"ngram_vectors": self.composition.vectors, "ngram_mean": self.composition.mean}
-            metadata["ngrams"] = json.dumps(self.composition.ngrams)
+            more, says = storage.composition_parts(self.composition)
+            given, metadata = given | more, metadata | says
         storage.write_tensors(path, given, metadata)
 
     def save_word2vec_format(self, path: str | os.PathLike[str]) -> None:
@@ -377,14 +377,14 @@ class Embeddings:
                 tokenizer = tokenizer or stored
             if "target_vectors" in tensors:  # a checkpoint
                 result, word_counts = storage.decode_checkpoint(tensors, metadata)
-                composition = result.config.composition
-                return cls.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts, composition)
+                how = result.config.composition, storage.composition_in(tensors, metadata)
+                return cls.of_trained_rows(tokens, result.vectors, result.counts, tokenizer, word_counts, *how)
             if "vectors" not in tensors:
                 raise ValueError("it holds no vectors")
             if tensors["vectors"].dtype != np.float32:
                 raise ValueError(f"vectors are {tensors['vectors'].dtype}, not float32")
-            composed = storage.composition_in(tensors, metadata)
-            return cls(tokens, tensors["vectors"], tokenizer, tensors.get("counts"), tensors.get("word_counts"), composed)
+            given = tensors.get("counts"), tensors.get("word_counts"), storage.composition_in(tensors, metadata)
+            return cls(tokens, tensors["vectors"], tokenizer, *given)
         except (ValueError, TypeError, IndexError) as error:
             raise VectorsFileError(f"{files.display_path(path)}: {error}") from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,12 @@ _T = TypeVar("_T")
 SYNONYM_FIGURES = ("auc", "synonym_cosine", "random_cosine")
 WORD_LISTS = Path(__file__).parent / "word_lists"
 MAX_LIST_BYTES = 64 << 20
+# Endings of inflected words and of their lemmas, tried in this order.
+INFLECTIONS = (
+    ("ies", "y"), ("ied", "y"), ("es", ""), ("s", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("ly", ""),
+)  # fmt: skip
+SHORTEST_LEMMA = 4  # "thing" is no inflection of "th"
+LIKE_COUNTS = 25  # on either side of a lemma
 FREQUENT_WORDS = 1000  # synonyms are compared with all pairs of so many frequent words
 
 
@@ -196,6 +202,49 @@ def frequent_words(embeddings: Embeddings, num_words: int) -> npt.NDArray[np.int
     if embeddings.counts is not None:
         words = words[np.argsort(-embeddings.counts[words], kind="stable")]
     return words[:num_words]
+
+
+# ---------------------------------------------------------------- inflections
+
+
+def inflected_pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (inflected word, lemma) for the regular English inflections among words, by spelling alone, in their order.
+
+    >>> inflected_pairs(["walk", "walked", "move", "moving", "party", "parties", "thing"])
+    [('walked', 'walk'), ('moving', 'move'), ('parties', 'party')]
+    """
+    known = {word for word in words if len(word) >= SHORTEST_LEMMA}
+    pairs = []
+    for word in words:
+        for ending, lemma_ending in INFLECTIONS:
+            lemma = word.removesuffix(ending) + lemma_ending
+            if word.endswith(ending) and lemma in known:
+                pairs.append((word, lemma))
+                break
+    return pairs
+
+
+def inflection_ranks(
+    vectors: npt.NDArray[np.float32],
+    lemmas: Sequence[int],
+    unit_vectors: npt.NDArray[np.float32],
+    counts: npt.NDArray[np.int64],
+    words: Sequence[int],
+) -> npt.NDArray[np.float64]:
+    """Return, for vectors (N, D) of inflected words, how often each lemma beats another word as frequent in cosine, (N,).
+
+    `unit_vectors` (V, D) and `counts` (V,) are those of all tokens, `lemmas` (N,) and `words` rows among them. A lemma is
+    compared with the 25 words next to it in count on either side; the mean over lemmas is an AUC, and 0.5 is chance.
+    """
+    by_count = np.array(sorted(words, key=lambda row: (counts[row], row)))
+    place = {row: index for index, row in enumerate(by_count.tolist())}
+    ranks = []
+    for vector, lemma in zip(vectors, lemmas, strict=True):
+        around = by_count[max(0, place[lemma] - LIKE_COUNTS) : place[lemma] + LIKE_COUNTS + 1]
+        scores = unit_vectors[around[around != lemma]] @ vector
+        own = unit_vectors[lemma] @ vector
+        ranks.append(float(np.mean((scores < own) + 0.5 * (scores == own))) if scores.size else math.nan)
+    return np.array(ranks)
 
 
 # ---------------------------------------------------------------- analogies

@@ -24,7 +24,7 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import FREE_SETTINGS, TrainingResult
-from tokembed.vectors.composition import Composition
+from tokembed.vectors.composition import EARLIER_EXPONENTS, Composition
 
 FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
 RESULT_ARRAYS = ("target_vectors", "context_vectors", "counts")  # of a `TrainingResult`; the rest of it is JSON
@@ -99,7 +99,20 @@ def composition_in(tensors: Tensors, metadata: dict[str, str]) -> Composition | 
         raise ValueError("its n-grams are not a list of texts")
     if not {"ngram_vectors", "ngram_mean"} <= tensors.keys():
         raise ValueError("it holds no vectors of its n-grams")
-    return Composition(ngrams, tensors["ngram_vectors"], tensors["ngram_mean"])
+    exponents = _parse_json(metadata.get("ngram_exponents", json.dumps(EARLIER_EXPONENTS)))
+    if (
+        not isinstance(exponents, list)
+        or [type(each) for each in exponents] != [float] * 2
+        or not 0 <= max(map(abs, exponents)) <= 9
+    ):
+        raise ValueError(f"its n-grams have no two exponents, but {exponents!r:.60}")
+    return Composition(ngrams, tensors["ngram_vectors"], tensors["ngram_mean"], (exponents[0], exponents[1]))
+
+
+def composition_parts(composition: Composition) -> tuple[Tensors, dict[str, str]]:
+    """Return arrays and metadata that keep a composition in a file; `composition_in` reads them."""
+    metadata = {"ngrams": json.dumps(composition.ngrams), "ngram_exponents": json.dumps(composition.exponents)}
+    return {"ngram_vectors": composition.vectors, "ngram_mean": composition.mean}, metadata
 
 
 def _parse_json(text: str) -> Any:
@@ -156,6 +169,13 @@ class Checkpointer:
         self._word_counts = facts.word_counts
         self._metadata = file_metadata(tokenizer.id_to_token, tokenizer)
         self._tokens_sha256 = facts.sha256
+
+    def add_composition(self, composition: Composition | None) -> None:
+        """Write the fitted n-grams into the file, too, once training has ended: reading it then needs no fit."""
+        if composition is not None and self.has_saved:
+            tensors, metadata = read_tensors(self.path)
+            more_tensors, more_metadata = composition_parts(composition)
+            write_tensors(self.path, {**tensors, **more_tensors}, {**metadata, **more_metadata})
 
     def __call__(self, result: TrainingResult) -> None:
         """Write what training has reached."""
