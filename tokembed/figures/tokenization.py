@@ -193,7 +193,7 @@ def plot_token_table(rows: Sequence[tuple[str, str, Sequence[str]]], *, ax: Axes
     size, high, plain, bracketed = SMALL, 0.2, 0.27, 0.53  # inches: a block's height, a line's without and with brackets
     heights, tops = [], []
     blocks = [chips.lay_out(tokens, right - left - 0.4, size) for _, _, tokens in rows]
-    names = [textwrap.wrap(drawable(text), 38) for _, text, _ in rows]
+    names = [textwrap.wrap(drawable(text), 36) for _, text, _ in rows]
     for line, name in zip(blocks, names, strict=True):
         num_lines = line[-1].row + 1 if line else 1
         own = [0.0]
