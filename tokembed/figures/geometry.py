@@ -155,7 +155,7 @@ def plot_projection(projection: Projection, *, ax: Axes | None = None) -> Axes:
         colours = [ink(styles[kind][0]) if kind else GREY for kind in kinds]
         columns: dict[str, Any] = {"ncols": 1 if small else min(len(styles) + 1, 4), "columnspacing": 1.2, "handletextpad": 0.4}
         corner: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.05) if small else (0, -0.02)}
-        (small or ax).legend(*ax.get_legend_handles_labels(), fontsize=SMALL, frameon=False, **corner, **columns)
+        (small or ax).legend(handles=ax.get_legend_handles_labels()[0], fontsize=SMALL, frameon=False, **corner, **columns)
     label_axes(ax, textwrap.fill(projection.title, 72), *projection.axis_names)
     required = [place for place, kind in enumerate(kinds) if kind is not None]
     others = [place for place, kind in enumerate(kinds) if kind is None]
