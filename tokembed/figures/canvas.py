@@ -119,11 +119,20 @@ def save_finding(found: Finding, plot: Callable[[Any], Axes], folder: Path, capt
 
 def source_of(image: Path) -> str:
     """Return which text and splitting rule a saved figure was made from, as the scripts tell it; "" if it does not say."""
+    return _written_in(image, "Source")
+
+
+def title_of(image: Path) -> str:
+    """Return a saved figure's title, which says what is seen; "" if it does not say."""
+    return _written_in(image, "Title")
+
+
+def _written_in(image: Path, name: str) -> str:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(image) as opened:
-            return str(opened.info.get("Source", ""))
+            return str(opened.info.get(name, ""))
     except UnidentifiedImageError:
         return ""
 
