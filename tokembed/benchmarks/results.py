@@ -244,7 +244,7 @@ def _softmax(results: Results) -> str:
     runs = results["softmax"]
     seconds, auc = runs[0]["seconds_per_epoch"], runs[0]["auc"] - 0.5
     rows = [
-        [run["name"], f"{run['num_outputs']:,}", f"{run['seconds_per_epoch']:.2f} s",
+        [run["name"], f"{run['num_outputs']:,}", f"{run['seconds_per_epoch']:.3f} s",
          f"{run['seconds_per_epoch'] / seconds:.1%}", QUOTED[run["name"]][1],
          f"{run['auc']:.3f}", f"{(run['auc'] - 0.5) / auc:.0%}", QUOTED[run["name"]][0]]
         for run in runs
