@@ -136,7 +136,7 @@ def plot_projection(projection: Projection, *, ax: Axes | None = None) -> Axes:
     small = None
     if ax is None and projection.before is not None:
         ax, small = panels(2, 5.6, width_ratios=[3.1, 1.0])
-    ax = ax or new_axes(height=6.2)
+    ax = ax or new_axes(height=6.6)
     words, kinds, counts = projection.words, projection.kinds, projection.counts
     styles = group_styles(sorted({kind for kind in kinds if kind}))
     if small and projection.before is not None:
