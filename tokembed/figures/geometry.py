@@ -93,7 +93,6 @@ def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
     title = "Cosines of words, kind by kind"
     if is_within.any() and float(within[is_within].mean()) > heatmap.between:
         title = "Words of a kind are more similar than others"
-    ax.set_anchor("W")
     label_axes(ax, title, "", "")
     return ax
 
