@@ -184,7 +184,7 @@ def describe_domains(tokenizer: BPETokenizerLoader, held_out: HeldOut, code_file
     code = code_file.name if code_file else "the standard library's source"
     note = (
         f"{len(tokenizer.merges):,} merges; prose takes {prose:.0f} tokens per 100 characters. Bars: means; lines: from "
-        f"the least to the most of samples of some {SAMPLE_CHARACTERS} characters; above, a snippet as it is cut. "
+        f"the least to the most of samples of some {SAMPLE_CHARACTERS} characters; above, a snippet as it is cut (orange: bytes). "
         f"{end_sign(tokenizer.rule)} Prose: {held_out.rule}. Code: {code}. URLs: those in the standard library's source. "
         "Numbers: random telephone numbers, dates, prices and decimals."
     )

@@ -160,7 +160,7 @@ def describe_merge_progression(model: BPEModel, text: str = "") -> Finding:
         lines += [f"  {count:>7,}  {len(tokens)}" for count, tokens in stages]
     note = "Words of the training text, computed at every merge."
     if stages:
-        note += f" Below: a sentence of it. {end_sign(model.rule)}"
+        note += f" Below: a line of it. {end_sign(model.rule)}"
     rows = list(enumerate(progression.tolist()))
     found = Progression(progression, stages)
     return Finding("merge_progression", found, lines, note, ("merges", "tokens_per_word"), rows)

@@ -17,6 +17,7 @@ from tokembed.figures.canvas import CHIPS, GREY, drawable, text_width
 
 PAD, GAP, WORD_GAP, END = 0.04, 0.02, 0.07, 0.028  # inches: beside a label, between blocks, behind a word, a word's end
 BYTE_COLOUR = "#fbd9a6"
+GROUNDS = (CHIPS[0], *CHIPS[2:])  # of other tokens: none is orange
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 NAME_CHARACTERS = 10  # in a line of a character's name
 
@@ -71,7 +72,7 @@ def draw_chips(ax: Axes, chips: Sequence[Chip], tops: Sequence[float], height: f
     """
     colours = 0
     for chip in chips:
-        colour = BYTE_COLOUR if chip.is_bytes else CHIPS[colours % len(CHIPS)]
+        colour = BYTE_COLOUR if chip.is_bytes else GROUNDS[colours % len(GROUNDS)]
         colours += not chip.is_bytes and bool(chip.label)
         top, left, width = tops[chip.row], chip.left * scale, chip.width * scale
         flat: dict[str, Any] = {"linewidth": 0, "clip_on": False}
