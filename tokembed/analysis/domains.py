@@ -183,9 +183,9 @@ def describe_domains(tokenizer: BPETokenizerLoader, held_out: HeldOut, code_file
         lines.append(f"  {kind.name:<14}{kind.mean:>7.1f}{ratio:>10}{min(values):>8.1f}{max(values):>8.1f}{len(values):>9}")
     code = code_file.name if code_file else "the standard library's source"
     note = (
-        f"{len(tokenizer.merges):,} merges; prose takes {prose:.0f} tokens per 100 characters. Bars: means; lines: from "
-        f"the least to the most of samples of some {SAMPLE_CHARACTERS} characters; above, a snippet as it is cut (orange: bytes). "
-        f"{end_sign(tokenizer.rule)} Prose: {held_out.rule}. Code: {code}. URLs: those in the standard library's source. "
+        f"{len(tokenizer.merges):,} merges; prose takes {prose:.0f} tokens per 100 characters. Bars: means; lines: the "
+        f"least to the most of samples of some {SAMPLE_CHARACTERS} characters; above, a snippet as it is cut (orange: "
+        f"bytes). {end_sign(tokenizer.rule)} Prose: {held_out.rule}. Code: {code}. URLs: those in the standard library's source. "
         "Numbers: random telephone numbers, dates, prices and decimals."
     )
     rows = [(kind.name, place, f"{value:.3f}") for kind in kinds for place, value in enumerate(kind.samples)]
