@@ -185,7 +185,7 @@ def describe_domains(tokenizer: BPETokenizerLoader, held_out: HeldOut, code_file
     note = (
         f"{len(tokenizer.merges):,} merges; prose takes {prose:.0f} tokens per 100 characters. Bars: means; lines: the "
         f"least to the most of samples of some {SAMPLE_CHARACTERS} characters; above, a snippet as it is cut (orange: "
-        f"bytes). {end_sign(tokenizer.rule)} Prose: {held_out.rule}. Code: {code}. URLs: those in the standard library's source. "
+        f"bytes). {end_sign(tokenizer.rule)} Prose: {held_out.rule}. Code: {code}. URLs: those in the standard library. "
         "Numbers: random telephone numbers, dates, prices and decimals."
     )
     rows = [(kind.name, place, f"{value:.3f}") for kind in kinds for place, value in enumerate(kind.samples)]
