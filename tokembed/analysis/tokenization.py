@@ -126,7 +126,8 @@ def sample_sentence(tokenizer: BPETokenizerLoader, text: str) -> str:
     """
     text = " ".join(text.split())
     letter = r"[^\W\d_]"
-    found = re.findall(rf"(?<={letter}{letter}[.!?] ){letter}+(?: {letter}+){{4,}}[.!?](?= |$)", text)
+    # Behind a word of two letters, a full stop may be of an abbreviation: "St. Joseph".
+    found = re.findall(rf"(?<={letter}{{3}}[.!?] ){letter}+(?: {letter}+){{3,}} {letter}{{3,}}[.!?](?= |$)", text)
     fitting = [sentence for sentence in dict.fromkeys(found) if 35 <= len(sentence) <= SENTENCE_CHARACTERS]
     begun = text[:SENTENCE_CHARACTERS]
     return max(fitting, key=lambda each: len(each) / len(tokenizer.encode(each)), default=begun.rpartition(" ")[0] or begun)
