@@ -123,7 +123,7 @@ def test_words_nearest_to_another_kind_are_counted_and_named() -> None:
         "4 of 5 words lie nearest to their own kind",
         "by mean cosine 4 of 5 words lie nearest to their own kind; monster (emotion) to another",
     )
-    assert projection.own_kind_share(two_kinds(0.1), KINDS)[0] == "5 of 5 words lie nearest to their own kind"
+    assert projection.own_kind_share(two_kinds(0.1), KINDS)[0] == "all 5 words lie nearest to their own kind"
 
 
 def test_the_heatmap_has_each_kinds_words_together_24_at_most_around_the_mean_between_kinds() -> None:

@@ -125,7 +125,8 @@ def own_kind_share(embeddings: Embeddings, kind_of: Mapping[str, str]) -> tuple[
         nearest = max(means, key=lambda kind: means[kind])
         if nearest != kind_of[word]:
             strays.append(f"{word} ({nearest})")
-    said = f"{len(words) - len(strays)} of {len(words)} words lie nearest to their own kind"
+    number = f"{len(words) - len(strays)} of" if strays else "all"
+    said = f"{number} {len(words)} words lie nearest to their own kind"
     named = f"; {', '.join(strays)} to another" if strays else ""
     return said, f"by mean cosine {said}{named}"
 
