@@ -40,6 +40,7 @@ def test_a_sentence_drawn_in_stages_is_cut_as_that_many_merges_cut_it(text: str)
 
 
 def test_the_novels_sentence_is_of_one_line_and_shrinks_with_each_stage(frankenstein: str, model: BPEModel) -> None:
+    raw_file("pg84.txt")
     stages = tokenization.describe_merge_progression(model, frankenstein).data.stages
     assert [count for count, _ in stages] == [0, 10, 47, 200, 2000]
     sizes = [len(tokens) for _, tokens in stages]

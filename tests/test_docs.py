@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import RAW, REPOSITORY, has_vocabularies
+from conftest import RAW, REPOSITORY, has_vocabularies, raw_file
 
 from tokembed import BPEModel
 from tokembed.analysis import tokenization
@@ -94,6 +94,7 @@ def test_the_walkthrough_has_three_pictures_and_all_alt_texts_of_the_pages_say_a
 
 
 def test_the_numbers_in_the_alt_texts_are_those_of_the_novel(frankenstein: str, model: BPEModel) -> None:
+    raw_file("pg84.txt")
     stages = tokenization.describe_merge_progression(model, frankenstein).data.stages
     sizes = {count: len(tokens) for count, tokens in stages}
     page = (DOCS / "walkthrough.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from PIL import Image
 from test_scripts import SCRIPT, VISUALIZE_MERGES, files_in, run
 
 from tokembed import load_corpus
-from tokembed.figures import canvas
+from tokembed.figures import canvas, tokenization
 from tokembed.pages import report
 from tokembed.vectors import storage
 
@@ -126,16 +126,16 @@ def test_the_report_holds_every_figure_in_one_file(trained: Path) -> None:
     assert all(len(re.findall(r"[.?]\s+[A-Z]", entry.look_for)) == 1 for entry in report.entries()), "two sentences each"
 
 
-def test_a_figure_left_by_an_earlier_run_is_in_no_report_of_this_one(trained: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "plots"
-    assert run(trained, "--dataset", "pydocs", "--output-dir", folder, script=VISUALIZE).returncode == 0
-    older = folder / "projection_tsne.png"
-    os.utime(older, (1_000_000_000, 1_000_000_000))
-    page, missing = report.report_page(folder, "a report", [], canvas.source_of(older), since=2_000_000_000 - 1e9 / 2)
-    assert "projection_tsne" in missing
-    assert "similarity_heatmap" not in missing
-    seen = canvas.title_of(folder / "similarity_heatmap.png")
-    assert f'alt="Words of a few kinds: {seen}"' in page, "alt texts say the finding"
+def test_a_figure_left_by_an_earlier_run_is_in_no_report_of_this_one(tmp_path: Path) -> None:
+    for name, seconds in (("token_lengths", 1_000_000_000), ("top_subwords", 2_000_000_000)):
+        canvas.save(
+            tokenization.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40}), tmp_path, name, "a caption", source="a text"
+        )
+        os.utime(tmp_path / f"{name}.png", (seconds, seconds))
+    page, missing = report.report_page(tmp_path, "a report", [], "a text", since=1_500_000_000)
+    assert "token_lengths" in missing
+    assert "top_subwords" not in missing
+    assert 'alt="Top subwords: Most tokens are longer than three characters"' in page, "alt texts say the finding"
 
 
 def test_a_figure_of_another_text_is_named_when_replaced_and_is_in_no_report(trained: Path, tmp_path: Path) -> None:

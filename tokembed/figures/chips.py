@@ -100,7 +100,7 @@ def draw_brackets(ax: Axes, chips: Sequence[Chip], tops: Sequence[float], height
 
 
 def character_label(character: str) -> tuple[str, bool]:
-    """Return a character as it can be drawn, and whether that is its name, in two lines at most, or its number.
+    r"""Return a character as it can be drawn, and whether that is its name, in two lines at most, or its number.
 
     >>> character_label("é"), character_label("\u200d")
     (('é', False), ('zero width\njoiner', True))
