@@ -48,6 +48,22 @@ def test_the_novels_sentence_is_of_one_line_and_shrinks_with_each_stage(frankens
     assert sizes[0] <= 2 * tokenization.SENTENCE_CHARACTERS
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("So it is. In the year he went to St. Joseph altar includes bones. The players of this season went away . " * 3,
+         "The players of this season went away ."),
+        ("См. ниже. Read the manual of this program here. " + "Это было давно. Он медленно шёл вдоль берега большой реки. " * 9,
+         "Он медленно шёл вдоль берега большой реки."),
+        ("See the manual of this program here. " + "未来世界属于那些相信自己梦想之美的人们, " * 9,
+         "未来世界属于那些相信自己梦想之美的人们"),
+        ("a line without an end", "a line without an"),
+    ],
+)  # fmt: skip
+def test_the_sentence_drawn_is_of_the_texts_own_script_and_begins_behind_no_abbreviation(text: str, sentence: str) -> None:
+    assert tokenization.sample_sentence(BPETokenizerLoader(train_bpe(text, 200)), text) == sentence
+
+
 def test_merge_progression_ends_where_the_whole_books_encoding_is(frankenstein: str, model: BPEModel) -> None:
     ids = BPETokenizerLoader(model).encode_array(frankenstein)
     assert tokenization.merge_progression(model)[-1] == pytest.approx(len(ids) / model.num_words)

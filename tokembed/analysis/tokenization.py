@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 from tokembed.analysis.finding import Finding
 from tokembed.bpe import reference
@@ -125,12 +126,17 @@ def sample_sentence(tokenizer: BPETokenizerLoader, text: str) -> str:
     'The wretched creature wandered among mountains.'
     """
     text = " ".join(text.split())
-    letter = r"[^\W\d_]"
+    letters = [character for character in text if character.isalpha()]
+    is_latin = 2 * sum(map(str.isascii, letters)) >= len(letters)
+    letter = r"[^\W\d_]" if is_latin else r"[^\W\d_a-zA-Z]"  # of a text in another script, no sentence in Latin letters
     # Behind a word of two letters, a full stop may be of an abbreviation: "St. Joseph".
-    found = re.findall(rf"(?<={letter}{{3}}[.!?] ){letter}+(?: {letter}+){{3,}} {letter}{{3,}}[.!?](?= |$)", text)
-    fitting = [sentence for sentence in dict.fromkeys(found) if 35 <= len(sentence) <= SENTENCE_CHARACTERS]
+    found = regex.findall(rf"(?<={letter}{{3}} ?[.!?] ){letter}+(?: {letter}+){{3,}} {letter}{{3,}} ?[.!?](?= |$)", text)
+    fitting: list[str] = [sentence for sentence in dict.fromkeys(found) if 35 <= len(sentence) <= SENTENCE_CHARACTERS]
+    if fitting:
+        return max(fitting, key=lambda each: len(each) / len(tokenizer.encode(each)))
+    unspaced = None if is_latin else regex.search(rf"{letter}{{12,24}}", text)
     begun = text[:SENTENCE_CHARACTERS]
-    return max(fitting, key=lambda each: len(each) / len(tokenizer.encode(each)), default=begun.rpartition(" ")[0] or begun)
+    return str(unspaced.group()) if unspaced else begun.rpartition(" ")[0] or begun
 
 
 def sentence_stages(model: BPEModel, sentence: str, merge_counts: Sequence[int]) -> list[tuple[int, list[str]]]:
