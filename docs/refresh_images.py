@@ -23,7 +23,7 @@ from tokembed.figures import moving
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
-FIGURES = ("merge_progression", "cross_domain", "projection_tsne", "training_progress")
+FIGURES = ("merge_progression", "cross_domain", "pathological", "projection_tsne", "training_progress")
 NOVEL = ("--num-merges", "5000", "--epochs", "20", "--window-size", "10")  # what the README recommends
 EXPLORER_WIDTH, EXPLORER_HEIGHT = 1280, 2245
 SENTENCE = "The miserable creature wandered among the mountains."  # of the moving picture

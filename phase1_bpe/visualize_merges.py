@@ -43,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
     cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
+    text = next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")
     for found, plot in (
-        (tokenization.describe_merge_progression(model), figures.plot_merge_progression),
+        (tokenization.describe_merge_progression(model, text), figures.plot_merge_progression),
         (tokenization.describe_token_lengths(model), figures.plot_token_lengths),
         (tokenization.describe_top_subwords(tokenizer, ids), figures.plot_top_subwords),
     ):

@@ -7,8 +7,10 @@ uv run python phase3_embeddings/report.py --dataset wikitext2 --full
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ["phase3_embeddings/visualize_embeddings.py", *figures, "--projection", "pca"],
         *([["phase3_embeddings/visualize_embeddings.py", *figures, "--dimensions", "--softmax"]] if args.full else []),
     ]
+    began = math.floor(time.time())  # some file systems keep whole seconds
     for script, *flags in jobs:
         cli.describe_row("running", " ".join([script, *flags]))
         done = subprocess.run([sys.executable, str(ROOT / script), *flags], capture_output=True, text=True, check=False)
@@ -75,12 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     name = workspace.artifact_name(corpus)
     source = workspace.source_of(name, corpus.fingerprint, args.splitting)
-    page, missing = report.report_page(folder, f"tokembed: {name}", facts, source)
+    page, missing = report.report_page(folder, f"tokembed: {name}", facts, source, began)
     output = folder / "report.html"
     files.write_atomic(output, page)
     if missing:
         cli.describe_row(
-            "left out", f"{', '.join(missing)}: not made from this text", "" if args.full else "--full makes the comparisons"
+            "left out", f"{', '.join(missing)}: not made in this run", "" if args.full else "--full makes the comparisons"
         )
     cli.describe_row("saved", files.display_path(output))
     return 0

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup | None) -> int:
     """Train, print, save."""
     from tokembed import files, workspace
-    from tokembed.analysis.neighbours import neighbour_table
+    from tokembed.analysis.neighbours import neighbour_measure, neighbour_table
     from tokembed.skipgram.training import choose_engine, train_skipgram
     from tokembed.vectors import storage
     from tokembed.vectors.embeddings import Embeddings
@@ -115,7 +115,8 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         cli.describe_row("resuming", f"nothing, as there is no {files.display_path(output)}: training from the beginning")
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
-    keep = storage.Checkpointer(output, tokenizer, facts, synonym_measure(tokenizer, facts), resumed=earlier is not None)
+    measures = synonym_measure(tokenizer, facts), neighbour_measure(tokenizer, facts)
+    keep = storage.Checkpointer(output, tokenizer, facts, *measures, resumed=earlier is not None)
     try:
         result = train_skipgram(
             ids,

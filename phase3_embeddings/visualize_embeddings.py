@@ -68,6 +68,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     from tokembed.analysis import experiments, geometry, neighbours, projection, senses
     from tokembed.figures import canvas, geometry as figures, training
     from tokembed.vectors import storage
+    from tokembed.vectors.embeddings import Embeddings
 
     path, embeddings = workspace.trained_embeddings(args.dataset, args.checkpoint, args.splitting, args.text_field)
     assert embeddings.tokenizer is not None
@@ -89,14 +90,19 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
         names.extend(canvas.save_finding(found, plot, folder, caption, source))
 
     show(geometry.describe_similarities(embeddings, result), figures.plot_similarity_distribution)
-    show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
+    by_epoch = history, storage.read_neighbours(path)
+    show(experiments.describe_training(result.epoch_losses, *by_epoch, embeddings), training.plot_training_progress)
     if noise := neighbours.noise_in(embeddings):
         print(f"\nno neighbours, heatmap or projection to show, since {noise}")
         return names
     show(geometry.describe_kinds(embeddings, name), figures.plot_heatmap)
     show(neighbours.describe_neighbours(embeddings, args.queries, words_only=not args.with_fragments), figures.plot_neighbours)
     by_frequency = args.colour == "frequency"
-    placed = projection.describe_projection(embeddings, name, args.projection, args.perplexity, by_frequency=by_frequency)
+    rows = embeddings.tokenizer.id_to_token, result.before_training().vectors, result.counts
+    untrained = Embeddings.of_trained_rows(*rows, embeddings.tokenizer)
+    placed = projection.describe_projection(
+        embeddings, name, args.projection, args.perplexity, by_frequency=by_frequency, untrained=untrained
+    )
     show(placed, figures.plot_projection)
     corpus = workspace.choose_corpus(args.dataset or name, args.text_field)
     text = next(iter(corpus.chunks(workspace.PART_CHARACTERS)), "")

@@ -44,7 +44,7 @@ from tokembed import (
 from tokembed.bpe.model import ModelFileError
 from tokembed.corpora.corpus import CorpusError
 from tokembed.vectors import evaluation
-from tokembed.vectors.storage import Checkpointer, VectorsFileError, load_checkpoint, read_history
+from tokembed.vectors.storage import Checkpointer, VectorsFileError, load_checkpoint, read_history, read_neighbours
 
 TEXT = "the cat saw the dog, and the dog saw the cat: über 未来! " * 20
 SECONDS, MEMORY = 5, 1 << 30  # a file of a few kilobytes has no right to more
@@ -116,6 +116,7 @@ def make_readers(folder: Path) -> list[Reader]:
         Reader("checkpoint, looked at", ".safetensors", checkpoint, use_vectors, VectorsFileError),
         Reader("checkpoint, gone on from", ".safetensors", checkpoint, use_checkpoint, ValueError),
         Reader("history", ".safetensors", checkpoint, read_history, VectorsFileError),
+        Reader("neighbours by epoch", ".safetensors", checkpoint, read_neighbours, VectorsFileError),
         Reader("kept token ids", ".npy", kept_ids.read_bytes(), use_kept_ids, ()),
         Reader("text", ".txt", text_file, use_corpus, CorpusError),
         Reader("packed text", ".txt.gz", gzip.compress(text_file, mtime=0), use_corpus, CorpusError),

@@ -29,6 +29,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tokembed import BPEModel, BPETokenizerLoader, Corpus, Embeddings, TrainingConfig, files, train_skipgram, workspace
+from tokembed.analysis.tokenization import Progression
 from tokembed.corpora.download import download
 from tokembed.figures import canvas
 from tokembed.figures.tokenization import plot_merge_progression
@@ -55,7 +56,7 @@ def job(seed: int, address: str) -> None:
     embeddings = Embeddings.from_training(result, tokenizer, ids)
     embeddings.save(checkpoint.with_name("vectors.safetensors"))
     embeddings.save_word2vec_format(checkpoint.with_name("vectors.txt"))
-    axes = plot_merge_progression(np.linspace(5, 1, 40 + seed % 7))
+    axes = plot_merge_progression(Progression(np.linspace(5, 1, 40 + seed % 7), []))
     canvas.save(axes, files.plots_dir(), "figure", "a caption", ["a", "b"], [(i, seed) for i in range(100)])
     files.write_atomic(files.plots_dir() / "page.html", page(tokenizer, [text], "a page"))
 

@@ -29,6 +29,41 @@ def test_merge_progression_is_what_encoding_at_every_step_gives(text: str) -> No
         assert mean == pytest.approx(len(tokens) / max(num_words, 1))
 
 
+@given(WORDY)
+def test_a_sentence_drawn_in_stages_is_cut_as_that_many_merges_cut_it(text: str) -> None:
+    model = train_bpe(text, 25, min_frequency=1)
+    progression = tokenization.describe_merge_progression(model, text).data
+    for num_merges, tokens in progression.stages:
+        fewer = reference.tokenize(" ".join(text.split()), model.merges[:num_merges], model.alphabet)
+        assert tokens == fewer[: len(tokens)]
+    assert [count for count, _ in progression.stages] == sorted({count for count, _ in progression.stages})
+
+
+def test_the_novels_sentence_is_of_one_line_and_shrinks_with_each_stage(frankenstein: str, model: BPEModel) -> None:
+    raw_file("pg84.txt")
+    stages = tokenization.describe_merge_progression(model, frankenstein).data.stages
+    assert [count for count, _ in stages] == [0, 10, 47, 200, 2000]
+    sizes = [len(tokens) for _, tokens in stages]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert sizes[0] <= 2 * tokenization.SENTENCE_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("So it is. In the year he went to St. Joseph altar includes bones. The players of this season went away . " * 3,
+         "The players of this season went away ."),
+        ("См. ниже. Read the manual of this program here. " + "Это было давно. Он медленно шёл вдоль берега большой реки. " * 9,
+         "Он медленно шёл вдоль берега большой реки."),
+        ("See the manual of this program here. " + "未来世界属于那些相信自己梦想之美的人们, " * 9,
+         "未来世界属于那些相信自己梦想之美的人们"),
+        ("a line without an end", "a line without an"),
+    ],
+)  # fmt: skip
+def test_the_sentence_drawn_is_of_the_texts_own_script_and_begins_behind_no_abbreviation(text: str, sentence: str) -> None:
+    assert tokenization.sample_sentence(BPETokenizerLoader(train_bpe(text, 200)), text) == sentence
+
+
 def test_merge_progression_ends_where_the_whole_books_encoding_is(frankenstein: str, model: BPEModel) -> None:
     ids = BPETokenizerLoader(model).encode_array(frankenstein)
     assert tokenization.merge_progression(model)[-1] == pytest.approx(len(ids) / model.num_words)
@@ -136,6 +171,24 @@ def test_code_of_the_users_is_used_if_given(tmp_path: Path, pydocs: str) -> None
     (tmp_path / "corpus_code.txt").write_text("spam = eggs\n" * 200)
     samples = domains.domain_samples(domains.HeldOut("", pydocs[:9000], "x"), tmp_path / "corpus_code.txt")
     assert set(" ".join(samples["Python code"]).split()) <= {"spam", "=", "eggs"}
+
+
+@given(st.text(max_size=20))
+def test_bytes_are_grouped_by_the_character_that_they_spell(text: str) -> None:
+    tokenizer = BPETokenizerLoader(train_bpe("low low lower", 3, splitting="gpt2"))
+    tokens = [tokenization.visible(tokenizer, token) for token in tokenizer.tokenize(text)]
+    groups = tokenization.byte_groups(tokens)
+    assert [token for _, members in groups for token in members] == tokens
+    spelled = "".join(character or "".join(members) for character, members in groups)
+    assert spelled == text.replace(" ", tokenization.SPACE)
+    assert tokenization.byte_groups(["<0xE6>", "a"]) == [("\ufffd", ["<0xE6>"]), ("", ["a"])]
+
+
+def test_each_kinds_snippet_is_as_costly_as_the_kind_and_of_one_line(tokenizer: BPETokenizerLoader, pydocs: str) -> None:
+    for kind in domains.describe_domains(tokenizer, domains.HeldOut("", pydocs[:50_000], "x")).data:
+        characters = sum(len(token.removesuffix("</w>")) for token in kind.snippet if not token.startswith("<0x"))
+        assert characters <= domains.SNIPPET_CHARACTERS
+        assert min(kind.samples) * 0.5 < 100 * len(kind.snippet) / domains.SNIPPET_CHARACTERS < max(kind.samples) * 1.5
 
 
 def test_pathological_texts_come_back_whole(tokenizer: BPETokenizerLoader) -> None:

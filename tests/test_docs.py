@@ -10,7 +10,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import RAW, REPOSITORY, has_vocabularies
+from conftest import RAW, REPOSITORY, has_vocabularies, raw_file
+
+from tokembed import BPEModel
+from tokembed.analysis import tokenization
 
 DOCS = REPOSITORY / "docs"
 BLOCKS = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -79,6 +82,24 @@ def test_the_pages_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_walkthrough_has_three_pictures_and_all_alt_texts_of_the_pages_say_a_finding() -> None:
+    for page in [*DOCS.glob("*.md"), REPOSITORY / "README.md"]:
+        pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+        assert all(len(alt.split()) >= 10 for alt, _ in pictures), page.name
+        assert page.name != "walkthrough.md" or len(pictures) == 3
+        for _, target in pictures:
+            assert (page.parent / target).stat().st_size < 500_000, target
+
+
+def test_the_numbers_in_the_alt_texts_are_those_of_the_novel(frankenstein: str, model: BPEModel) -> None:
+    raw_file("pg84.txt")
+    stages = tokenization.describe_merge_progression(model, frankenstein).data.stages
+    sizes = {count: len(tokens) for count, tokens in stages}
+    page = (DOCS / "walkthrough.md").read_text(encoding="utf-8")
+    said = f"a sentence of {sizes[0]} tokens has {sizes[47]} after them, {sizes[200]} after 200 merges, and {sizes[2000]} after"
+    assert f"![47 merges do half of the work of 2,000: {said} 2,000]" in page
 
 
 def test_the_walkthroughs_code_can_be_pasted_into_an_interactive_session() -> None:

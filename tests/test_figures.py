@@ -16,25 +16,38 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from tokembed import BPETokenizerLoader, train_bpe
-from tokembed.analysis.experiments import ObjectiveRun
+from tokembed.analysis.domains import KindOfText
+from tokembed.analysis.experiments import ObjectiveRun, TrainingProgress
 from tokembed.analysis.geometry import Heatmap
 from tokembed.analysis.projection import Projection
 from tokembed.analysis.rare_words import KINDS, RareWordScore
 from tokembed.analysis.senses import Polysemy, Uses, known_senses
-from tokembed.analysis.tokenization import Subword
-from tokembed.figures import canvas, geometry, moving, tokenization, training
+from tokembed.analysis.tokenization import Progression, Subword
+from tokembed.figures import benchmarks, canvas, chips, geometry, moving, tokenization, training
 from tokembed.vectors.embeddings import unit_rows
 
 RANDOM = np.random.default_rng(0)
+KINDS = [
+    KindOfText("numbers", [110.0, 90.0], ["1", "</w>", "<0xE6>", "<0x9C>", "<0xAA>"]),
+    KindOfText("URLs", [10.0], ["h", "<0x2F>", "</w>"]),
+    KindOfText("prose", [20.0, 30.0], ["the</w>"]),
+]
+PROGRESS = [(0, np.nan, np.nan, np.nan, np.nan), (1, 2.0, np.nan, np.nan, 0.9), (2, 2.5, np.nan, np.nan, 0.8)]
+STEPS = [
+    {"name": name, "seconds": seconds, "over_previous": factor}
+    for name, seconds, factor in (("naive", 5.5, 1.0), ("cache", 2.0, 2.75), ("split", 1.9, 1.05), ("kernel", 2.1e-3, 905.0))
+]
 FIGURES = {
-    "merge_progression": lambda: tokenization.plot_merge_progression(np.linspace(5, 1.3, 200)),
-    "merge_progression of nothing": lambda: tokenization.plot_merge_progression(np.array([2.0])),
+    "merge_progression": lambda: tokenization.plot_merge_progression(
+        Progression(np.linspace(5, 1.3, 200), [(0, ["l", "o", "</w>", "未", "</w>"]), (9, ["lo</w>", "␣a", "\U0010fffe"])])
+    ),
+    "merge_progression of nothing": lambda: tokenization.plot_merge_progression(Progression(np.array([2.0]), [])),
     "token_lengths": lambda: tokenization.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40}),
     "token_lengths of nothing": lambda: tokenization.plot_token_lengths({"1": 0, "2": 0, "3": 0, "4+": 0}),
     "top_subwords": lambda: tokenization.plot_top_subwords(
         [Subword("the", 9, True), Subword("未", 5, False), Subword("\U0010fffe$", 3, True)]
     ),
-    "domains": lambda: tokenization.plot_domains({"prose": [20.0, 30.0], "numbers": [110.0]}),
+    "domains": lambda: tokenization.plot_domains(KINDS),
     "vocabulary": lambda: tokenization.plot_vocabulary_efficiency([(500, 40.0), (1000, 30.0)]),
     "vocabulary of one": lambda: tokenization.plot_vocabulary_efficiency([(3, 4.0)]),
     "vocabulary_costs": lambda: tokenization.plot_vocabulary_costs(
@@ -43,14 +56,19 @@ FIGURES = {
     "vocabulary_costs of one": lambda: tokenization.plot_vocabulary_costs({"prose": {"GPT-2": 22.0}}),
     "a token of half a million characters": lambda: tokenization.plot_top_subwords([Subword("a" * 500_000, 2, True)]),
     "a neighbour of as many": lambda: geometry.plot_neighbours([("$ü" * 250_000, [("a" * 500_000, 0.5)])]),
-    "heatmap": lambda: geometry.plot_heatmap(Heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"])),
+    "heatmap": lambda: geometry.plot_heatmap(Heatmap(np.eye(3) - 0.1, ["a", "b", "c"], ["x", "x", "y"], -0.1)),
+    "projection beside the untrained one": lambda: geometry.plot_projection(
+        Projection(np.eye(4, 2), list("abcd"), ["x", "x", None, None], title="A finding. " * 12, before=np.eye(4, 2))
+    ),
     "projection of one place": lambda: geometry.plot_projection(
         Projection(np.zeros((4, 2)), list("abcd"), ["x", "x", None, None])
     ),
     "dimensions": lambda: training.plot_dimensions([(10, 0.8, 0.2), (10, 0.82, 0.2), (25, 0.83, 0.21)]),
     "training progress": lambda: training.plot_training_progress(
-        [(0, np.nan, np.nan, np.nan, np.nan), (1, 2.0, np.nan, np.nan, 0.9), (2, 2.5, np.nan, np.nan, 0.8)]
+        TrainingProgress(PROGRESS, "ice", [(1, ["a", "b" * 90]), (2, ["snow", "b" * 90])])
     ),
+    "training progress without neighbours": lambda: training.plot_training_progress(TrainingProgress(PROGRESS)),
+    "ladder": lambda: benchmarks.plot_ladder(STEPS),
     "objectives": lambda: training.plot_objectives(
         [ObjectiveRun("full softmax", 500, [7.0], 2.0, 0.7), ObjectiveRun("5 negatives", 6, [3.0], 0.1, 0.7)]
     ),
@@ -78,11 +96,16 @@ def test_every_figure_is_drawn_without_a_warning_or_a_missing_glyph(name: str, t
     with Image.open(tmp_path / "figure.png") as image:
         assert image.width == 1200
         assert np.asarray(image.convert("L")).std() > 5
+    for panel in axes.figure.axes:
+        for text in [panel.title, panel._left_title, panel.xaxis.label, *panel.texts]:
+            box = Text.get_window_extent(text)
+            assert not text.get_text() or (box.x0 >= -1 and box.x1 <= 1201), f"{text.get_text()!r} is clipped"
 
 
 def test_axes_given_are_drawn_into() -> None:
     axes = Figure().add_subplot()
-    assert tokenization.plot_domains({"prose": [1.0]}, ax=axes) is axes
+    assert tokenization.plot_domains(KINDS, ax=axes) is axes
+    assert tokenization.plot_merge_progression(Progression(np.array([2.0, 1.5]), [(0, ["a"])]), ax=axes) is axes
 
 
 def test_a_character_that_no_font_has_is_named() -> None:
@@ -123,11 +146,46 @@ def test_a_caption_may_hold_what_is_no_text_and_explains_the_characters_that_are
     assert caption.startswith("caf\\udce9.txt: a corpus. [U+…]: the Unicode number")
 
 
-def test_kinds_of_text_come_in_ascending_order_and_the_title_names_the_ends() -> None:
-    axes = tokenization.plot_domains({"prose": [50.0], "numbers": [110.0, 90.0], "URLs": [20.0]})
-    assert [patch.get_height() for patch in axes.patches] == [20.0, 50.0, 100.0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["URLs", "prose", "numbers"]
-    assert axes.get_title("left") == "Fewest tokens for URLs, most for numbers"
+def test_kinds_of_text_come_in_ascending_order_as_multiples_of_prose_in_one_colour() -> None:
+    axes = tokenization.plot_domains(KINDS)
+    bars = [container.patches[0] for container in axes.containers]
+    assert [bar.get_width() for bar in bars] == pytest.approx([0.4, 1.0, 4.0])
+    assert len({bar.get_facecolor() for bar in bars}) == 1
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["URLs", "prose", "numbers"]
+    assert axes.get_title("left") == "4.0 times as many tokens for numbers as for prose of the same length"
+    assert tokenization.plot_domains(KINDS[1:]).get_title("left") == "No kind of text takes more tokens than prose"
+
+
+def test_a_sentence_is_drawn_as_its_tokens_after_each_number_of_merges() -> None:
+    stages = [(0, ["l", "o", "w", "</w>"]), (2, ["low", "</w>"]), (3, ["low</w>"])]
+    above = tokenization.plot_merge_progression(Progression(np.array([4.0, 3.0, 2.0, 1.0]), stages))
+    assert above.get_xscale() == "symlog"
+    below = above.figure.axes[1]
+    assert [label.get_text() for label in below.get_yticklabels()] == [
+        "0 merges:\n4 tokens", "2 merges:\n2 tokens", "3 merges:\n1 tokens",
+    ]  # fmt: skip
+    assert [text.get_text() for text in below.texts] == ["l", "o", "w", "", "low", "", "low"]
+
+
+def test_bytes_stand_together_over_the_character_that_they_spell() -> None:
+    tokens = ["ca", "<0xC3>", "<0xA9>", "</w>", "<0x2F>", "</w>", "<0xE2>", "<0x80>", "<0x8D>", "</w>"] * 3
+    axes = tokenization.plot_token_table([("kind", "caé/", tokens)])
+    said = [text.get_text() for text in axes.texts]
+    assert (said.count("é"), said.count("/"), said.count("C3"), said.count("zero width\njoiner")) == (3, 3, 3, 3)
+    laid_out = chips.lay_out(tokens, 1.5, 9)
+    assert max(chip.left + chip.width for chip in laid_out) <= 1.5
+    for group in {chip.group for chip in laid_out if chip.is_bytes}:
+        assert len({chip.row for chip in laid_out if chip.group == group}) == 1
+    for first, second in itertools.pairwise(laid_out):
+        assert second.row > first.row or second.left >= first.left + first.width
+
+
+def test_small_steps_are_drawn_with_the_one_that_they_follow_and_what_is_left_is_their_time() -> None:
+    axes = benchmarks.plot_ladder(STEPS)
+    assert [bar.get_width() for bar in axes.patches] == [5.5, 1.9, 2.1e-3]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["naive", "cache\n+ split", "kernel"]
+    assert [text.get_text().strip() for text in axes.texts] == ["5.5 s", "1.9 s (2.9×)", "2.1 ms (9e+02×)"]
+    assert axes.get_title("left") == "The same text takes 2.1 ms instead of 5.5 s"
 
 
 def test_panels_of_vocabularies_have_one_scale_and_bars_that_are_the_numbers_and_differ_in_grey() -> None:
@@ -184,11 +242,22 @@ def test_senses_that_do_not_differ_are_said_not_to_and_all_panels_have_one_scale
     assert first.get_xlim() == first.get_ylim()
 
 
-def test_the_heatmaps_diagonal_is_blank_and_its_scale_marked_as_cut() -> None:
-    axes = geometry.plot_heatmap(Heatmap(np.full((3, 3), 0.2) + np.eye(3), list("abc"), list("xxy")))
+def test_the_heatmap_is_white_at_the_mean_between_kinds_its_diagonal_blank_and_each_kind_framed() -> None:
+    axes = geometry.plot_heatmap(Heatmap(np.full((3, 3), 0.2) + np.eye(3), list("abc"), list("xxy"), 0.15))
     (image,) = axes.images
     assert np.array_equal(np.ma.getmaskarray(np.ma.masked_invalid(image.get_array())), np.eye(3, dtype=bool))
     assert image.colorbar.extend == "both"
+    assert sum(image.get_clim()) / 2 == pytest.approx(0.15)
+    assert [(frame.get_xy(), frame.get_width()) for frame in axes.patches] == [((-0.5, -0.5), 2), ((1.5, 1.5), 1)]
+
+
+def test_few_words_of_no_kind_have_labels_and_the_untrained_map_is_beside_without_any() -> None:
+    points = np.random.default_rng(1).normal(size=(60, 2))
+    kinds = ["x" if place < 20 else None for place in range(60)]
+    axes = geometry.plot_projection(Projection(points, [f"w{place}" for place in range(60)], kinds, before=points))
+    assert 20 <= len(axes.texts) <= 20 + geometry.NUM_GREY_LABELS
+    _, small = axes.figure.axes
+    assert (small.get_title("left"), list(small.texts)) == ("Before training", [])
 
 
 def test_the_bars_are_the_numbers() -> None:

@@ -96,6 +96,48 @@ def test_what_no_map_can_be_made_of_is_refused() -> None:
             projection.project(np.eye(9, dtype=np.float32), perplexity=perplexity)
 
 
+def two_kinds(stray: float) -> Embeddings:
+    """Words of two kinds along two axes; "monster" is a person, and lies this much along the other kind's axis."""
+    people, feelings = {"victor": [1.0, 0.1], "clerval": [1.0, 0.0]}, {"wretched": [0.0, 1.0], "misery": [0.1, 1.0]}
+    vectors = people | {"monster": [1.0 - stray, stray]} | feelings
+    return Embeddings([word + "</w>" for word in vectors], np.array(list(vectors.values())))
+
+
+KINDS = {"victor": "character", "clerval": "character", "monster": "character", "wretched": "emotion", "misery": "emotion"}
+
+
+def test_what_is_said_of_the_monster_follows_the_cosines() -> None:
+    comparison = projection.Comparison(("monster", "creature"), "wretched", "character", "people")
+    for stray, ends in ((0.9, "wretched than to people"), (0.1, "people than to wretched")):
+        sentence, measured = projection.compared(two_kinds(stray), KINDS, comparison)
+        assert sentence == f"monster lies nearer to {ends}"
+        cosine = two_kinds(stray).similarity("monster", "wretched")
+        mean = np.mean([two_kinds(stray).similarity("monster", other) for other in ("victor", "clerval")])
+        assert f"monster {cosine:.2f}, {mean:.2f})" in measured
+    assert projection.compared(two_kinds(0.9), {}, comparison) == ("", "")
+    assert projection.COMPARISONS["frankenstein"] == comparison
+
+
+def test_words_nearest_to_another_kind_are_counted_and_named() -> None:
+    assert projection.own_kind_share(two_kinds(0.9), KINDS) == (
+        "4 of 5 words lie nearest to their own kind",
+        "by mean cosine 4 of 5 words lie nearest to their own kind; monster (emotion) to another",
+    )
+    assert projection.own_kind_share(two_kinds(0.1), KINDS)[0] == "all 5 words lie nearest to their own kind"
+
+
+def test_the_heatmap_has_each_kinds_words_together_24_at_most_around_the_mean_between_kinds() -> None:
+    random = np.random.default_rng(0)
+    unit = unit_rows(random.normal(size=(36, 8)))
+    cosines, kinds = unit @ unit.T, {f"w{place}": "abcd"[place % 4] for place in range(36)}
+    drawn = geometry.heatmap(cosines, kinds)
+    assert [name for name, _ in itertools.groupby(drawn.kinds)] == list("abcd")
+    assert sorted(drawn.words) == sorted(list(kinds)[:24]), "the first of each kind"
+    places = [list(kinds).index(word) for word in drawn.words]
+    assert np.array_equal(drawn.cosines, cosines[np.ix_(places, places)])
+    assert drawn.between == pytest.approx(geometry.separation(cosines, list(kinds.values()), 9).between)
+
+
 def sense_embeddings() -> Embeddings:
     """Two fields of words, one axis each, and a word between them."""
     random = np.random.default_rng(0)

@@ -25,9 +25,10 @@ from tokembed import (
     train_bpe,
     train_skipgram,
 )
+from tokembed.analysis.neighbours import neighbour_measure
 from tokembed.skipgram import training
 from tokembed.skipgram.training import TrainingDivergedError
-from tokembed.vectors.storage import Checkpointer, load_checkpoint
+from tokembed.vectors.storage import Checkpointer, StreamFacts, load_checkpoint, read_neighbours
 
 SMALL = TrainingConfig(embedding_dim=24, epochs=2, workers=1, engine="hogwild")
 
@@ -289,6 +290,28 @@ def test_a_checkpoint_on_disk_is_as_good_as_the_state(tmp_path: Path, ids: np.nd
         load_checkpoint(keep.path, tokenizer, ids[:19_999])
     with pytest.raises(ValueError, match="another tokenizer"):
         load_checkpoint(keep.path, BPETokenizerLoader(train_bpe("ab ab", 1)), ids[:20_000])
+
+
+def test_neighbours_are_kept_for_each_epoch_of_a_resumed_run_and_those_of_a_file_without_any_are_none(
+    tmp_path: Path, ids: np.ndarray, tokenizer: BPETokenizerLoader
+) -> None:
+    config = replace(SMALL, epochs=1)
+    plain = Checkpointer(tmp_path / "run.safetensors", tokenizer, ids[:5000])
+    train_skipgram(ids[:5000], tokenizer.vocab_size, config, on_checkpoint=plain)
+    assert read_neighbours(plain.path) == [{}]
+    facts = StreamFacts.of(ids[:5000], tokenizer)
+    measure = neighbour_measure(tokenizer, facts, 2)
+    keep = Checkpointer(plain.path, tokenizer, facts, None, measure, resumed=True)
+    state = load_checkpoint(plain.path, tokenizer, facts)
+    result = train_skipgram(ids[:5000], tokenizer.vocab_size, replace(config, epochs=2), on_checkpoint=keep, resume=state)
+    first, second = read_neighbours(plain.path)
+    assert first == {}
+    rows = tokenizer.id_to_token, result.vectors, result.counts
+    embeddings = Embeddings.of_trained_rows(*rows, tokenizer, facts.word_counts)
+    assert len(second) == 2
+    for word, near in second.items():
+        expected = embeddings.most_similar(word, len(near), words_only=True)
+        assert near == [embeddings.word_of(token) for token, _ in expected]
 
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", 1), ("learning_rate", 0.1), ("seed", 9), ("embedding_dim", 8)])

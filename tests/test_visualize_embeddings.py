@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
 import subprocess
@@ -13,8 +14,9 @@ from PIL import Image
 from test_scripts import SCRIPT, VISUALIZE_MERGES, files_in, run
 
 from tokembed import load_corpus
-from tokembed.figures import canvas
+from tokembed.figures import canvas, tokenization
 from tokembed.pages import report
+from tokembed.vectors import storage
 
 VISUALIZE = SCRIPT.with_name("visualize_embeddings.py")
 FIGURES = ("similarity_distribution", "similarity_heatmap", "nearest_neighbours", "projection_tsne", "training_progress")
@@ -46,6 +48,12 @@ def test_every_figure_is_drawn_with_its_numbers_and_the_kinds_are_there(trained:
         rows = list(csv.DictReader(file))
     assert [row["query"] for row in rows] == ["list"] * 5 + ["error"] * 5
     assert "\n    6   " in done.stdout, "the history has every epoch"
+    followed = re.findall(r"nearest to “(\w+)” after so many epochs\n((?: +\d+  .*\n?)+)", done.stdout)
+    (word, lines), *_ = followed
+    assert [int(line.split()[0]) for line in lines.splitlines()] == [1, 2, 5, 6]
+    rows = storage.read_neighbours(trained / "models/checkpoints/01_tokenization/pydocs.safetensors")
+    assert len(rows) == 6
+    assert f"    6  {', '.join(rows[-1][word])}" in lines
 
 
 def test_the_same_checkpoint_gives_the_same_numbers(trained: Path, tmp_path: Path) -> None:
@@ -116,6 +124,18 @@ def test_the_report_holds_every_figure_in_one_file(trained: Path) -> None:
     assert "the numbers (80 rows, one in 2 shown)" in page
     assert not re.search(r'(src|href)="(?!data:)', page), "nothing is fetched"
     assert all(len(re.findall(r"[.?]\s+[A-Z]", entry.look_for)) == 1 for entry in report.entries()), "two sentences each"
+
+
+def test_a_figure_left_by_an_earlier_run_is_in_no_report_of_this_one(tmp_path: Path) -> None:
+    for name, seconds in (("token_lengths", 1_000_000_000), ("top_subwords", 2_000_000_000)):
+        canvas.save(
+            tokenization.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40}), tmp_path, name, "a caption", source="a text"
+        )
+        os.utime(tmp_path / f"{name}.png", (seconds, seconds))
+    page, missing = report.report_page(tmp_path, "a report", [], "a text", since=1_500_000_000)
+    assert "token_lengths" in missing
+    assert "top_subwords" not in missing
+    assert 'alt="Top subwords: Most tokens are longer than three characters"' in page, "alt texts say the finding"
 
 
 def test_a_figure_of_another_text_is_named_when_replaced_and_is_in_no_report(trained: Path, tmp_path: Path) -> None:

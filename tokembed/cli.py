@@ -333,4 +333,9 @@ def describe_training(config: TrainingConfig, engine: str, device: str, num_proc
 
 def describe_epoch(config: TrainingConfig) -> Callable[[int, float, float], None]:
     """Return what prints a line after each epoch."""
-    return lambda epoch, loss, speed: describe_row(f"  {epoch}/{config.epochs}", f"loss {loss:.4f}", f"{speed:,.0f} tokens/s")
+
+    def describe(epoch: int, loss: float, speed: float) -> None:
+        hint = " (lower is better)" if epoch == 1 else ""
+        describe_row(f"  {epoch}/{config.epochs}", f"loss {loss:.4f}{hint}", f"{speed:,.0f} tokens/s")
+
+    return describe

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tokembed.analysis.finding import Finding
-from tokembed.analysis.tokenization import SPACE, printable, text_statistics, visible
+from tokembed.analysis.tokenization import end_sign, printable, text_statistics, visible
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.corpus import Corpus, CorpusError
@@ -97,6 +97,7 @@ def describe_vocabularies(
 # ---------------------------------------------------------------- kinds of text
 
 NUM_SAMPLES, SAMPLE_CHARACTERS = 40, 400  # at most, of each kind; of each, about
+SNIPPET_CHARACTERS = 30  # at most, of a sample, shown as it is cut
 CODE_MODULES = ("argparse.py", "json/decoder.py", "statistics.py", "textwrap.py", "heapq.py", "fractions.py", "shutil.py")
 
 
@@ -142,27 +143,53 @@ def cut_samples(text: str) -> list[str]:
     return [sample for sample in samples if sample]
 
 
+@dataclass(frozen=True)
+class KindOfText:
+    """A kind of text: the tokens per 100 characters of its samples, and the tokens of a snippet, as people read them."""
+
+    name: str
+    samples: list[float]
+    snippet: list[str]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.samples) / len(self.samples)
+
+
+def snippet_of(tokenizer: BPETokenizerLoader, texts: Sequence[str], mean: float) -> list[str]:
+    """Return the tokens of a sample's beginning, the one that takes most nearly so many of them per 100 characters."""
+    begun = []
+    for text in texts:
+        cut = text[:SNIPPET_CHARACTERS].rpartition(" ")[0]
+        begun.append(cut if len(cut) * 2 > SNIPPET_CHARACTERS else text[:SNIPPET_CHARACTERS])
+    nearest = min(begun, key=lambda cut: abs(text_statistics(tokenizer, cut).tokens_per_100_characters - mean))
+    return [visible(tokenizer, token) for token in tokenizer.tokenize(nearest)]
+
+
 def describe_domains(tokenizer: BPETokenizerLoader, held_out: HeldOut, code_file: Path | None = None) -> Finding:
     """Report the tokens per 100 characters of each kind of text."""
-    efficiency = {
-        kind: [text_statistics(tokenizer, text).tokens_per_100_characters for text in texts]
-        for kind, texts in domain_samples(held_out, code_file).items()
-    }
+    kinds = []
+    for name, texts in domain_samples(held_out, code_file).items():
+        values = [text_statistics(tokenizer, text).tokens_per_100_characters for text in texts]
+        kinds.append(KindOfText(name, values, snippet_of(tokenizer, texts, sum(values) / len(values))))
+    prose = kinds[0].mean
     lines = [
         f"tokens per 100 characters ({len(tokenizer.merges):,} merges)",
-        f"  {'':<14}{'mean':>7}{'least':>8}{'most':>8}{'samples':>9}",
+        f"  {'':<14}{'mean':>7}{'to prose':>10}{'least':>8}{'most':>8}{'samples':>9}",
     ]
-    for kind, values in efficiency.items():
-        mean = sum(values) / len(values)
-        lines.append(f"  {kind:<14}{mean:>7.1f}{min(values):>8.1f}{max(values):>8.1f}{len(values):>9}")
+    for kind in kinds:
+        values = kind.samples
+        ratio = f"{kind.mean / prose:.1f}×"
+        lines.append(f"  {kind.name:<14}{kind.mean:>7.1f}{ratio:>10}{min(values):>8.1f}{max(values):>8.1f}{len(values):>9}")
     code = code_file.name if code_file else "the standard library's source"
     note = (
-        f"{len(tokenizer.merges):,} merges. Bars: means; dots: samples of some {SAMPLE_CHARACTERS} characters. Prose: "
-        f"{held_out.rule}. Code: {code}. URLs: those in the standard library's source. Numbers: random telephone numbers, "
-        "dates, prices and decimals."
+        f"{len(tokenizer.merges):,} merges; prose takes {prose:.0f} tokens per 100 characters. Bars: means; lines: the "
+        f"least to the most of samples of some {SAMPLE_CHARACTERS} characters; above, a snippet as it is cut (orange: "
+        f"bytes). {end_sign(tokenizer.rule)} Prose: {held_out.rule}. Code: {code}. URLs: those in the standard library. "
+        "Numbers: random telephone numbers, dates, prices and decimals."
     )
-    rows = [(kind, place, f"{value:.3f}") for kind, values in efficiency.items() for place, value in enumerate(values)]
-    return Finding("cross_domain", efficiency, lines, note, ("kind", "sample", "tokens_per_100_characters"), rows)
+    rows = [(kind.name, place, f"{value:.3f}") for kind in kinds for place, value in enumerate(kind.samples)]
+    return Finding("cross_domain", kinds, lines, note, ("kind", "sample", "tokens_per_100_characters"), rows)
 
 
 def describe_pathological_texts(tokenizer: BPETokenizerLoader) -> Finding:
@@ -172,7 +199,9 @@ def describe_pathological_texts(tokenizer: BPETokenizerLoader) -> Finding:
     lines = ["unusual texts"]
     for kind, text, tokens in found:
         lines += [f"  {kind}: {text}", f"    {len(tokens)} tokens: {'|'.join(map(printable, tokens))}"]
-    sign = f"{SPACE} is a space" if tokenizer.rule.is_lossless else "</w> ends a word"
-    note = f"{len(tokenizer.merges):,} merges. {sign}; <0xE6> is one byte of a character without a token."
+    note = (
+        f"{len(tokenizer.merges):,} merges. {end_sign(tokenizer.rule)} Orange: the bytes of a character that has no token; it "
+        "stands below them, or, where it cannot be drawn, its name or number in italics."
+    )
     rows = [(kind, text, "|".join(tokens), len(tokens)) for kind, text, tokens in found]
     return Finding("pathological", found, lines, note, ("kind", "text", "tokens", "count"), rows)

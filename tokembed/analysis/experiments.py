@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.evaluation import SynonymScore, evaluate_synonyms, read_synonyms
 from tokembed.vectors.storage import count_whole_words
 
+FOLLOWED_EPOCHS = (1, 2, 5, 20)  # after which a word's neighbours are shown, and after the last
 NUM_SEEDS = 3  # of each dimension
 SOFTMAX_BATCH = 256  # pairs; more are faster, but the rows they start from are staler
 SOFTMAX_MAX_STEP = 1.0  # of a row in a batch: Frankenstein's longest is 0.7, pydocs', whose tables repeat themselves, above 8
@@ -35,8 +36,35 @@ QUOTED = {
 }
 
 
-def describe_training(losses: Sequence[float], history: Sequence[Mapping[str, float]]) -> Finding:
-    """Report loss, cosines and synonym AUC by epoch, as a checkpoint kept them; epoch 0 is before training."""
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Rows of (epoch, loss, mean cosine of random pairs, of synonyms, synonym AUC); a word's neighbours after some epochs."""
+
+    rows: list[tuple[float, ...]]
+    word: str = ""
+    neighbours: list[tuple[int, list[str]]] = field(default_factory=list)
+
+
+def word_to_follow(embeddings: Embeddings, words: Iterable[str]) -> str:
+    """Return the word whose nearest neighbours are nearest, on average; "" of none."""
+
+    def nearness(word: str) -> float:
+        found = embeddings.most_similar(word, 4, words_only=True)
+        return sum(cosine for _, cosine in found) / max(len(found), 1)
+
+    return max((word for word in words if word in embeddings), key=nearness, default="")
+
+
+def describe_training(
+    losses: Sequence[float],
+    history: Sequence[Mapping[str, float]],
+    neighbours: Sequence[Mapping[str, Sequence[str]]] = (),
+    embeddings: Embeddings | None = None,
+) -> Finding:
+    """Report loss, cosines and synonym AUC by epoch, as a checkpoint kept them; epoch 0 is before training.
+
+    Given the neighbours by epoch, those of one word are reported too: the one that ends up with the nearest.
+    """
     names = ("random_cosine", "synonym_cosine", "auc")
     rows = [
         (epoch, loss, *(entry.get(name, math.nan) for name in names))
@@ -45,7 +73,15 @@ def describe_training(losses: Sequence[float], history: Sequence[Mapping[str, fl
     lines = ["by epoch: loss, mean cosine of frequent words and of synonyms, synonym AUC (0 is before training)"]
     lines += ["  {:>3}{:>9.4f}{:>8.3f}{:>8.3f}{:>8.3f}".format(*row) for row in rows]
     note = f"{SYNONYM_AUC} Synonyms: the test list. Epoch 0: before training."
-    return Finding("training_progress", rows, lines, note, ("epoch", "loss", *names), rows)
+    kept = neighbours[-1] if neighbours else {}
+    word = word_to_follow(embeddings, kept) if embeddings is not None else ""
+    epochs = sorted({epoch for epoch in (*FOLLOWED_EPOCHS, len(neighbours)) if epoch <= len(neighbours)})
+    followed = [(epoch, list(neighbours[epoch - 1][word])) for epoch in epochs if word in neighbours[epoch - 1]]
+    if followed:
+        lines.append(f"nearest to “{word}” after so many epochs")
+        lines += [f"  {epoch:>3}  {', '.join(near)}" for epoch, near in followed]
+        note += f" Of {len(kept)} words followed, “{word}” ends up with the nearest neighbours; bold: those of the last epoch."
+    return Finding("training_progress", TrainingProgress(rows, word, followed), lines, note, ("epoch", "loss", *names), rows)
 
 
 # ---------------------------------------------------------------- dimensions

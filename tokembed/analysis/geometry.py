@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,13 +152,43 @@ def separation(cosines: Matrix, groups: Sequence[str], permutations: int = 9999,
     return Separation(within, between, at_least / (permutations + 1))
 
 
+NUM_HEATMAP_WORDS = 24  # at most, for their names to be read
+
+
 @dataclass(frozen=True)
 class Heatmap:
-    """Pairwise cosines of words, (n, n), in an order that puts similar ones side by side, and the words' kinds."""
+    """Pairwise cosines of words, (n, n), the words of a kind side by side; and the mean cosine of words of different kinds."""
 
     cosines: Matrix
     words: list[str]
     kinds: list[str]
+    between: float
+
+
+def mean_between(cosines: Matrix, kinds: Sequence[str]) -> float:
+    """Return the mean cosine of words of different kinds; of all pairs, where there is one kind.
+
+    >>> mean_between(np.array([[1.0, 0.8, 0.1], [0.8, 1.0, 0.3], [0.1, 0.3, 1.0]]), ["a", "a", "b"])
+    0.2
+    """
+    names = np.asarray(kinds)
+    are_others = names[:, None] != names
+    if not are_others.any():
+        are_others = ~np.eye(len(names), dtype=bool)
+    return float(cosines[are_others].mean()) if are_others.any() else 0.0
+
+
+def heatmap(cosines: Matrix, kinds: Mapping[str, str]) -> Heatmap:
+    """Return the cosines of the first few words of each kind, kind by kind, in a kind similar ones side by side."""
+    names = list(dict.fromkeys(kinds.values()))
+    all_words, each = list(kinds), max(NUM_HEATMAP_WORDS // max(len(names), 1), 2)
+    order: list[int] = []
+    for name in names:
+        places = [place for place, word in enumerate(all_words) if kinds[word] == name][:each]
+        order += [places[leaf] for leaf in cluster_order(cosines[np.ix_(places, places)])]
+    words = [all_words[place] for place in order]
+    between = mean_between(cosines, list(kinds.values()))
+    return Heatmap(cosines[np.ix_(order, order)], words, [kinds[word] for word in words], between)
 
 
 def describe_kinds(embeddings: Embeddings, corpus_name: str) -> Finding:
@@ -168,17 +198,17 @@ def describe_kinds(embeddings: Embeddings, corpus_name: str) -> Finding:
     cosines = unit @ unit.T
     names = list(dict.fromkeys(kinds.values()))
     lines = [f"{len(kinds)} words of {len(names)} kinds ({', '.join(names)})"]
-    note = "Ordered by average linkage. Colours span the middle 98 % of cosines (arrows: beyond); the diagonal, 1, is grey."
+    drawn = heatmap(cosines, kinds)
+    note = f"White is the mean cosine between kinds, {drawn.between:.2f}; the diagonal, 1, is grey."
     if are_listed:
         found = separation(cosines, list(kinds.values()))
         line = f"mean cosine within kinds {found.within:.3f}, between them {found.between:.3f}, p = {found.p_value:.4f}"
         lines.append(f"  {line} (permutation test)")
-        note += f" {line.capitalize()} (permutation test)."
+        note += f" {len(drawn.words)} words of a list made before training; of all its {len(kinds)}: {line} (permutation test)."
     else:
         lines.append("  chosen by the vectors themselves, as there is no list for this corpus: an illustration, not evidence")
-        note += " Words and kinds were chosen by the vectors themselves."
+        note += " Words and kinds were chosen by the vectors themselves: an illustration, not evidence."
     order = cluster_order(cosines)
     words, ordered = [list(kinds)[place] for place in order], cosines[np.ix_(order, order)]
     rows = [(kinds[word], word, *row) for word, row in zip(words, ordered.round(4).tolist(), strict=True)]
-    heatmap = Heatmap(ordered, words, [kinds[word] for word in words])
-    return Finding("similarity_heatmap", heatmap, lines, note, ("kind", "word", *words), rows)
+    return Finding("similarity_heatmap", drawn, lines, note, ("kind", "word", *words), rows)

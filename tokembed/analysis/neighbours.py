@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tokembed.analysis.finding import Finding
 from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting
-from tokembed.vectors.embeddings import Embeddings
+from tokembed.bpe.tokenizer import BPETokenizerLoader
+from tokembed.skipgram.training import TrainingResult
+from tokembed.vectors.embeddings import Embeddings, unit_rows
+from tokembed.vectors.storage import StreamFacts
 
 # Of different kinds (beings, feelings, actions, nature, time), asked first where the corpus has them.
 QUERY_WORDS = (
@@ -16,6 +21,8 @@ QUERY_WORDS = (
     "king", "album", "season", "british", "river", "war", "player", "million",
     "function", "object", "statement", "import", "string", "class", "value", "error",
 )  # fmt: skip
+
+NUM_KEPT, NUM_KEPT_NEIGHBOURS = 8, 4  # words whose neighbours a checkpoint keeps for each epoch, and how many
 
 NOISE_COSINE = (
     0.95  # on average; the novel's is 0.98 after three epochs, and 0.89 after five, when neighbours begin to make sense
@@ -88,6 +95,33 @@ def describe_neighbours(
     note = f"Not tokens, but {made}: {', '.join(composed)}." if composed else ""
     rows = [(query, rank, word, round(score, 4)) for query, near in found for rank, (word, score) in enumerate(near, 1)]
     return Finding("nearest_neighbours", found, lines, note, ("query", "rank", "neighbour", "cosine"), rows)
+
+
+def neighbour_measure(
+    tokenizer: BPETokenizerLoader, facts: StreamFacts, num_queries: int = NUM_KEPT
+) -> Callable[[TrainingResult], dict[str, list[str]]]:
+    """Return what finds, in a training's rows, the whole words nearest to a few of `query_words`; they are chosen once."""
+
+    @functools.cache
+    def words_and_rows(counts: bytes) -> tuple[list[str], npt.NDArray[np.intp], list[int]]:
+        trained = np.frombuffer(counts, dtype=np.int64)
+        nothing = np.zeros((len(trained), 1), dtype=np.float32)
+        rows = Embeddings.of_trained_rows(tokenizer.id_to_token, nothing, trained, tokenizer, facts.word_counts)
+        words = [rows.word_of(rows.tokens[row]) for row in np.flatnonzero(rows.is_word)]
+        chosen = [words.index(query) for query in query_words(rows, num_queries) if query in words]
+        return words, np.flatnonzero(trained)[rows.is_word], chosen
+
+    def measure(result: TrainingResult) -> dict[str, list[str]]:
+        words, rows, chosen = words_and_rows(result.counts.astype(np.int64).tobytes())
+        if len(words) < 2:
+            return {}
+        unit = unit_rows(result.vectors[rows])
+        cosines = unit[chosen] @ unit.T
+        cosines[np.arange(len(chosen)), chosen] = -np.inf
+        nearest = np.argsort(-cosines, axis=1, kind="stable")[:, : min(NUM_KEPT_NEIGHBOURS, len(words) - 1)]
+        return {words[query]: [words[place] for place in near] for query, near in zip(chosen, nearest.tolist(), strict=True)}
+
+    return measure
 
 
 def with_fragments(embeddings: Embeddings, word: str) -> str:

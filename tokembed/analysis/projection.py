@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,7 @@ def project(vectors: npt.NDArray[np.float32], method: str = "tsne", perplexity: 
 
 @dataclass(frozen=True)
 class Projection:
-    """Words at points (n, 2), the kind of each (or None), how often each occurred (or None), and what the axes are."""
+    """Words at points (n, 2), the kind of each (or None), how often each occurred (or None), what the axes are."""
 
     points: Matrix
     words: Sequence[str]
@@ -74,18 +74,85 @@ class Projection:
     counts: Sequence[int] | None = None
     title: str = "Words in two dimensions"
     axis_names: tuple[str, str] = ("", "")
+    before: Matrix | None = None  # where the same words lie before training
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A question asked of a corpus before its vectors are looked at: are some words nearer to one than to others of a kind?"""
+
+    words: tuple[str, ...]
+    one: str
+    kind: str  # of the corpus' list, which the words belong to: they are compared with its other words
+    kind_is: str  # what a sentence calls those
+
+
+COMPARISONS = {"frankenstein": Comparison(("monster", "creature"), "wretched", "character", "people")}
+
+
+def compared(embeddings: Embeddings, kind_of: Mapping[str, str], comparison: Comparison) -> tuple[str, str]:
+    """Answer a comparison by cosines: a sentence without numbers, and the same with them; "" for words that are unknown."""
+    others = [word for word, kind in kind_of.items() if kind == comparison.kind and word not in comparison.words]
+    asked = [word for word in comparison.words if word in embeddings]
+    if not asked or not others or comparison.one not in embeddings:
+        return "", ""
+    nearer: list[tuple[str, float, float]] = []
+    farther: list[tuple[str, float, float]] = []
+    for word in asked:
+        to_one = embeddings.similarity(word, comparison.one)
+        to_others = float(np.mean([embeddings.similarity(word, other) for other in others]))
+        (nearer if to_one > to_others else farther).append((word, to_one, to_others))
+    said, measured = [], []
+    for answers, is_nearer in ((nearer, True), (farther, False)):
+        if answers:
+            ends = [comparison.one, comparison.kind_is] if is_nearer else [comparison.kind_is, comparison.one]
+            lie = "lie" if len(answers) > 1 else "lies"
+            said.append(f"{' and '.join(word for word, *_ in answers)} {lie} nearer to {ends[0]} than to {ends[1]}")
+            cosines = "; ".join(f"{word} {one:.2f}, {rest:.2f}" for word, one, rest in answers)
+            measured.append(f"{said[-1]} (cosine with {comparison.one}, mean cosine with {comparison.kind_is}: {cosines})")
+    return "; ".join(said), "; ".join(measured)
+
+
+def own_kind_share(embeddings: Embeddings, kind_of: Mapping[str, str]) -> tuple[str, str]:
+    """Count the words whose mean cosine is largest with words of their own kind: a sentence, and one that names the others."""
+    words, kinds = list(kind_of), np.array(list(kind_of.values()))
+    unit = unit_rows(np.stack([embeddings.vector(word) for word in words]))
+    cosines = unit @ unit.T
+    strays = []
+    for place, word in enumerate(words):
+        is_other = np.arange(len(words)) != place
+        means = {str(kind): float(cosines[place][is_other & (kinds == kind)].mean()) for kind in np.unique(kinds[is_other])}
+        nearest = max(means, key=lambda kind: means[kind])
+        if nearest != kind_of[word]:
+            strays.append(f"{word} ({nearest})")
+    number = f"{len(words) - len(strays)} of" if strays else "all"
+    said = f"{number} {len(words)} words lie nearest to their own kind"
+    named = f"; {', '.join(strays)} to another" if strays else ""
+    return said, f"by mean cosine {said}{named}"
 
 
 def describe_projection(
-    embeddings: Embeddings, corpus_name: str, method: str = "tsne", perplexity: float = 12.0, *, by_frequency: bool = False
+    embeddings: Embeddings,
+    corpus_name: str,
+    method: str = "tsne",
+    perplexity: float = 12.0,
+    *,
+    by_frequency: bool = False,
+    untrained: Embeddings | None = None,
 ) -> Finding:
-    """Report where the kinds' words, and the most frequent others of four letters or more, lie in two dimensions."""
-    kind_of, _ = words_of_kinds(embeddings, corpus_name)
+    """Report where the kinds' words, and the most frequent others of four letters or more, lie in two dimensions.
+
+    Given the vectors from before training, their layout is added. What is said of the kinds is computed in all dimensions.
+    """
+    kind_of, are_listed = words_of_kinds(embeddings, corpus_name)
     frequent = [embeddings.word_of(embeddings.tokens[row]) for row in frequent_words(embeddings, 400)]
     words = [*kind_of, *[word for word in frequent if len(word) > 3 and word not in kind_of][:NUM_FREQUENT]]
     kinds = [kind_of.get(word) for word in words]
     vectors = np.stack([embeddings.vector(word) for word in words])
     points = project(vectors, method, perplexity)
+    before = None
+    if untrained is not None and all(word in untrained for word in words):
+        before = project(np.stack([untrained.vector(word) for word in words]), method, perplexity)
     counts = [word_count(embeddings, word) for word in words] if by_frequency else None
     if method == "pca" or len(words) < 5:  # too few for t-SNE: `project` takes PCA
         name, note = "PCA", "The vectors are scaled to length 1."
@@ -96,10 +163,19 @@ def describe_projection(
         name = f"t-SNE, perplexity {min(perplexity, (len(words) - 1) / 3):.0f}, seed 0"
         title, axis_names = "Words placed so that similar ones are close (t-SNE)", ("", "")
         note = f"{name}. The axes have no units, and large distances no meaning."
+    lines = [f"{len(words)} words in two dimensions by {name}"]
+    if are_listed:
+        answers = [own_kind_share(embeddings, kind_of)]
+        if corpus_name in COMPARISONS:
+            answers.insert(0, compared(embeddings, kind_of, COMPARISONS[corpus_name]))
+        answers = [(said[0].upper() + said[1:], measured[0].upper() + measured[1:]) for said, measured in answers if said]
+        title = answers[0][0]
+        note += f" In all dimensions: {' '.join(measured + '.' for _, measured in answers)}"
+        lines += [f"  {measured}" for _, measured in answers]
     return Finding(
         f"projection_{method}",
-        Projection(points, words, kinds, counts, title, axis_names),
-        [f"{len(words)} words in two dimensions by {name}"],
+        Projection(points, words, kinds, counts, title, axis_names, before),
+        lines,
         note,
         ("word", "kind", "x", "y"),
         [(word, kind or "", *point) for word, kind, point in zip(words, kinds, points.round(4).tolist(), strict=True)],

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 from tokembed.analysis.finding import Finding
 from tokembed.bpe import reference
 from tokembed.bpe.model import BPEModel
-from tokembed.bpe.splitting import END_OF_WORD
+from tokembed.bpe.splitting import END_OF_WORD, Splitting
 from tokembed.bpe.tokenizer import BPETokenizerLoader
+
+SENTENCE_CHARACTERS = 48  # of a sentence drawn as blocks, in one line even letter by letter
 
 # ---------------------------------------------------------------- merges
 
@@ -99,14 +103,74 @@ def merge_steps(text: str, num_steps: int, *, lowercase: bool = True, min_freque
         words = {merged[word]: count for word, count in words.items()}
 
 
-def describe_merge_progression(model: BPEModel) -> Finding:
-    """Report the mean tokens per word after every merge."""
+@dataclass(frozen=True)
+class Progression:
+    """Mean tokens per word after 0, 1, ... M merges, and one sentence's tokens, as people read them, after some of them."""
+
+    tokens_per_word: npt.NDArray[np.float64]
+    stages: list[tuple[int, list[str]]]
+
+    @property
+    def half_way(self) -> int:
+        """The number of merges that cover half of what all of them do."""
+        means = self.tokens_per_word
+        return int(np.argmax(means <= (means[0] + means[-1]) / 2))
+
+
+def sample_sentence(tokenizer: BPETokenizerLoader, text: str) -> str:
+    """Return the sentence of a line's length that merging shortens most; without one, as where no spaces are, the beginning.
+
+    >>> from tokembed import train_bpe
+    >>> told = "It ended. The wretched creature wandered among mountains. It wandered on. The fox jumped over two lazy dogs."
+    >>> sample_sentence(BPETokenizerLoader(train_bpe(told, 100)), told)
+    'The wretched creature wandered among mountains.'
+    """
+    text = " ".join(text.split())
+    letters = [character for character in text if character.isalpha()]
+    is_latin = 2 * sum(map(str.isascii, letters)) >= len(letters)
+    letter = r"[^\W\d_]" if is_latin else r"[^\W\d_a-zA-Z]"  # of a text in another script, no sentence in Latin letters
+    # Behind a word of two letters, a full stop may be of an abbreviation: "St. Joseph".
+    found = regex.findall(rf"(?<={letter}{{3}} ?[.!?] ){letter}+(?: {letter}+){{3,}} {letter}{{3,}} ?[.!?](?= |$)", text)
+    fitting: list[str] = [sentence for sentence in dict.fromkeys(found) if 35 <= len(sentence) <= SENTENCE_CHARACTERS]
+    if fitting:
+        return max(fitting, key=lambda each: len(each) / len(tokenizer.encode(each)))
+    unspaced = None if is_latin else regex.search(rf"{letter}{{12,24}}", text)
+    begun = text[:SENTENCE_CHARACTERS]
+    return str(unspaced.group()) if unspaced else begun.rpartition(" ")[0] or begun
+
+
+def sentence_stages(model: BPEModel, sentence: str, merge_counts: Sequence[int]) -> list[tuple[int, list[str]]]:
+    """Return (merges, the sentence's tokens, as people read them) for each number of merges.
+
+    >>> from tokembed.bpe.learning import train_bpe
+    >>> sentence_stages(train_bpe("low low low lower", num_merges=2), "low", (0, 2))
+    [(0, ['l', 'o', 'w', '</w>']), (2, ['low', '</w>'])]
+    """
+    stages = []
+    for count in merge_counts:
+        tokenizer = BPETokenizerLoader(replace(model, merges=model.merges[:count], applications=model.applications[:count]))
+        stages.append((count, [visible(tokenizer, token) for token in tokenizer.tokenize(sentence)]))
+    return stages
+
+
+def describe_merge_progression(model: BPEModel, text: str = "") -> Finding:
+    """Report the mean tokens per word after every merge, and how a sentence of the text shrinks."""
     progression = merge_progression(model)
+    half_way = Progression(progression, []).half_way
+    sentence = sample_sentence(BPETokenizerLoader(model), text)
+    counts = sorted({min(count, len(model.merges)) for count in (0, 10, half_way, 200, 2000, len(model.merges))})
+    stages = sentence_stages(model, sentence, counts) if sentence else []
     marks = [count for count in (0, 100, 500, 1000, 2000, 5000, 10_000) if count < len(model.merges)] + [len(model.merges)]
     lines = ["mean tokens per word after so many merges", *(f"  {count:>7,}  {progression[count]:.3f}" for count in marks)]
+    if stages:
+        lines.append(f"tokens of “{printable(sentence)}”")
+        lines += [f"  {count:>7,}  {len(tokens)}" for count, tokens in stages]
     note = "Words of the training text, computed at every merge."
+    if stages:
+        note += f" Below: a line of it. {end_sign(model.rule)}"
     rows = list(enumerate(progression.tolist()))
-    return Finding("merge_progression", progression, lines, note, ("merges", "tokens_per_word"), rows)
+    found = Progression(progression, stages)
+    return Finding("merge_progression", found, lines, note, ("merges", "tokens_per_word"), rows)
 
 
 def describe_token_lengths(model: BPEModel) -> Finding:
@@ -131,6 +195,7 @@ def describe_top_subwords(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[
 
 # ---------------------------------------------------------------- texts
 
+BYTES = re.compile(rf"(?:<0x[0-9A-F]{{2}}>)+(?:{END_OF_WORD})?")  # a token of bytes, as people read it
 SPACE = "\u2423"  # stands for a space within a token, which would not be seen
 
 
@@ -183,3 +248,43 @@ def printable(token: str) -> str:
         is_hidden = category.startswith("C") or is_bare_mark
         shown += character.encode("unicode_escape").decode("ascii") if is_hidden else character
     return shown
+
+
+def end_sign(rule: Splitting) -> str:
+    """Say how a figure shows where words end."""
+    if rule.is_lossless:
+        return f"{SPACE} is a space."
+    return f"A dark bar is the end of a word, {END_OF_WORD}: a token of its own until it is merged."
+
+
+def byte_groups(tokens: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Group tokens, as people read them: (character, the tokens of bytes that spell it), and ("", [token]) for any other.
+
+    Bytes that spell nothing, as the rest of a character cut off, are a group of "\ufffd".
+
+    >>> byte_groups(["ca", "<0xC3>", "<0xA9></w>"])
+    [('', ['ca']), ('é', ['<0xC3>', '<0xA9></w>'])]
+    """
+    groups: list[tuple[str, list[str]]] = []
+    pending: list[str] = []
+    for token in [*tokens, ""]:
+        if BYTES.fullmatch(token):
+            pending.append(token)
+            spelled = _spelled(pending)
+            if spelled:
+                groups.append((spelled, pending))
+                pending = []
+            continue
+        if pending:
+            groups.append(("\ufffd", pending))
+            pending = []
+        groups.append(("", [token]))
+    return groups[:-1]
+
+
+def _spelled(tokens: Sequence[str]) -> str:
+    """Return what bytes spell, "" if a character is not complete."""
+    try:
+        return bytes(int(number, 16) for token in tokens for number in re.findall("0x(..)", token)).decode()
+    except UnicodeDecodeError:
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,23 +14,40 @@ from tokembed.figures.canvas import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, SMALL
 Row = Mapping[str, Any]
 
 
+SMALL_STEP = 1.15  # times as fast as the step before, or less: drawn together with the step that it follows
+
+
 def plot_ladder(steps: Sequence[Row], *, ax: Axes | None = None) -> Axes:
-    """Draw each step's speed-up over the naive encoder, on a log scale, with its factor over the step before it."""
-    ax = ax or new_axes(height=4.8)
-    places = np.arange(len(steps))[::-1]
-    bars = ax.barh(places, [step["over_naive"] for step in steps], color=BLUE, height=0.7)
-    labels = [f"{step['over_naive']:,.0f}x   ({step['over_previous']:.2f}x the step before)" for step in steps]
-    ax.bar_label(bars, labels=[" the start", *labels[1:]], fontsize=SMALL, padding=4)
-    ax.set_yticks(places, [step["name"] for step in steps], fontsize=SMALL)
+    """Draw the time that is left after each step, on a log scale; small steps are grouped with the one that they follow."""
+    groups: list[list[Row]] = []
+    for step in steps:
+        if groups and step["over_previous"] < SMALL_STEP:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    left = [group[-1]["seconds"] for group in groups]
+    ax = ax or new_axes(height=1.3 + 0.5 * len(groups))
+    places = np.arange(len(groups))[::-1]
+    bars = ax.barh(places, left, color=BLUE, height=0.6)
+    labels = [f" {_duration(now)} ({before / now:.2g}×)" for before, now in itertools.pairwise(left)]
+    ax.bar_label(bars, labels=[f" {_duration(left[0])}", *labels], fontsize=SMALL, padding=2)
+    names = [[group[0]["name"], *(f"+ {step['name']}" for step in group[1:])] for group in groups]
+    ax.set_yticks(places, ["\n".join([name[0], ", ".join(name[1:])]).strip() for name in names], fontsize=SMALL)
     ax.set_xscale("log")
-    ax.set_xlim(0.8, steps[-1]["over_naive"] * 40)
-    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.set_xlim(min(left) / 2, max(left) * 6)
+    ax.xaxis.set_major_formatter(lambda seconds, _: _duration(seconds).replace(".0", ""))
     ax.minorticks_off()
     ax.grid(axis="y", visible=False)
     ax.grid(axis="x", color=LIGHT_GREY, linewidth=0.8)
-    title = f"The last encoder is {steps[-1]['over_naive']:,.0f} times as fast as the naive one"
-    label_axes(ax, title, "times as fast as the naive encoder (log scale)", "")
+    title = f"The same text takes {_duration(left[-1])} instead of {_duration(left[0])}"
+    label_axes(ax, title, "time left (log scale); in brackets, times as fast as the bar above", "")
     return ax
+
+
+def _duration(seconds: float) -> str:
+    """Return a time to two digits, in the unit that fits."""
+    unit, name = (1.0, "s") if seconds >= 0.9995 else (1e-3, "ms") if seconds >= 0.9995e-3 else (1e-6, "µs")
+    return f"{seconds / unit:.1f} {name}" if seconds / unit < 9.95 else f"{seconds / unit:.0f} {name}"
 
 
 def plot_tokenizer_results(sizes: Sequence[Row], peers: Sequence[Row], num_bytes: int) -> Axes:
@@ -54,7 +72,7 @@ def plot_tokenizer_results(sizes: Sequence[Row], peers: Sequence[Row], num_bytes
     axes[3].set_yticks(places, [peer["name"] for peer in peers], fontsize=SMALL)
     axes[3].margins(x=0.18)
     axes[3].grid(axis="y", visible=False)
-    label_axes(axes[3], "Tokenizers compared, empty caches", "MB/s", "")
+    label_axes(axes[3], "Libraries, from empty caches", "MB/s", "")
     return axes[0]
 
 
@@ -127,13 +145,13 @@ def _cache(ax: Axes, names: Sequence[str], sizes: Sequence[Row]) -> None:
         ax.plot(names, [100 * run[key] for run in sizes], marker=marker, color=colour, label=label)
     for place, run in enumerate(sizes):
         ax.annotate(
-            f"{run['cache_bytes'] / 1e6:.1f} MB", (place, 100 * run["first_pass_rate"]), (0, -14), textcoords="offset points",
-            fontsize=SMALL - 1, color=GREY, ha="center",
+            f"{run['cache_bytes'] / 1e6:.1f} MB", (place, 100 * run["first_pass_rate"]), (6, -9), textcoords="offset points",
+            fontsize=SMALL - 1, color=GREY, ha="left",
         )  # fmt: skip
     ax.set_ylim(40, 102)
-    ax.margins(x=0.12)
+    ax.margins(x=0.2)
     ax.legend(fontsize=SMALL - 1, frameon=False, loc="lower right")
-    label_axes(ax, "Cache hits, and the cache's memory", "words of text", "hit rate, %")
+    label_axes(ax, "Cache hits and memory", "words of text", "hit rate, %")
 
 
 def plot_scaling(runs: Sequence[Row], exponents: Mapping[str, float], *, ax: Axes | None = None) -> Axes:

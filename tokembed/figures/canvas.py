@@ -32,6 +32,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW = (
 GREY, LIGHT_GREY = "#555555", "#DDDDDD"
 GROUP_COLOURS = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY)
 GROUP_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+CHIPS = ("#cfe6fa", "#fde5c4", "#c9f0dc", "#fbd3d3", "#e0dcfa")  # grounds of tokens, in turn
 
 WIDTH, HEIGHT, DPI = 8.0, 4.5, 150  # inches; 1200 pixels across
 FONT_SIZE, SMALL = 11, 9
@@ -58,11 +59,15 @@ def new_axes(height: float = HEIGHT) -> Axes:
     return panels(1, height)[0]
 
 
-def panels(columns: int, height: float, rows: int = 1) -> list[Axes]:
-    """Return the axes of a new figure of panels, row by row, without pyplot's global state."""
+def panels(columns: int, height: float, rows: int = 1, **ratios: Sequence[float]) -> list[Axes]:
+    """Return the axes of a new figure of panels, row by row, without pyplot's global state.
+
+    The ratios, `height_ratios` and `width_ratios`, are those of matplotlib's grids; without them all panels are of one size.
+    """
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    all_axes = [figure.add_subplot(rows, columns, place) for place in range(1, rows * columns + 1)]
+    grid = figure.add_gridspec(rows, columns, **ratios)
+    all_axes = [figure.add_subplot(grid[place // columns, place % columns]) for place in range(rows * columns)]
     for axes in all_axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.8)
@@ -114,11 +119,20 @@ def save_finding(found: Finding, plot: Callable[[Any], Axes], folder: Path, capt
 
 def source_of(image: Path) -> str:
     """Return which text and splitting rule a saved figure was made from, as the scripts tell it; "" if it does not say."""
+    return _written_in(image, "Source")
+
+
+def title_of(image: Path) -> str:
+    """Return a saved figure's title, which says what is seen; "" if it does not say."""
+    return _written_in(image, "Title")
+
+
+def _written_in(image: Path, name: str) -> str:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(image) as opened:
-            return str(opened.info.get("Source", ""))
+            return str(opened.info.get(name, ""))
     except UnidentifiedImageError:
         return ""
 
@@ -143,8 +157,10 @@ def _write_png(axes: Axes, path: Path, caption: str, source: str) -> None:
     for text in texts:
         text.set_fontfamily(list(families))
         text.set_parse_math(False)  # a dollar sign is a dollar sign
+    title = " ".join(axes.get_title("left").split())
+    about = {"Title": files.encodable(title), "Description": caption, "Source": files.encodable(source)}
     with files.atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Description": caption, "Source": files.encodable(source)})
+        figure.savefig(temporary, format="png", metadata=about)
 
 
 # ---------------------------------------------------------------- fonts and labels
@@ -163,6 +179,22 @@ def _font_of(character: str) -> str | None:
         if face.get_char_index(ord(character)) and (character.isspace() or face.load_char(ord(character)).width):
             return family
     return None
+
+
+@cache
+def _advance(character: str) -> float:
+    face = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=[_font_of(character) or MAIN_FONT])))
+    face.set_size(100, 72)
+    return float(face.load_char(ord(character)).linearHoriAdvance) / 65536 / 100
+
+
+def text_width(text: str, size: float) -> float:
+    """Return how wide text of a size in points is, in inches, before anything is drawn.
+
+    >>> 0.3 < text_width("token", 9) < 0.4
+    True
+    """
+    return sum(map(_advance, text)) * size / 72
 
 
 def drawable(text: str) -> str:

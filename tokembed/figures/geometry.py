@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation
 
 from tokembed.analysis.geometry import Heatmap
@@ -32,6 +35,7 @@ from tokembed.figures.canvas import (
 )
 
 Floats = npt.NDArray[np.float64]
+NUM_GREY_LABELS = 12  # of a map, on words that are of no kind
 
 
 def plot_similarity_distribution(cosines: Mapping[str, Floats], *, ax: Axes | None = None) -> Axes:
@@ -54,34 +58,42 @@ def plot_similarity_distribution(cosines: Mapping[str, Floats], *, ax: Axes | No
 
 
 def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
-    """Draw pairwise cosines in the order given; each word has the colour of its kind.
+    """Draw pairwise cosines in the order given; white is the mean between kinds, and a frame is around each kind.
 
-    The colours span the middle 98 % of the cosines of different words; the diagonal, 1 by definition, is left grey.
+    The colours reach as far as the middle 98 % of the cosines of different words; the diagonal, 1 by definition, is left grey.
     """
-    ax = ax or new_axes(height=8.4)
+    ax = ax or new_axes(height=6.9)
     cosines, words, kinds = heatmap.cosines, heatmap.words, heatmap.kinds
     ax.grid(visible=False)
     is_diagonal = np.eye(len(cosines), dtype=bool)
     others = cosines[~is_diagonal]
-    low, high = np.quantile(others, [0.01, 0.99]) if others.size else (-1.0, 1.0)
-    colours = mpl.colormaps["viridis"].with_extremes(bad=LIGHT_GREY)
-    shown = np.where(is_diagonal, np.nan, cosines)
-    image = ax.imshow(shown, cmap=colours, vmin=low, vmax=max(high, low + 1e-6), aspect="equal")
+    reach = float(np.quantile(np.abs(others - heatmap.between), 0.98)) if others.size else 1.0
+    colours = mpl.colormaps["PuOr_r"].with_extremes(bad=LIGHT_GREY)
+    limits: dict[str, Any] = {"vmin": heatmap.between - max(reach, 1e-6), "vmax": heatmap.between + max(reach, 1e-6)}
+    image = ax.imshow(np.where(is_diagonal, np.nan, cosines), cmap=colours, aspect="equal", **limits)
     colour_bar = ax.figure.colorbar(image, ax=ax, shrink=0.55, pad=0.02, extend="both")
-    colour_bar.set_label("cosine", fontsize=FONT_SIZE)
+    colour_bar.set_label(f"cosine (white: {heatmap.between:.2f}, the mean between kinds)", fontsize=SMALL)
     colour_bar.ax.tick_params(labelsize=SMALL)
     styles = group_styles(sorted(set(kinds)))
     places = range(len(words))
-    ax.set_xticks(places, [token_label(word) for word in words], rotation=90, fontsize=SMALL - 1)
-    ax.set_yticks(places, [token_label(word) for word in words], fontsize=SMALL - 1)
+    ax.set_xticks(places, [token_label(word) for word in words], rotation=90, fontsize=SMALL)
+    ax.set_yticks(places, [token_label(word) for word in words], fontsize=SMALL)
     for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
         for text, kind in zip(labels, kinds, strict=True):
             text.set_color(ink(styles[kind][0]))
     ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    for kind, (colour, _) in styles.items():
+        first, size = kinds.index(kind) - 0.5, kinds.count(kind)
+        ax.add_patch(Rectangle((first, first), size, size, fill=False, edgecolor=ink(colour), linewidth=2.2, zorder=3))
     handles = [ax.plot([], [], "s", color=colour, label=name)[0] for name, (colour, _) in styles.items()]
     longest = max(len(text.get_text()) for text in ax.get_xticklabels())
-    _legend_below(ax, 0, 0.15 + 0.062 * longest, handles=handles, fontsize=SMALL, ncols=min(len(handles), 5))  # under the words
-    label_axes(ax, "Similar words side by side, coloured by kind", "", "")
+    _legend_below(ax, 0, 0.15 + 0.075 * longest, handles=handles, fontsize=SMALL, ncols=min(len(handles), 4))  # under the words
+    within, is_within = cosines, np.equal.outer(kinds, kinds) & ~is_diagonal
+    title = "Cosines of words, kind by kind"
+    if is_within.any() and float(within[is_within].mean()) > heatmap.between:
+        title = "Words of a kind are more similar than others"
+    label_axes(ax, title, "", "")
     return ax
 
 
@@ -117,38 +129,71 @@ def plot_neighbours(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, 
 def plot_projection(projection: Projection, *, ax: Axes | None = None) -> Axes:
     """Draw words at points: those of a kind in its colour and shape, the others in grey; with counts, all by frequency.
 
-    Every word of a kind has a label, and every other one that finds room; none hides a point or another label.
+    Every word of a kind has a label, and a few of the others that find room; none hides a point or another label. Where the
+    words lay before training is a small panel beside it; there is none where `ax` is given.
     """
+    small = None
+    if ax is None and projection.before is not None:
+        ax, small = panels(2, 5.6, width_ratios=[3.1, 1.0])
     ax = ax or new_axes(height=6.6)
-    points, words, kinds, counts = projection.points, projection.words, projection.kinds, projection.counts
-    ax.grid(visible=False)
-    ax.set_xticks([])
-    ax.set_yticks([])
+    words, kinds, counts = projection.words, projection.kinds, projection.counts
+    styles = group_styles(sorted({kind for kind in kinds if kind}))
+    if small and projection.before is not None:
+        _draw_points(small, projection.before, kinds, counts, styles, 0.5)
+        small.set_aspect("equal", adjustable="box", anchor="N")
+        small.spines[:].set_visible(True)
+        small.spines[:].set_color(LIGHT_GREY)
+        small.set_title("Before training", fontsize=SMALL, loc="left")
+    dots = _draw_points(ax, projection.points, kinds, counts, styles, 1.0)
     ax.spines[["left", "bottom"]].set_color(LIGHT_GREY)
-    span = np.maximum(np.ptp(points, axis=0), 1e-9)  # 0 where all vectors have one direction
-    ax.set_xlim(points[:, 0].min() - 0.08 * span[0], points[:, 0].max() + 0.08 * span[0])
-    ax.set_ylim(points[:, 1].min() - 0.05 * span[1], points[:, 1].max() + 0.05 * span[1])
     if counts is not None:
-        dots = ax.scatter(points[:, 0], points[:, 1], c=np.log10(counts), cmap="viridis_r", s=22)
         bar = ax.figure.colorbar(dots, ax=ax, shrink=0.5, pad=0.02)
         bar.set_label("occurrences, log10", fontsize=SMALL)
         colours = ["black"] * len(words)
     else:
-        styles = group_styles(sorted({kind for kind in kinds if kind}))
         colours = [ink(styles[kind][0]) if kind else GREY for kind in kinds]
-        for name, (colour, marker) in [*styles.items(), (None, (LIGHT_GREY, "."))]:
-            chosen = [place for place, kind in enumerate(kinds) if kind == name]
-            if chosen:
-                label = name or "other frequent words"
-                style: dict[str, Any] = {"c": colour, "marker": marker, "s": 26 if name else 14, "zorder": 2 if name else 1}
-                ax.scatter(points[chosen, 0], points[chosen, 1], label=label, **style)
-        columns = {"ncols": min(len(styles) + 1, 6), "columnspacing": 1.2}
-        ax.legend(fontsize=SMALL, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.03), **columns)
-    label_axes(ax, projection.title, *projection.axis_names)
-    order = sorted(range(len(words)), key=lambda place: kinds[place] is None)
-    required = sum(kind is not None for kind in kinds)
-    _place_labels(ax, points, [token_label(word) for word in words], colours, order, required)
+        columns: dict[str, Any] = {"ncols": 1 if small else min(len(styles) + 1, 4), "columnspacing": 1.2, "handletextpad": 0.4}
+        corner: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.05) if small else (0, -0.02)}
+        (small or ax).legend(handles=ax.get_legend_handles_labels()[0], fontsize=SMALL, frameon=False, **corner, **columns)
+    label_axes(ax, textwrap.fill(projection.title, 72), *projection.axis_names)
+    required = [place for place, kind in enumerate(kinds) if kind is not None]
+    others = [place for place, kind in enumerate(kinds) if kind is None]
+    order = [*required, *others][: len(required) + NUM_GREY_LABELS]
+    _place_labels(ax, projection.points, [token_label(word) for word in words], colours, order, len(required))
     return ax
+
+
+def _draw_points(
+    ax: Axes,
+    points: Floats,
+    kinds: Sequence[str | None],
+    counts: Sequence[int] | None,
+    styles: Mapping[str, tuple[str, str]],
+    scale: float,
+) -> PathCollection:
+    """Draw words as dots, without labels, each kind in its style; their size is scaled."""
+    ax.grid(visible=False)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    span = np.maximum(np.ptp(points, axis=0), 1e-9)  # 0 where all vectors have one direction
+    ax.set_xlim(points[:, 0].min() - 0.08 * span[0], points[:, 0].max() + 0.08 * span[0])
+    ax.set_ylim(points[:, 1].min() - 0.05 * span[1], points[:, 1].max() + 0.05 * span[1])
+    if counts is not None:
+        return ax.scatter(points[:, 0], points[:, 1], c=np.log10(counts), cmap="viridis_r", s=22 * scale)
+    dots = None
+    for name, (colour, marker) in [*styles.items(), (None, (LIGHT_GREY, "."))]:
+        chosen = [place for place, kind in enumerate(kinds) if kind == name]
+        if chosen:
+            label = name or "other frequent words"
+            style: dict[str, Any] = {
+                "c": colour,
+                "marker": marker,
+                "s": (26 if name else 14) * scale,
+                "zorder": 2 if name else 1,
+            }
+            dots = ax.scatter(points[chosen, 0], points[chosen, 1], label=label, **style)
+    assert dots is not None
+    return dots
 
 
 def _place_labels(

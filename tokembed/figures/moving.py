@@ -17,11 +17,10 @@ from tokembed.analysis.geometry import Matrix
 from tokembed.bpe import reference
 from tokembed.bpe.splitting import END_OF_WORD
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.figures.canvas import GROUP_COLOURS, MAIN_FONT
+from tokembed.figures.canvas import CHIPS, GROUP_COLOURS, MAIN_FONT
 
 WIDTH, HEIGHT = 800, 400
 INK, FAINT, PAPER, LINE, DOT = "#1b1b1b", "#5f5f5f", "#fdfdfb", "#c9c9c3", "#c3c9d1"
-CHIPS = ("#cfe6fa", "#fde5c4", "#c9f0dc", "#fbd3d3", "#e0dcfa")
 MARGIN, CHIP_HEIGHT, GAP, WORD_GAP = 40, 46, 4, 16
 STEP, PAUSE, HOLD, FRAME = 130, 1300, 3200, 50  # milliseconds of a merge, a rest, the end, a frame in between
 NUM_BETWEEN = 16  # frames from the sentence to the map

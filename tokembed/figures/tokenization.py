@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from tokembed.analysis.tokenization import Subword
+from tokembed.analysis.domains import KindOfText
+from tokembed.analysis.tokenization import Progression, Subword
 from tokembed.analysis.vocabularies import MODELS
+from tokembed.figures import chips
 from tokembed.figures.canvas import (
     BLUE,
     FONT_SIZE,
@@ -24,6 +27,7 @@ from tokembed.figures.canvas import (
     SKY,
     SMALL,
     VERMILION,
+    WIDTH,
     drawable,
     label_axes,
     new_axes,
@@ -31,11 +35,16 @@ from tokembed.figures.canvas import (
     token_label,
 )
 
-DOMAIN_COLOURS = {"prose": BLUE, "Python code": GREEN, "numbers": ORANGE, "URLs": VERMILION}
 
+def plot_merge_progression(progression: Progression, *, ax: Axes | None = None) -> Axes:
+    """Draw mean tokens per word, shape (M + 1,), against the number of merges, and a sentence's tokens after some of them.
 
-def plot_merge_progression(tokens_per_word: npt.NDArray[np.float64], *, ax: Axes | None = None) -> Axes:
-    """Draw mean tokens per word, shape (M + 1,), against the number of merges."""
+    The sentence needs a panel of its own, and is left out where `ax` is given.
+    """
+    tokens_per_word, stages = progression.tokens_per_word, progression.stages if ax is None else []
+    below = None
+    if stages:
+        ax, below = panels(1, 3.2 + 0.36 * len(stages), 2, height_ratios=[2.5, 0.36 * len(stages)])
     ax = ax or new_axes()
     merges = np.arange(len(tokens_per_word))
     ax.plot(merges, tokens_per_word, color=BLUE, linewidth=2)
@@ -43,15 +52,58 @@ def plot_merge_progression(tokens_per_word: npt.NDArray[np.float64], *, ax: Axes
     style: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALL}
     # Below the line: the curve never goes there.
     ax.annotate("one token per word", (merges[-1], 1.0), (0, -4), ha="right", va="top", color=GREY, **style)
+    title = "Each merge shortens the text, the first ones most"
+    counts = [count for count, _ in stages]
+    ax.plot(counts, tokens_per_word[counts], "o", color=BLUE, markersize=4, clip_on=False)
     if len(merges) > 10:
-        half = int(np.argmax(tokens_per_word <= (tokens_per_word[0] + tokens_per_word[-1]) / 2))
+        half = progression.half_way
         ax.plot([half], [tokens_per_word[half]], "o", color=VERMILION)
         ax.annotate(f"half of the way after {half:,} merges", (half, tokens_per_word[half]), (10, 6), **style)
+        title = f"{half:,} merges do half of the work of {merges[-1]:,}"
     ax.set_ylim(0, tokens_per_word[0] * 1.05)
-    ax.set_xlim(0, max(merges[-1], 1))
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-    label_axes(ax, "Each merge shortens the text, the first ones most", "merges", "mean tokens per word")
+    ax.set_xscale("symlog", linthresh=1, linscale=0.5)
+    ax.set_xlim(0, max(merges[-1], 1) * 1.02)
+    ticks = [0, *(10**power for power in range(6) if 10**power <= merges[-1])]
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.minorticks_off()
+    label_axes(ax, title, "merges (log scale)", "mean tokens per word")
+    if below:
+        _draw_stages(below, stages)
     return ax
+
+
+def _draw_stages(ax: Axes, stages: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """Draw the tokens after so many merges, a line each, as blocks."""
+    _as_sheet(ax)
+    ax.set_yticks(
+        [-row - 0.42 for row in range(len(stages))], [f"{count:,} merges:\n{len(tokens)} tokens" for count, tokens in stages]
+    )
+    for label in ax.get_yticklabels():
+        label.set_fontsize(SMALL - 1)
+    ax.set_ylim(-len(stages), 0.0)
+    width = _inches_of(ax)
+    ax.set_xlim(0, width)
+    lines = [chips.lay_out(tokens, np.inf, SMALL) for _, tokens in stages]
+    scale = min(1.0, width / max(line[-1].left + line[-1].width for line in lines))
+    for row, line in enumerate(lines):
+        chips.draw_chips(ax, line, [-row - 0.1], 0.64, SMALL, scale)
+
+
+def _as_sheet(ax: Axes) -> None:
+    """Take away what makes axes a plot."""
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def _inches_of(ax: Axes) -> float:
+    """Return how wide the layout leaves axes, in inches."""
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()  # settles the layout
+    return float(ax.get_window_extent().width) / figure.dpi
 
 
 def plot_token_lengths(counts: Mapping[str, int], *, ax: Axes | None = None) -> Axes:
@@ -93,20 +145,31 @@ def plot_top_subwords(subwords: Sequence[Subword], *, ax: Axes | None = None) ->
     return ax
 
 
-def plot_domains(efficiency: Mapping[str, Sequence[float]], *, ax: Axes | None = None) -> Axes:
-    """Draw tokens per 100 characters of each kind of text, the lowest mean first: a bar for the mean, a dot per sample."""
-    ax = ax or new_axes()
-    scatter = np.random.default_rng(0)  # sideways only, so that dots do not hide each other
-    kinds = sorted(efficiency, key=lambda kind: float(np.mean(efficiency[kind])))
+def plot_domains(kinds: Sequence[KindOfText], *, ax: Axes | None = None) -> Axes:
+    """Draw how many tokens each kind of text takes, as multiples of prose: a bar, a line over its samples, and a snippet."""
+    prose = next((kind.mean for kind in kinds if kind.name == "prose"), kinds[0].mean)
+    kinds = sorted(kinds, key=lambda kind: kind.mean)
+    ax = ax or new_axes(height=1.7 + 0.72 * len(kinds))
+    ax.set_xlim(0, max(max(kind.samples) for kind in kinds) / prose * 1.03)
+    ax.set_ylim(len(kinds) - 0.6, -0.75)
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": FONT_SIZE, "fontweight": "bold", "va": "center"}
     for place, kind in enumerate(kinds):
-        values = efficiency[kind]
-        mean = float(np.mean(values))
-        ax.bar(place, mean, color=DOMAIN_COLOURS.get(kind, SKY), alpha=0.55, width=0.65)
-        ax.plot(place + scatter.uniform(-0.22, 0.22, len(values)), values, ".", color=GREY, markersize=4, alpha=0.7)
-        ax.annotate(f"{mean:.0f}", (place, 0), (0, 6), textcoords="offset points", ha="center", fontweight="bold")
-    ax.set_xticks(range(len(kinds)), kinds, fontsize=FONT_SIZE)
-    ax.set_ylim(0, max(max(values) for values in efficiency.values()) * 1.05)
-    label_axes(ax, f"Fewest tokens for {kinds[0]}, most for {kinds[-1]}", "", "tokens per 100 characters")
+        ax.barh(place, kind.mean / prose, height=0.4, color=SKY)
+        ax.plot([min(kind.samples) / prose, max(kind.samples) / prose], [place] * 2, color=GREY, linewidth=1)
+        ax.annotate(f"{kind.mean / prose:.1f}×", (0, place), (6, 0), **style)
+    ax.set_yticks(range(len(kinds)), [kind.name for kind in kinds], fontsize=FONT_SIZE)
+    ax.grid(axis="y", visible=False)
+    ax.grid(axis="x", color=LIGHT_GREY, linewidth=0.8)
+    most = kinds[-1]
+    title = f"{most.mean / prose:.1f} times as many tokens for {most.name} as for prose of the same length"
+    if most.mean <= prose:
+        title = "No kind of text takes more tokens than prose"
+    label_axes(ax, title, "tokens of the same number of characters, as multiples of prose", "")
+    unit = ax.get_xlim()[1] / _inches_of(ax)
+    for place, kind in enumerate(kinds):
+        line = chips.lay_out(kind.snippet, np.inf, SMALL, spell=True)
+        line = [replace(chip, left=chip.left * unit, width=chip.width * unit, end=chip.end * unit) for chip in line]
+        chips.draw_chips(ax, line, [place - 0.57], -0.3, SMALL)
     return ax
 
 
@@ -125,29 +188,37 @@ def plot_vocabulary_efficiency(rows: Sequence[tuple[int, float]], *, ax: Axes | 
 
 
 def plot_token_table(rows: Sequence[tuple[str, str, Sequence[str]]], *, ax: Axes | None = None) -> Axes:
-    """Draw (kind, text, tokens) as a table: the text, its tokens between bars, and their number."""
-    # Bars stay with the token before them, so that no line begins with one.
-    cells = [
-        textwrap.wrap(" ".join(f"{drawable(token)}\u00a0|" for token in tokens).rstrip("\u00a0|"), 66) for _, _, tokens in rows
-    ]
+    """Draw (kind, text, tokens): the text, its tokens as blocks, bytes over the character that they spell, and their number."""
+    left, right = 2.45, WIDTH - 0.1
+    size, high, plain, bracketed = SMALL, 0.2, 0.27, 0.53  # inches: a block's height, a line's without and with brackets
+    heights, tops = [], []
+    blocks = [chips.lay_out(tokens, right - left - 0.4, size) for _, _, tokens in rows]
     names = [textwrap.wrap(drawable(text), 36) for _, text, _ in rows]
-    heights = [max(len(cell), 1 + len(name)) + 0.8 for cell, name in zip(cells, names, strict=True)]
-    ax = ax or new_axes(height=1.0 + 0.19 * sum(heights))
-    ax.set_axis_off()
-    ax.set_xlim(0, 1)
-    ax.set_ylim(-sum(heights), 1.4)
+    for line, name in zip(blocks, names, strict=True):
+        num_lines = line[-1].row + 1 if line else 1
+        own = [0.0]
+        for row in range(num_lines):
+            own.append(own[-1] + (bracketed if any(chip.is_bytes for chip in line if chip.row == row) else plain))
+        tops.append(own[:-1])
+        heights.append(max(own[-1], 0.2 + 0.15 * len(name)) + 0.16)
+    ax = ax or new_axes(height=0.95 + sum(heights))
+    _as_sheet(ax)
+    ax.set_xlim(0, right)
+    ax.set_ylim(-sum(heights), 0.05)
     style: dict[str, Any] = {"fontsize": SMALL - 1, "va": "top", "linespacing": 1.25}
-    for x, heading, align in ((0.0, "text", "left"), (0.33, "tokens", "left"), (0.99, "count", "right")):
-        ax.text(x, 0.5, heading, fontsize=FONT_SIZE, fontweight="bold", ha=align)
     y = 0.0
-    for (kind, _, tokens), cell, name, height in zip(rows, cells, names, heights, strict=True):
+    for (kind, _, tokens), line, name, own, height in zip(rows, blocks, names, tops, heights, strict=True):
         ax.axhline(y, color=LIGHT_GREY, linewidth=0.8)
-        ax.text(0.0, y - 0.4, kind, color=GREY, **style)
-        ax.text(0.0, y - 1.4, "\n".join(name), **style)
-        ax.text(0.33, y - 0.4, "\n".join(cell), color=BLUE, **style)
-        ax.text(0.99, y - 0.4, str(len(tokens)), fontsize=FONT_SIZE, va="top", ha="right", fontweight="bold")
+        ax.text(0.0, y - 0.08, kind, color=GREY, **style)
+        ax.text(0.0, y - 0.24, "\n".join(name), **style)
+        shifted = [replace(chip, left=chip.left + left) for chip in line]
+        row_tops = [y - 0.08 - top for top in own]
+        chips.draw_chips(ax, shifted, row_tops, high, size)
+        chips.draw_brackets(ax, shifted, row_tops, high, size)
+        ax.text(right, y - 0.06, str(len(tokens)), fontsize=FONT_SIZE, va="top", ha="right", fontweight="bold")
         y -= height
-    label_axes(ax, "Texts unlike prose, and the tokens that they are cut into", "", "")
+    most = max(rows, key=lambda row: len(row[2]) / max(len(row[1]), 1))
+    label_axes(ax, f"Unlike prose: {len(most[1])} characters become {len(most[2])} tokens ({most[0]})", "", "")
     return ax
 
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tokembed.analysis.experiments import ObjectiveRun
+from tokembed.analysis.experiments import ObjectiveRun, TrainingProgress
 from tokembed.analysis.rare_words import KINDS, RareWordScore
-from tokembed.figures.canvas import BLUE, GREEN, GREY, ORANGE, SMALL, group_styles, label_axes, panels
+from tokembed.figures.canvas import (
+    BLUE,
+    FONT_SIZE,
+    GREEN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    SMALL,
+    group_styles,
+    label_axes,
+    panels,
+    token_label,
+)  # fmt: skip
 
 
 def plot_dimensions(rows: Sequence[tuple[int, float, float]]) -> Axes:
@@ -36,10 +49,18 @@ def plot_dimensions(rows: Sequence[tuple[int, float, float]]) -> Axes:
     return auc
 
 
-def plot_training_progress(rows: Sequence[tuple[float, ...]]) -> Axes:
-    """Draw (epoch, loss, mean cosine of random pairs, of synonyms, synonym AUC) in three panels; epoch 0 is before training."""
-    epochs, losses, random_cosine, synonym_cosine, aucs = (np.array(column) for column in zip(*rows, strict=True))
-    loss, cosine, auc = panels(3, height=3.6)
+def plot_training_progress(progress: TrainingProgress) -> Axes:
+    """Draw loss, cosines and synonym AUC by epoch in three panels, epoch 0 before training; below, a word's neighbours."""
+    epochs, losses, random_cosine, synonym_cosine, aucs = (np.array(column) for column in zip(*progress.rows, strict=True))
+    if progress.neighbours:
+        loss, cosine, auc, *below = panels(3, height=5.0, rows=2, height_ratios=[3.0, 1.25])
+        grid = below[0].get_gridspec()
+        for unused in below:
+            unused.remove()
+        assert grid is not None
+        _draw_neighbours(loss.figure.add_subplot(grid[1, :]), progress)
+    else:
+        loss, cosine, auc = panels(3, height=3.6)
     loss.plot(epochs[1:], losses[1:], "o-", color=BLUE, markersize=3)
     for values, colour, line, name in (
         (random_cosine, BLUE, "-", "all pairs of\nfrequent words"),
@@ -52,10 +73,28 @@ def plot_training_progress(rows: Sequence[tuple[float, ...]]) -> Axes:
     auc.annotate("chance", (epochs[-1], 0.5), (0, 3), textcoords="offset points", ha="right", fontsize=SMALL - 1, color=GREY)
     for axes in (loss, cosine, auc):
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
-    label_axes(loss, "Training loss", "epoch", "mean loss per pair, nats")
+    label_axes(loss, "Loss: lower is better", "epoch", "mean loss per pair")
     label_axes(cosine, "Similarity of words", "epoch", "mean cosine of pairs")
     label_axes(auc, "Synonym ranking", "epoch", "synonym AUC")
     return loss
+
+
+def _draw_neighbours(ax: Axes, progress: TrainingProgress) -> None:
+    """Draw the neighbours of a word as columns, one for each epoch; those of the last epoch are bold wherever they stand."""
+    ax.set_axis_off()
+    columns, rows = len(progress.neighbours), max(len(near) for _, near in progress.neighbours)
+    ax.set_xlim(-1.0, columns)
+    ax.set_ylim(rows + 0.1, -1.1)
+    style: dict[str, Any] = {"fontsize": SMALL, "va": "center"}
+    ax.text(-1.0, -0.5, "nearest to", color=GREY, **style)
+    ax.text(-1.0, 0.55, token_label(progress.word), **(style | {"fontsize": FONT_SIZE}), fontweight="bold")
+    lasting = set(progress.neighbours[-1][1])
+    for column, (epoch, near) in enumerate(progress.neighbours):
+        ax.text(column, -0.5, f"after {epoch} epoch{'s' * (epoch > 1)}", color=GREY, **style)
+        ax.plot([column, column + 0.9], [0, 0], color=LIGHT_GREY, linewidth=0.8)
+        for row, word in enumerate(near):
+            kept: dict[str, Any] = {"fontweight": "bold", "color": BLUE} if word in lasting else {"color": GREY}
+            ax.text(column, row + 0.55, token_label(word), **style, **kept)
 
 
 def plot_objectives(runs: Sequence[ObjectiveRun]) -> Axes:

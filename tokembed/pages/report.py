@@ -34,11 +34,14 @@ def entries() -> list[Entry]:
     return [Entry(**figure) for figure in figures]
 
 
-def report_page(folder: Path, title: str, facts: Sequence[str], source: str | None = None) -> tuple[str, list[str]]:
+def report_page(
+    folder: Path, title: str, facts: Sequence[str], source: str | None = None, since: float = 0.0
+) -> tuple[str, list[str]]:
     """Return one self-contained HTML page of the figures in a folder, and the names of those that are missing.
 
     The folder holds `<name>.png` for the figures, with `<name>.csv` beside those that have numbers. The facts are lines that
-    say what was done, above the figures. With a `source`, figures that were made from something else count as missing.
+    say what was done, above the figures. With a `source`, figures that were made from something else count as missing; and so
+    do those written before `since`, a time as `time.time` gives it.
     """
     missing: list[str] = []
     parts = [f"<h1>{html.escape(title)}</h1>", "<ul>", *(f"<li>{html.escape(fact)}</li>" for fact in facts), "</ul>"]
@@ -46,7 +49,7 @@ def report_page(folder: Path, title: str, facts: Sequence[str], source: str | No
         parts.append(f"<h2>{html.escape(phase)}</h2>")
         for entry in figures:
             image = folder / f"{entry.name}.png"
-            if image.is_file() and source in (None, canvas.source_of(image)):
+            if image.is_file() and image.stat().st_mtime >= since and source in (None, canvas.source_of(image)):
                 parts.append(_figure(entry, image))
             else:
                 missing.append(entry.name)
@@ -58,7 +61,8 @@ def _figure(entry: Entry, image: Path) -> str:
     data = base64.b64encode(image.read_bytes()).decode("ascii")
     table = image.with_suffix(".csv")
     heading, text = html.escape(entry.heading), html.escape(entry.look_for.strip())
-    picture = f'<img src="data:image/png;base64,{data}" alt="{heading}, as a chart; its numbers follow">'
+    seen = html.escape(canvas.title_of(image) or entry.heading)
+    picture = f'<img src="data:image/png;base64,{data}" alt="{heading}: {seen}">'
     numbers = _table(table) if table.is_file() else ""
     return f"<section><h3>{heading}</h3><p>{text}</p>\n<figure>{picture}</figure>\n{numbers}</section>"
 

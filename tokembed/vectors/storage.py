@@ -30,6 +30,7 @@ FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
 RESULT_ARRAYS = ("target_vectors", "context_vectors", "counts")  # of a `TrainingResult`; the rest of it is JSON
 
 Tensors = dict[str, npt.NDArray[Any]]
+Neighbours = dict[str, list[str]]  # the nearest to a word, the nearest first
 
 
 class VectorsFileError(ValueError):
@@ -148,6 +149,8 @@ class Checkpointer:
         The stream that is trained on, or what is to be known of it.
     measure : callable, optional
         Takes a `TrainingResult`; returns named figures for the history, before the first epoch and after each.
+    neighbours : callable, optional
+        Takes a `TrainingResult`; returns the neighbours of some words, kept for each epoch as `read_neighbours` gives them.
     resumed : bool
         Continue the history of the file at `path`.
     """
@@ -158,13 +161,16 @@ class Checkpointer:
         tokenizer: BPETokenizerLoader,
         token_ids: npt.NDArray[np.int32] | StreamFacts,
         measure: Callable[[TrainingResult], dict[str, float]] | None = None,
+        neighbours: Callable[[TrainingResult], Neighbours] | None = None,
         *,
         resumed: bool = False,
     ) -> None:
         self.path = path
         self.has_saved = False
         self._measure = measure or (lambda _: {})
+        self._neighbours_of = neighbours or (lambda _: {})
         self._history = read_history(path) if resumed else []
+        self._neighbours = read_neighbours(path) if resumed else []
         facts = token_ids if isinstance(token_ids, StreamFacts) else StreamFacts.of(token_ids, tokenizer)
         self._word_counts = facts.word_counts
         self._metadata = file_metadata(tokenizer.id_to_token, tokenizer)
@@ -182,9 +188,10 @@ class Checkpointer:
         if not self._history:
             self._history.append(self._measure(result.before_training()))
         self._history.append(self._measure(result))
+        self._neighbours.append(self._neighbours_of(result))
         training = {**vars(result), "config": asdict(result.config), "epoch": len(result.epoch_losses)}
         tensors = {name: training.pop(name) for name in RESULT_ARRAYS}
-        training |= {"tokens_sha256": self._tokens_sha256, "history": self._history}
+        training |= {"tokens_sha256": self._tokens_sha256, "history": self._history, "neighbours": self._neighbours}
         metadata = {**self._metadata, "training": json.dumps(training)}
         write_tensors(self.path, {**tensors, "word_counts": self._word_counts}, metadata)
         self.has_saved = True
@@ -270,6 +277,19 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{str(name): float(value) for name, value in entry.items()} for entry in history]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise VectorsFileError(f"{files.display_path(path)} holds no history of its training") from None
+
+
+def read_neighbours(path: Path) -> list[Neighbours]:
+    """Return, for each epoch, the neighbours of a few words as a checkpoint kept them: nothing of an epoch that kept none."""
+    _, metadata = read_tensors(path)
+    try:
+        training = _parse_json(metadata["training"])
+        kept = training.get("neighbours", [])
+        found = [{str(word): [str(each) for each in near] for word, near in entry.items()} for entry in kept]
+        num_epochs = len(training["epoch_losses"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise VectorsFileError(f"{files.display_path(path)} holds no neighbours by epoch") from None
+    return [*({} for _ in range(num_epochs - len(found))), *found[:num_epochs]]
 
 
 def hash_of(token_ids: npt.NDArray[np.int32] | StreamFacts) -> str:
