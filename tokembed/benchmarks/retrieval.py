@@ -57,11 +57,13 @@ class RetrievalReport:
 def articles_of(text: str) -> list[list[str]]:
     """Return the paragraphs of each article of WikiText, those of `MIN_WORDS` or more."""
     articles: list[list[str]] = []
+    before = ""
     for line in text.splitlines():
-        if _TITLE.fullmatch(line):
+        if _TITLE.fullmatch(line) and not before.strip():  # else a line of a formula
             articles.append([])
         elif articles and not _HEADING.fullmatch(line) and len(line.split()) >= MIN_WORDS:
             articles[-1].append(line.strip())
+        before = line
     return [article for article in articles if len(article) > 1]
 
 
