@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if noise := noise_in(embeddings):
         cli.describe_row("noise", f"{noise}; what such vectors find means nothing")
     columns = shutil.get_terminal_size((100, 24)).columns
-    print(f"\n{'vectors':>9}{'TF-IDF':>8}{'both':>7}{'line':>8}")
+    print(f"\n{'vectors':>9}{'TF-IDF':>8}{'both':>7}{'line':>8}  passage")
     for hit in hits:
         passage = passages[hit.place]
         lines = textwrap.wrap(printable(" ".join(passage.text.split())), max(columns - 34, 20), max_lines=3, placeholder=" …")
