@@ -76,7 +76,7 @@ def small_raw(tmp_path_factory: pytest.TempPathFactory, pydocs: str) -> Path:
     articles = (" ".join(pydocs[start : start + 2000].split()) for start in range(50_000, 62_000, 2000))
     (folder / "wikitext2" / "test.txt").write_text(
         "".join(
-            f" = {title} = \n\n {article[:900]} \n {article[900:]} \n"
+            f"\n = {title} = \n\n {article[:900]} \n {article[900:]} \n"
             for title, article in zip("ABCDEF", articles, strict=True)
         ),
         encoding="utf-8",
