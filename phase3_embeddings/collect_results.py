@@ -1,7 +1,7 @@
 """Put what the benchmarks measured into the file of results, and from there into the pages; or check that they agree.
 
 uv run python phase3_embeddings/collect_results.py --check
-uv run python phase3_embeddings/collect_results.py           # after the four benchmarks and --softmax
+uv run python phase3_embeddings/collect_results.py           # after the four benchmarks, --softmax and --measure
 uv run python phase3_embeddings/collect_results.py --only tokenizer
 """
 
@@ -27,6 +27,7 @@ SOURCES = {
     "unseen": "benchmark_unseen_wikitext2.json",
     "scaling": "benchmark_scaling.json",
     "softmax": "softmax_comparison.json",
+    "retrieval": "retrieval_wikitext2.json",
 }
 
 

@@ -73,6 +73,14 @@ def small_raw(tmp_path_factory: pytest.TempPathFactory, pydocs: str) -> Path:
     )
     (folder / "wikitext2").mkdir()
     (folder / "wikitext2" / "train.txt").write_text(pydocs[:40_000], encoding="utf-8")
+    articles = (" ".join(pydocs[start : start + 2000].split()) for start in range(50_000, 62_000, 2000))
+    (folder / "wikitext2" / "test.txt").write_text(
+        "".join(
+            f"\n = {title} = \n\n {article[:900]} \n {article[900:]} \n"
+            for title, article in zip("ABCDEF", articles, strict=True)
+        ),
+        encoding="utf-8",
+    )
     if has_vocabularies():
         shutil.copytree(RAW / "vocabularies", folder / "vocabularies")
     return folder

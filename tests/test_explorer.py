@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from PIL import Image
 from test_scripts import SCRIPT, run
 
@@ -23,6 +25,7 @@ from tokembed.analysis.clusters import MAX_CLUSTERS, cluster_rows
 from tokembed.analysis.film import Film, film_words, training_film
 from tokembed.pages import educations, explorer
 
+SAMPLE = next(iter(explorer.SAMPLES.values()))
 EXPLORE = SCRIPT.with_name("explore.py")
 
 # Characters whose class and case no later version of Unicode than 3.2 changed; Python and the browser may know different ones.
@@ -370,6 +373,24 @@ def rare_word(embeddings: Embeddings) -> str:
         if embeddings.is_word[row] and all(part in embeddings.token_to_index for part in parts.get(token, ("",))):
             return token.removesuffix("</w>")
     raise AssertionError("no such word")
+
+
+def test_the_lectures_links_show_what_they_name(visit: Visit, frankenstein: str) -> None:
+    page = (REPOSITORY / "docs" / "lecture.md").read_text(encoding="utf-8")
+    links = re.findall(r"`explorer\.html#([^`]+)`", page)
+    assert len(links) == page.count("explorer.html#") > 5
+    for link in links:
+        wanted = parse_qs(link, strict_parsing=True)
+        assert wanted.keys() <= {"text", "merges", "word"}
+        visit.page.evaluate("hash => { location.hash = hash; }", f"#{link}")
+        visit.page.wait_for_function(
+            """([text, merges]) => text === document.getElementById("text").value && merges === numMerges""",
+            arg=[wanted.get("text", [SAMPLE])[0], int(wanted.get("merges", [2000])[0])],
+        )
+        assert "merges" not in wanted or visit.page.locator("#merge-number").input_value() == wanted["merges"][0]
+        if "word" in wanted and " felix " in frankenstein.lower():
+            assert visit.selected() == wanted["word"][0]
+            assert visit.page.locator("#selected-facts").inner_text().startswith("Occurs ")
 
 
 @pytest.mark.endurance

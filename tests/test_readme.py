@@ -28,7 +28,10 @@ PAGES = [
         REPOSITORY / name
         for name in ("README.md", "docs/phases.md", "docs/training.md", "docs/benchmarks.md", "CONTRIBUTING.md")
     ),
-    *(REPOSITORY / "docs" / name for name in ("walkthrough.md", "scale.md", "claims.md", "design.md", "troubleshooting.md")),
+    *(
+        REPOSITORY / "docs" / name
+        for name in ("walkthrough.md", "scale.md", "claims.md", "design.md", "troubleshooting.md", "lecture.md")
+    ),
 ]
 
 

@@ -10,5 +10,6 @@ functions that it calls return plain values, for use without any figure. Read in
 5. `neighbours.py`, `geometry.py`: which words lie near a word; how do cosines spread, and are words of a kind more similar?
 6. `projection.py`, `clusters.py`: how are a hundred dimensions laid out in two, and which tokens belong together in all?
 7. `senses.py`: what can a single vector per word not say?
-8. `experiments.py`, `film.py`: how did training go, where did words move in it, and what do dimension and objective change?
+8. `search.py`: which passages of a text are nearest to a query, by vectors and by words?
+9. `experiments.py`, `film.py`: how did training go, where did words move in it, and what do dimension and objective change?
 """

@@ -267,6 +267,15 @@ def _softmax(results: Results) -> str:
     return table(" | rows scored per pair | per epoch | time | quoted | synonym AUC | quality | quoted", rows)
 
 
+def _retrieval(results: Results) -> str:
+    found = results["retrieval"]
+    rows = [[row["name"], f"{row['whole']:.2f}", f"{row['own_words']:.2f}"] for row in found["rows"]]
+    rows.append(["chance", *[f"{found['chance']:.2f}"] * 2])
+    asked = f"{found['num_whole']:,} paragraphs of {found['num_articles']} articles are asked whole"
+    summary = f"{asked}, and {found['num_own_words']:,} of them by their own words.\n"
+    return "\n".join([table("right at first, by | the whole paragraph | its own words alone", rows), summary])
+
+
 def _claims(results: Results) -> str:
     return table("claim | claimed | measured | ", claim_rows(results))
 
@@ -283,5 +292,6 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "presets": _presets,
     "unseen": _unseen,
     "softmax": _softmax,
+    "retrieval": _retrieval,
     "claims": _claims,
 }

@@ -184,3 +184,14 @@ def _solve_ridge(shares: Any, wanted: npt.NDArray[np.float64], weights: npt.NDAr
         before, steepness = steepness, (residual * scaled).sum(axis=0)
         direction = scaled + direction * (steepness / np.maximum(before, 1e-30))
     return solved
+
+
+def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the rows scaled to length 1; rows of zeros stay.
+
+    In float64, where the square of no float32 overflows or vanishes.
+    """
+    rows = vectors.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.where(norms > 0, norms, 1.0)
+    return rows

@@ -16,7 +16,7 @@ from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting, byte_char
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors import formats, storage
-from tokembed.vectors.composition import Composition
+from tokembed.vectors.composition import Composition, unit_rows as unit_rows
 from tokembed.vectors.storage import VectorsFileError
 
 _SPACE = byte_characters(b" ")
@@ -192,11 +192,11 @@ class Embeddings:
         if self.tokenizer is None:
             return []
         tokens = self.tokenizer.tokenize(self.rule.text_of(whole) if word else word)
-        rows = [row for token in tokens for row in self._rows_of_token(token)]
+        rows = [row for token in tokens for row in self.rows_of_token(token)]
         # </w> or a space alone says where a word ends or begins, nothing of which: it would make all unknown words the same.
         return rows if any(self.tokens[row] not in (END_OF_WORD, _SPACE) for row in rows) else []
 
-    def _rows_of_token(self, token: str) -> list[int]:
+    def rows_of_token(self, token: str) -> list[int]:
         """Return the row of a token or, if it was never trained, those of the tokens that it was merged from."""
         assert self.tokenizer is not None
         pending, rows = [token], []
@@ -353,6 +353,16 @@ class Embeddings:
         """
         formats.save_projector(self, folder)
 
+    def export_static_model(
+        self, folder: str | os.PathLike[str], sif: float | None = formats.SIF, *, remove_common: bool = True
+    ) -> None:
+        """Write a folder that model2vec and sentence-transformers load, to turn whole texts into vectors.
+
+        `StaticModel.from_pretrained(folder)` and `SentenceTransformer(folder)` give a text the mean of its tokens' rows: those
+        of `formats.static_rows`, which has the parameters, and says what becomes of tokens and words that were never trained.
+        """
+        formats.export_static_model(self, folder, sif, remove_common=remove_common)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str], tokenizer: BPETokenizerLoader | BPEModel | None = None) -> Embeddings:
         """Read what `save`, or training, wrote.
@@ -387,14 +397,3 @@ class Embeddings:
             return cls(tokens, tensors["vectors"], tokenizer, *given)
         except (ValueError, TypeError, IndexError) as error:
             raise VectorsFileError(f"{files.display_path(path)}: {error}") from None
-
-
-def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the rows scaled to length 1; rows of zeros stay.
-
-    In float64, where the square of no float32 overflows or vanishes.
-    """
-    rows = vectors.astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows /= np.where(norms > 0, norms, 1.0)
-    return rows
