@@ -42,7 +42,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--epochs", type=cli.positive_int, help="of those trainings (default: 20 for dimensions, 10 for softmax)"
     )
-    return parser.parse_args(argv)
+    cli.add_learning_flags(parser)
+    args = parser.parse_args(argv)
+    unused = {"--num-merges": args.num_merges, "--epochs": args.epochs, **cli.learning_flags(args)}
+    if given := [flag for flag, value in unused.items() if value and not (args.dimensions or args.softmax)]:
+        parser.error(f"{given[0]} is of what --dimensions and --softmax train: vectors that are there stay as they are")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,7 +114,7 @@ def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     from tokembed.skipgram.settings import TrainingConfig
 
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
-    tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, splitting=args.splitting)
+    tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, **cli.learning_settings(args))
     caption = f"{corpus.name}: {len(tokenizer.merges):,} merges."
     source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
     cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))

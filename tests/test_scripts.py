@@ -149,6 +149,21 @@ def test_a_mistyped_flag_is_one_line_and_status_2(tmp_path: Path, script: Path) 
     assert done.stderr == "error: unrecognized arguments: --no-such-flag (--help lists the flags)\n"
 
 
+@pytest.mark.parametrize("script", EVERY_SCRIPT, ids=lambda path: path.name)
+def test_a_script_that_learns_merges_takes_all_settings_of_learning(tmp_path: Path, script: Path) -> None:
+    done = run(tmp_path, "--help", script=script)
+    learns = script.name == "report.py" or "--num-merges" in done.stdout
+    assert ("--min-frequency" in done.stdout, "--no-lowercase" in done.stdout) == (learns, learns)
+
+
+@pytest.mark.parametrize("flag", [("--no-lowercase",), ("--min-frequency", "3"), ("--epochs", "3"), ("--num-merges", "9")])
+def test_what_only_trainings_heed_is_refused_where_vectors_are_looked_at(tmp_path: Path, flag: tuple[str, ...]) -> None:
+    done = run(tmp_path, "--dataset", "pydocs", *flag, script=SCRIPT.with_name("visualize_embeddings.py"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert flag[0] in done.stderr
+    assert "--dimensions" in done.stderr
+
+
 def test_an_output_folder_that_cannot_be_written_is_status_1_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     done = run(tmp_path, "--dataset", "pydocs", "--output-dir", tmp_path / "file" / "deeper")

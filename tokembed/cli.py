@@ -265,6 +265,12 @@ def learning_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {"splitting": args.splitting, "lowercase": not args.no_lowercase, "min_frequency": args.min_frequency}
 
 
+def learning_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the flags of learning merges that differ from the defaults, as one types them, with their values."""
+    given: dict[str, Any] = {"--no-lowercase": True} if args.no_lowercase else {}
+    return given | ({"--min-frequency": args.min_frequency} if args.min_frequency != 2 else {})
+
+
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of every script that looks at trained vectors."""
     parser.add_argument("--dataset", help="look at the vectors trained on this corpus (default: frankenstein)")

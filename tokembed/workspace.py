@@ -382,6 +382,15 @@ def trained_embeddings(
     return path, embeddings
 
 
+def is_learned_so(embeddings: Embeddings, *, lowercase: bool, min_frequency: int) -> bool:
+    """Tell whether the tokenizer of vectors was learned with these settings; of one that does not say, only its case counts."""
+    if embeddings.tokenizer is None:
+        return False
+    model = embeddings.tokenizer.model
+    has_case = model.rule.is_lossless or model.lowercase == lowercase  # a byte-level rule keeps capitals in any case
+    return has_case and model.source.get("min_frequency") in (None, min_frequency)
+
+
 def _text_of(vectors: Path | Embeddings) -> str | None:
     """Return the fingerprint of the text that vectors were trained on."""
     embeddings = Embeddings.load(vectors) if isinstance(vectors, Path) else vectors
