@@ -80,11 +80,13 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     result = storage.load_checkpoint(path, embeddings.tokenizer)
     history = storage.read_history(path)
     caption = geometry.vectors_caption(embeddings, result, path.stem)
+    noise = neighbours.noise_in(embeddings)
     cli.describe_row("vectors", caption.rstrip("."), files.display_path(path))
     name = workspace.corpus_name_of(path, args.splitting)
     source = workspace.source_of(name, str(embeddings.tokenizer.model.source.get("corpus")), args.splitting)
     cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
+    caption += f" Noise: {noise}." if noise else ""
 
     def show(found: Finding, plot: Callable[[Any], Axes]) -> None:
         print("", *found.lines, sep="\n")
@@ -92,7 +94,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
 
     show(geometry.describe_similarities(embeddings, result), figures.plot_similarity_distribution)
     show(experiments.describe_training(result.epoch_losses, history), training.plot_training_progress)
-    if noise := neighbours.noise_in(embeddings):
+    if noise:
         print(f"\nno neighbours, heatmap or projection to show, since {noise}")
         return names
     show(geometry.describe_kinds(embeddings, name), figures.plot_heatmap)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import RAW, REPOSITORY, raw_file
+from PIL import Image
 from scripts import (
     CROSS_DOMAIN,
     EVALUATE,
@@ -488,6 +489,28 @@ def test_vectors_that_all_point_one_way_are_said_to_be_noise_and_not_shown_as_a_
     assert said in drawn.stdout
     pictures = {name for name in files_in(tmp_path) if name.endswith(".png")}
     assert pictures == {"similarity_distribution.png", "training_progress.png"}
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2])
+def test_vectors_that_have_hardly_left_their_random_start_are_said_to_be_noise_and_not_shown(
+    tmp_path: Path, num_epochs: int
+) -> None:
+    (tmp_path / "short.txt").write_text(" ".join(load_corpus("pydocs").text.split()[:300]), encoding="utf-8")
+    trained = run(tmp_path, "--dataset", "short.txt", "--epochs", num_epochs, "--workers", "1")
+    said = "too little text, or too few epochs"
+    assert "nearest neighbours: none to show, since the vectors have hardly left their random start" in trained.stdout
+    assert said in trained.stdout
+    scored = run(tmp_path, "--dataset", "short.txt", script=EVALUATE)
+    assert said in scored.stdout
+    assert "AUC 0" not in scored.stdout
+    assert "AUC 1" not in scored.stdout
+    drawn = run(tmp_path, "--dataset", "short.txt", script=SCRIPT.with_name("visualize_embeddings.py"))
+    pictures = list(tmp_path.rglob("*.png"))
+    assert {path.stem for path in pictures} == {"similarity_distribution", "training_progress"}, drawn.stdout
+    for path in pictures:
+        with Image.open(path) as image:
+            assert "Noise: the vectors have hardly left their random start" in image.info["Description"]
+            assert said in image.info["Description"]
 
 
 def test_a_file_to_score_by_that_is_not_there_is_named(tmp_path: Path, short_project: Path) -> None:

@@ -17,13 +17,18 @@ QUERY_WORDS = (
     "function", "object", "statement", "import", "string", "class", "value", "error",
 )  # fmt: skip
 
+TOO_LITTLE = "too little text, or too few epochs"
 NOISE_COSINE = (
     0.95  # on average; the novel's is 0.98 after three epochs, and 0.89 after five, when neighbours begin to make sense
 )
+NOISE_LENGTH = 0.3  # a product of two such vectors is below 0.1: half of them or more say nothing of what is beside them;
+# vectors begin at 0.03 in 100 dimensions and 0.2 in 2, and trained ones are longer than 0.8
 
 
 def noise_in(embeddings: Embeddings) -> str:
-    """Say that all vectors point nearly the same way, so that what tells their cosines apart is noise; "" if they do not.
+    """Say that vectors have not left their random start, or all point nearly the same way; "" if neither is so.
+
+    In both cases what tells their cosines apart is noise.
 
     >>> noise_in(Embeddings(["ice</w>", "snow</w>"], [[1.0, 0.0], [0.99, 0.01]]))
     'all cosines are near 1 (1.000 on average): too little text, or too few epochs'
@@ -31,9 +36,12 @@ def noise_in(embeddings: Embeddings) -> str:
     num_tokens = len(embeddings)
     if num_tokens < 2:
         return ""
+    length = float(np.median(np.linalg.norm(embeddings.vectors.astype(np.float64), axis=1)))
+    if length < NOISE_LENGTH:
+        return f"the vectors have hardly left their random start (half are shorter than {length:.2f}): {TOO_LITTLE}"
     total = embeddings.unit_vectors.sum(axis=0, dtype=np.float64)  # its square is the sum of all cosines, each token's own too
     mean = (float(total @ total) - num_tokens) / (num_tokens * (num_tokens - 1))
-    return f"all cosines are near 1 ({mean:.3f} on average): too little text, or too few epochs" if mean > NOISE_COSINE else ""
+    return f"all cosines are near 1 ({mean:.3f} on average): {TOO_LITTLE}" if mean > NOISE_COSINE else ""
 
 
 def query_words(embeddings: Embeddings, count: int) -> list[str]:
