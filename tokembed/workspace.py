@@ -152,7 +152,7 @@ def describe_shards(corpus: ShardedCorpus, now: dict[str, str]) -> None:
     except (OSError, ValueError):  # none yet, or damaged: it serves this message alone
         before = {}
     for line in shard_changes(before if isinstance(before, dict) else {}, now):
-        print(f"{corpus.name}: {line}", file=sys.stderr)
+        print(files.as_line(f"{corpus.name}: {line}"), file=sys.stderr)
     if before != now:
         files.write_atomic(path, json.dumps(now, indent=1) + "\n")
 
