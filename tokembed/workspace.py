@@ -26,6 +26,7 @@ from tokembed import files
 from tokembed.bpe.learning import train_bpe, train_bpe_from_counts
 from tokembed.bpe.model import FORMAT_VERSION, WORDS_VERSION, BPEModel, ModelFileError
 from tokembed.bpe.rare_tokens import RareTokenSplitter
+from tokembed.bpe.splitting import UNSPACED
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpora.corpus import Corpus, CorpusError
@@ -40,10 +41,6 @@ SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 BATCH_CHARACTERS = 1 << 20  # of short documents that are encoded together
 LARGE_CORPUS_CHARACTERS = 2_000_000
 LABEL_MARK = "--"  # between a checkpoint's corpus and the label of its settings
-# Thai, Lao, Tibetan, Burmese, Khmer, kana, Chinese characters.
-UNSPACED = re.compile(
-    "[\u0e01-\u0edf\u0f40-\u0f6c\u1000-\u102a\u1780-\u17b3\u3041-\u30fa\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 UNSPACED_SHARE = 0.2
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 

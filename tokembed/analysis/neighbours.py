@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tokembed.analysis.finding import Finding
-from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting
+from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting, is_unspaced
 from tokembed.vectors.embeddings import Embeddings
 
 # Of different kinds (beings, feelings, actions, nature, time), asked first where the corpus has them.
@@ -44,6 +44,15 @@ def noise_in(embeddings: Embeddings) -> str:
     return f"all cosines are near 1 ({mean:.3f} on average): {TOO_LITTLE}" if mean > NOISE_COSINE else ""
 
 
+def is_more_than_grammar(word: str) -> bool:
+    """Tell, by its length, whether a word is more than grammar: four letters, or two of a script without spaces.
+
+    >>> is_more_than_grammar("that"), is_more_than_grammar("the"), is_more_than_grammar("未来")
+    (True, False, True)
+    """
+    return len(word) > (1 if is_unspaced(word) else 3)
+
+
 def query_words(embeddings: Embeddings, count: int) -> list[str]:
     """Choose words to ask for neighbours: known ones that are well trained, filled up from the corpus' own."""
     counts = embeddings.counts if embeddings.counts is not None else np.ones(len(embeddings), dtype=np.int64)
@@ -52,7 +61,7 @@ def query_words(embeddings: Embeddings, count: int) -> list[str]:
     # Words of middle frequency mean something; the most frequent hundred are grammar.
     middle = set(by_count[50 : max(len(by_count) // 2, 100)])
     chosen = [word for word in QUERY_WORDS if word in middle][:count]
-    rest = [word for word in by_count[100::25] if len(word) > 3 and word not in chosen]
+    rest = [word for word in by_count[100::25] if is_more_than_grammar(word) and word not in chosen]
     rest += [word for word in by_count if word not in chosen and word not in rest]
     return (chosen + rest)[:count]
 
