@@ -60,7 +60,9 @@ def query_words(embeddings: Embeddings, count: int) -> list[str]:
     by_count = [embeddings.word_of(embeddings.tokens[row]) for row in words[np.argsort(-counts[words], kind="stable")]]
     # Words of middle frequency mean something; the most frequent hundred are grammar.
     middle = set(by_count[50 : max(len(by_count) // 2, 100)])
-    chosen = [word for word in QUERY_WORDS if word in middle][:count]
+    # In a text of another script English words are quotations.
+    is_english = 2 * sum(map(str.isascii, middle)) >= len(middle)
+    chosen = [word for word in QUERY_WORDS if word in middle][:count] if is_english else []
     rest = [word for word in by_count[100::25] if is_more_than_grammar(word) and word not in chosen]
     rest += [word for word in by_count if word not in chosen and word not in rest]
     return (chosen + rest)[:count]
