@@ -57,7 +57,8 @@ def query_words(embeddings: Embeddings, count: int) -> list[str]:
     """Choose words to ask for neighbours: known ones that are well trained, filled up from the corpus' own."""
     counts = embeddings.counts if embeddings.counts is not None else np.ones(len(embeddings), dtype=np.int64)
     words = np.flatnonzero(embeddings.is_word)
-    by_count = [embeddings.word_of(embeddings.tokens[row]) for row in words[np.argsort(-counts[words], kind="stable")]]
+    order = words[np.argsort(-counts[words], kind="stable")]
+    by_count = list(dict.fromkeys(embeddings.word_of(embeddings.tokens[row]) for row in order))
     # Words of middle frequency mean something; the most frequent hundred are grammar.
     middle = set(by_count[50 : max(len(by_count) // 2, 100)])
     # In a text of another script English words are quotations.

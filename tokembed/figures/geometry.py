@@ -26,6 +26,7 @@ from tokembed.figures.canvas import (
     group_styles,
     ink,
     label_axes,
+    label_width,
     new_axes,
     panels,
     token_label,
@@ -79,7 +80,7 @@ def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
             text.set_color(ink(styles[kind][0]))
     ax.tick_params(length=0)
     handles = [ax.plot([], [], "s", color=colour, label=name)[0] for name, (colour, _) in styles.items()]
-    longest = max(len(text.get_text()) for text in ax.get_xticklabels())
+    longest = max(label_width(text.get_text()) for text in ax.get_xticklabels())
     _legend_below(ax, 0, 0.15 + 0.062 * longest, handles=handles, fontsize=SMALL, ncols=min(len(handles), 5))  # under the words
     label_axes(ax, "Similar words side by side, coloured by kind", "", "")
     return ax
@@ -91,7 +92,7 @@ def plot_neighbours(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, 
 
     def fitted(word: str, size: float) -> tuple[str, float]:
         label = token_label(word)
-        return label, size * min(1.0, 14 / max(len(label), 1))  # 14 characters fill a cell
+        return label, size * min(1.0, 14 / max(label_width(label), 1))  # 14 characters fill a cell
 
     ax.set_axis_off()
     columns = max((len(found) for _, found in rows), default=1)
