@@ -82,10 +82,10 @@ def describe_projection(
 ) -> Finding:
     """Report where the kinds' words, and the most frequent others of four letters or more, lie in two dimensions."""
     kind_of, _ = words_of_kinds(embeddings, corpus_name)
-    frequent = [embeddings.word_of(embeddings.tokens[row]) for row in frequent_words(embeddings, 400)]
+    frequent = dict.fromkeys(embeddings.word_of(embeddings.tokens[row]) for row in frequent_words(embeddings, 400))
     words = [
         *kind_of,
-        *[word for word in dict.fromkeys(frequent) if is_more_than_grammar(word) and word not in kind_of][:NUM_FREQUENT],
+        *[word for word in frequent if is_more_than_grammar(word) and word not in kind_of][:NUM_FREQUENT],
     ]
     kinds = [kind_of.get(word) for word in words]
     vectors = np.stack([embeddings.vector(word) for word in words])
