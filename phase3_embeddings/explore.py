@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             cli.describe_row("film", f"{len(film.tokens)} words in {film.epochs[-1]} epochs")
         except educations.NoFilmError as error:
             cli.describe_row("film", f"none: {error}")
-    is_slow = args.projection == "tsne" and num_shown > 5000
-    cli.describe_row("map", f"{num_shown:,} tokens by {args.projection}", "a minute or two" if is_slow else "")
+    seconds = num_shown // 100 if args.projection == "tsne" else 0  # scikit-learn tells no progress
+    cli.describe_row("map", f"{num_shown:,} tokens by {args.projection}", f"some {seconds} seconds" if seconds > 4 else "")
     page = explorer.explorer_page(
         embeddings,
         workspace.corpus_name_of(path, args.splitting),
