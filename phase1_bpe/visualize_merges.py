@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ids, _, _ = workspace.token_ids_for(corpus, tokenizer, path)
     model = tokenizer.model
     case = "lower-cased" if model.lowercase else "capitals kept"
-    caption = f"{workspace.artifact_name(corpus)}: {model.num_words:,} words, {len(model.merges):,} merges, {case}."
+    what = f"{model.num_words:,} {'pieces' if model.rule.is_lossless else 'words'}"
+    caption = f"{workspace.artifact_name(corpus)}: {what}, {len(model.merges):,} merges, {case}."
     cli.describe_row("tokenizer", caption.rstrip("."), files.display_path(path))
 
     source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)

@@ -19,6 +19,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
+    cli.add_learning_flags(parser)
     parser.set_defaults(dataset="wikitext2")
     cli.add_plots_flag(parser)
     parser.add_argument("--rounds", type=cli.positive_int, default=3, help="the best of so many runs counts (default: 3)")
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
     runs = []
     num_merges = args.num_merges or workspace.default_num_merges(corpus)
-    for run in scaling.measure_scaling(corpus.text, num_merges, TrainingConfig(), args.rounds):
+    for run in scaling.measure_scaling(corpus.text, num_merges, TrainingConfig(), args.rounds, **cli.learning_settings(args)):
         runs.append(run)
         print(f"  {run.task:<20}{run.words:>10,} words{run.seconds * 1e3:>10.1f} ms", flush=True)
     tasks = list(dict.fromkeys(run.task for run in runs))

@@ -33,6 +33,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.Parser(__doc__)
     parser.add_argument("--dataset", help="frankenstein, wikitext2, pydocs, or a text file (default: wikitext2, else pydocs)")
     parser.add_argument("--num-merges", type=cli.positive_int, default=10_000, help="default: 10000")
+    cli.add_learning_flags(parser)
     parser.add_argument("--rounds", type=cli.positive_int, default=5, help="runs of each contender (default: 5)")
     parser.add_argument("--naive-all", action="store_true", help="run the naive encoder on the whole novel too: minutes")
     return parser.parse_args(argv)
@@ -63,13 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.describe_row("left out", ", ".join(missing), "not installed: uv run --group bench")
 
     results: dict[str, Any] = {"machine": info, "text": {"name": corpus.name, "bytes": num_bytes, "words": num_words}}
-    model = train_bpe(text, args.num_merges)
-    results["learning"] = peers.compare_learners(text, args.num_merges, args.rounds)
+    learning = {"lowercase": not args.no_lowercase, "min_frequency": args.min_frequency}
+    model = train_bpe(text, args.num_merges, **learning)
+    results["learning"] = peers.compare_learners(text, args.num_merges, args.rounds, **learning)
     _print_table(f"learning {args.num_merges:,} merges", timing.timing_lines(results["learning"], num_bytes, num_words))
     results["plain"] = encoding.measure_short_texts(model, text)
     _print_table("the plain encoder", encoding.short_text_lines(results["plain"]))
     results["encoders"] = []
-    for vocabulary, makers, inexact in _vocabularies(text, model, args.num_merges):
+    for vocabulary, makers, inexact in _vocabularies(text, model, args.num_merges, args.min_frequency):
         for case, timings in peers.compare_encoders(makers(), text, args.rounds, inexact):
             results["encoders"].append({"vocabulary": vocabulary, "case": case, "timings": timings})
             _print_table(f"encoding, {vocabulary}, {case}", timing.timing_lines(timings, num_bytes, num_words))
@@ -101,7 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _vocabularies(text: str, model: BPEModel, num_merges: int) -> Iterator[tuple[str, Callable[[], Any], Sequence[str]]]:
+def _vocabularies(
+    text: str, model: BPEModel, num_merges: int, min_frequency: int
+) -> Iterator[tuple[str, Callable[[], Any], Sequence[str]]]:
     """Yield vocabularies that peers have too: a name, what makes the encoders, and which may give a few other ids."""
     from tokembed.benchmarks import peers
     from tokembed.bpe.learning import train_bpe
@@ -117,7 +121,7 @@ def _vocabularies(text: str, model: BPEModel, num_merges: int) -> Iterator[tuple
             continue
         yield name, partial(peers.published_encoders, name), ()
     with tempfile.TemporaryDirectory() as folder:
-        byte_level = BPETokenizerLoader(train_bpe(text, num_merges, splitting="gpt2"))
+        byte_level = BPETokenizerLoader(train_bpe(text, num_merges, splitting="gpt2", min_frequency=min_frequency))
         yield f"GPT-2's rule, {num_merges:,} merges", partial(peers.encoders, byte_level, Path(folder)), peers.INEXACT
         yield f"words, {num_merges:,} merges", partial(peers.encoders, BPETokenizerLoader(model), Path(folder)), ()
 

@@ -26,6 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     cli.add_corpus_flags(parser)
+    cli.add_learning_flags(parser)
     parser.set_defaults(dataset="wikitext2")
     parser.add_argument(
         "--rounds", type=cli.positive_int, default=5, help="runs of each trainer, with as many seeds (default: 5)"
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
     if args.unseen:
         return compare_unseen_words(args, corpus)
-    tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, splitting=args.splitting)
+    tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, **cli.learning_settings(args))
     info = timing.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
     kind = "presets" if args.presets else "sweep" if args.sweep else "training"
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         compared = training.compare_trainers(tokenizer, ids, config, args.rounds)
     else:
         jobs = training.preset_jobs() if args.presets else training.sweep_jobs()
-        compared = training.compare_settings(corpus, config, jobs, args.rounds)
+        compared = training.compare_settings(corpus, config, jobs, args.rounds, **cli.learning_settings(args))
 
     scores = training.SCORES
     heading = f"\n  {'':<22}{'seed':>5}{'seconds':>9}{'tokens/s':>12}{'pairs/token':>13}{'loss':>9}"

@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the vectors, collect what stands beside them, write the page."""
     args = parse_args(argv)
     from tokembed import files, workspace
+    from tokembed.analysis.neighbours import noise_in
     from tokembed.analysis.vocabularies import load_vocabularies, title_of
     from tokembed.pages import educations, explorer
 
@@ -47,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     num_shown = min(len(embeddings), args.max_tokens)
     cli.describe_row("vectors", f"{len(embeddings):,} of {embeddings.embedding_dim} numbers", files.display_path(path))
 
+    notes = []
+    if noise := noise_in(embeddings):
+        cli.describe_row("noise", noise)
+        notes.append(f"Map, neighbours and clusters are noise here, since {noise}.")
     corpora, missing = educations.known_corpora()
     own = educations.corpus_of(embeddings, corpora, args.dataset)
     others = educations.other_educations(embeddings, corpora)
@@ -60,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             cli.describe_row("film", f"{len(film.tokens)} words in {film.epochs[-1]} epochs")
         except educations.NoFilmError as error:
             cli.describe_row("film", f"none: {error}")
-    is_slow = args.projection == "tsne" and num_shown > 5000
-    cli.describe_row("map", f"{num_shown:,} tokens by {args.projection}", "a minute or two" if is_slow else "")
+    seconds = num_shown // 100 if args.projection == "tsne" else 0  # scikit-learn tells no progress
+    cli.describe_row("map", f"{num_shown:,} tokens by {args.projection}", f"some {seconds} seconds" if seconds > 4 else "")
     page = explorer.explorer_page(
         embeddings,
         workspace.corpus_name_of(path, args.splitting),
@@ -71,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         educations=others,
         published=published,
         film=film,
-        notes=[f"{educations.TITLES[name]} is left out: that text could not be had here." for name in missing],
+        sample=educations.sentence_of(own) if own and own.name not in educations.TITLES else None,
+        notes=[*notes, *(f"{educations.TITLES[name]} is left out: that text could not be had here." for name in missing)],
     )
     output = folder / "explorer.html"
     files.write_atomic(output, page)

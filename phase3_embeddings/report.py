@@ -25,6 +25,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset", help=f"{cli.DATASETS} (default: frankenstein)")
     cli.add_text_field_flag(parser)
     cli.add_splitting_flag(parser)
+    cli.add_learning_flags(parser)
     parser.add_argument(
         "--full", action="store_true", help="with the comparisons of dimensions and of objectives: minutes more"
     )
@@ -50,20 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     if args.splitting != "words":
         dataset += ["--splitting", args.splitting]
+    learning = [str(part) for flag, value in cli.learning_flags(args).items() for part in (flag, value) if part is not True]
     figures = [*dataset, "--output-dir", str(folder)]
     try:
-        workspace.trained_embeddings(args.dataset or corpus.name, splitting=args.splitting)
-        is_trained = True
+        _, kept = workspace.trained_embeddings(args.dataset or corpus.name, None, args.splitting, args.text_field)
+        is_trained = workspace.is_learned_so(kept, lowercase=not args.no_lowercase, min_frequency=args.min_frequency)
     except VectorsFileError:  # none yet, or of another text of this name
         is_trained = False
     jobs = [
-        ["phase1_bpe/visualize_merges.py", *figures],
-        ["phase2_analysis/cross_domain_test.py", *figures],
-        *([] if is_trained else [["phase3_embeddings/train_embeddings.py", *dataset]]),
+        ["phase1_bpe/visualize_merges.py", *figures, *learning],
+        ["phase2_analysis/cross_domain_test.py", *figures, *learning],
+        *([] if is_trained else [["phase3_embeddings/train_embeddings.py", *dataset, *learning]]),
         ["phase3_embeddings/visualize_embeddings.py", *figures],
         ["phase3_embeddings/visualize_embeddings.py", *figures, "--projection", "pca"],
-        *([["phase3_embeddings/visualize_embeddings.py", *figures, "--dimensions", "--softmax"]] if args.full else []),
     ]
+    if args.full:
+        jobs.append(["phase3_embeddings/visualize_embeddings.py", *figures, *learning, "--dimensions", "--softmax"])
     began = math.floor(time.time())  # some file systems keep whole seconds
     for script, *flags in jobs:
         cli.describe_row("running", " ".join([script, *flags]))

@@ -44,7 +44,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--num-merges", type=cli.positive_int, help="of those trainings (default: as in training, or the preset)"
     )
     parser.add_argument("--epochs", type=cli.positive_int, help="of those trainings (default: 20, but 10 for softmax)")
-    return parser.parse_args(argv)
+    cli.add_learning_flags(parser)
+    args = parser.parse_args(argv)
+    unused = {"--num-merges": args.num_merges, "--epochs": args.epochs, **cli.learning_flags(args)}
+    is_training = args.dimensions or args.softmax or args.rare_words
+    if given := [flag for flag, value in unused.items() if value and not is_training]:
+        parser.error(
+            f"{given[0]} is of what --dimensions, --softmax and --rare-words train: vectors that are there stay as they are"
+        )
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,11 +87,13 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     result = storage.load_checkpoint(path, embeddings.tokenizer)
     history = storage.read_history(path)
     caption = geometry.vectors_caption(embeddings, result, path.stem)
+    noise = neighbours.noise_in(embeddings)
     cli.describe_row("vectors", caption.rstrip("."), files.display_path(path))
     name = workspace.corpus_name_of(path, args.splitting)
     source = workspace.source_of(name, str(embeddings.tokenizer.model.source.get("corpus")), args.splitting)
     cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))
     names: list[str] = []
+    caption += f" Noise: {noise}." if noise else ""
 
     def show(found: Finding, plot: Callable[[Any], Axes]) -> None:
         print("", *found.lines, sep="\n")
@@ -92,7 +102,7 @@ def look(args: argparse.Namespace, folder: Path) -> list[str]:
     show(geometry.describe_similarities(embeddings, result), figures.plot_similarity_distribution)
     by_epoch = history, storage.read_neighbours(path)
     show(experiments.describe_training(result.epoch_losses, *by_epoch, embeddings), training.plot_training_progress)
-    if noise := neighbours.noise_in(embeddings):
+    if noise:
         print(f"\nno neighbours, heatmap or projection to show, since {noise}")
         return names
     show(geometry.describe_kinds(embeddings, name), figures.plot_heatmap)
@@ -120,7 +130,7 @@ def train_and_compare(args: argparse.Namespace, folder: Path) -> list[str]:
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
     best = cli.PRESETS["best"]
     num_merges = args.num_merges or (best.tokens["num_merges"] if args.rare_words else None)
-    tokenizer, ids = workspace.prepare_tokens(corpus, num_merges, splitting=args.splitting)
+    tokenizer, ids = workspace.prepare_tokens(corpus, num_merges, **cli.learning_settings(args))
     caption = f"{corpus.name}: {len(tokenizer.merges):,} merges."
     source = workspace.source_of(workspace.artifact_name(corpus), corpus.fingerprint, args.splitting)
     cli.describe_replaced(canvas.other_sources(folder, source), files.display_path(folder))

@@ -43,6 +43,7 @@ from tokembed import (
 )
 from tokembed.bpe.model import ModelFileError
 from tokembed.corpora.corpus import CorpusError
+from tokembed.scale import parts
 from tokembed.vectors import evaluation
 from tokembed.vectors.storage import Checkpointer, VectorsFileError, load_checkpoint, read_history, read_neighbours
 
@@ -65,8 +66,8 @@ class Reader:
     refusals: type[Exception] | tuple[type[Exception], ...]
 
 
-def make_readers(folder: Path) -> list[Reader]:
-    """Make a good file of each kind, and say how each is read and used."""
+def make_readers(folder: Path, *, with_rows: bool) -> list[Reader]:
+    """Make a good file of each kind, and say how each is read and used; shards of rows take a twentieth of a second each."""
     model = train_bpe(TEXT, 30)
     tokenizer = BPETokenizerLoader(model)
     ids = tokenizer.encode_array(TEXT)
@@ -108,6 +109,50 @@ def make_readers(folder: Path) -> list[Reader]:
         text.encode()
         train_bpe(text, 5)
 
+    bytewise = BPETokenizerLoader(train_bpe(TEXT, 30, splitting="gpt2"))
+    bytewise.export_tiktoken(folder / "ranks.tiktoken")
+    bytewise.export_huggingface(folder / "export.json", special_tokens=["<pad>"])
+
+    def use_bytewise(loaded: BPETokenizerLoader) -> None:
+        for text in (TEXT, "aa ab", "ÄÖ\u2028x <pad>"):
+            assert loaded.encode(text) == loaded.encode_array(text).tolist() == loaded.encode_batch([text])[0]
+            assert loaded.decode(loaded.encode(text)) == text or loaded.model.normalization
+
+    def use_ranks(path: Path) -> None:
+        use_bytewise(BPETokenizerLoader.from_tiktoken(path, splitting="gpt2"))
+
+    def use_export(path: Path) -> None:
+        use_bytewise(BPETokenizerLoader.from_huggingface(path))
+
+    manifest = parts.Manifest("c" * 32, "t" * 32, tuple(parts.Part(f"{n}.txt", "s" * 32, f"{n}.npy", 9, 7) for n in range(3)))
+    (folder / "parts").mkdir()
+    parts.write_manifest(folder / "parts", manifest, tokenizer, np.ones((2, tokenizer.vocab_size), dtype=np.int64))
+
+    def use_manifest(path: Path) -> None:
+        path.replace(folder / "parts" / parts.MANIFEST)
+        found = parts.read_manifest(folder / "parts")
+        assert found.num_tokens >= 0
+        assert len(found.fingerprint) == 64
+        parts.share_of(found.parts, 1, 2)
+
+    def use_counts(path: Path) -> None:
+        path.replace(folder / "parts" / parts.COUNTS)
+        assert parts.read_counts(folder / "parts", tokenizer.vocab_size).min() >= 0
+
+    rows = []
+    if with_rows:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"text": [TEXT[:100]] * 20, "id": list(range(20))}), folder / "rows.parquet", row_group_size=7)
+        with pa.output_stream(str(folder / "packed.txt.zst"), compression="zstd") as stream:
+            stream.write(TEXT.encode())
+        lines = b"".join(json.dumps({"text": TEXT[:100], "id": n}).encode() + b"\n" for n in range(20))
+        rows = [
+            Reader("rows", ".jsonl", lines, use_corpus, CorpusError),
+            Reader("table", ".parquet", (folder / "rows.parquet").read_bytes(), use_corpus, CorpusError),
+            Reader("packed text, zst", ".txt.zst", (folder / "packed.txt.zst").read_bytes(), use_corpus, CorpusError),
+        ]
     text_file, pairs = TEXT.encode(), b"tiger\tcat\t7.35\nbook\tpaper\t7.46\n# a note\n" * 5
     analogies = b": family\nboy girl man woman\nking queen man woman\n" * 5
     return [
@@ -122,6 +167,11 @@ def make_readers(folder: Path) -> list[Reader]:
         Reader("packed text", ".txt.gz", gzip.compress(text_file, mtime=0), use_corpus, CorpusError),
         Reader("word pairs", ".tsv", pairs, evaluation.read_word_pairs, ValueError),
         Reader("synonyms", ".tsv", b"big\tlarge\nsmall\tlittle\n" * 5, evaluation.read_synonyms, ValueError),
+        Reader("ranks", ".tiktoken", (folder / "ranks.tiktoken").read_bytes(), use_ranks, ModelFileError),
+        Reader("tokenizer.json", ".json", (folder / "export.json").read_bytes(), use_export, ModelFileError),
+        Reader("manifest", ".json", (folder / "parts" / parts.MANIFEST).read_bytes(), use_manifest, parts.PartsError),
+        Reader("counts", ".npy", (folder / "parts" / parts.COUNTS).read_bytes(), use_counts, parts.PartsError),
+        *rows,
         Reader("analogies", ".txt", analogies, evaluation.read_analogies, ValueError),
     ]
 
@@ -241,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files.project_root = lambda: folder  # type: ignore[assignment]
-        readers = make_readers(folder)
+        readers = make_readers(folder, with_rows=args.files > 1000)
         for reader in readers:  # also compiles what they use
             (folder / f"good{reader.suffix}").write_bytes(reader.good)
             assert outcome(reader, folder / f"good{reader.suffix}") == "read", reader.name

@@ -136,6 +136,11 @@ def test_an_impossible_number_of_merges_is_refused(num_merges: Any) -> None:
         train_bpe("text", num_merges)
 
 
+def test_numbers_larger_than_any_corpus_are_taken() -> None:
+    assert train_bpe("low low lower", 10**30, min_frequency=2).merges == train_bpe("low low lower", 100).merges
+    assert train_bpe("low low lower", 5, min_frequency=10**30).merges == []
+
+
 def test_other_bad_arguments_are_refused() -> None:
     for number in (0, 1.5, float("nan")):
         with pytest.raises(ValueError, match="min_frequency"):

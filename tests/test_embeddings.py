@@ -9,6 +9,8 @@ from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
+from tokembed.analysis.neighbours import query_words
+from tokembed.bpe.splitting import is_unspaced
 from tokembed.vectors.embeddings import UnknownWordError
 from tokembed.vectors.storage import VectorsFileError, count_whole_words, read_tensors
 
@@ -164,6 +166,18 @@ def test_equal_cosines_come_in_the_tokens_order_however_many_are_asked_for() -> 
     embeddings = Embeddings([f"t{row}" for row in range(2000)], np.ones((2000, 4)))
     assert [token for token, _ in embeddings.most_similar("t0", 5)] == ["t1", "t2", "t3", "t4", "t5"]
     assert embeddings.most_similar("t0", 3) == embeddings.most_similar("t0", 499)[:3]
+
+
+def test_in_a_script_without_spaces_tokens_are_words_under_a_byte_level_rule() -> None:
+    text = "我们未来世界。未来的世界,这未来的我们!世界 the words of it " * 30
+    tokenizer = BPETokenizerLoader(train_bpe(text, 60, splitting="o200k"))
+    ids = tokenizer.encode_array(text)
+    result = train_skipgram(ids, tokenizer.vocab_size, TrainingConfig(epochs=1, embedding_dim=4, min_count=1, engine="hogwild"))
+    embeddings = Embeddings.from_training(result, tokenizer, ids)
+    words = {embeddings.word_of(token) for token, is_word in zip(embeddings.tokens, embeddings.is_word, strict=True) if is_word}
+    assert any(is_unspaced(word) for word in words), words
+    assert not any("\ufffd" in word for word in words), "a part of a character is no word"
+    assert any(is_unspaced(word) for word in query_words(embeddings, 5)), "these are what figures ask for"
 
 
 def test_words_of_characters_never_trained_are_unknown_not_all_the_same(embeddings: Embeddings) -> None:

@@ -23,6 +23,7 @@ from test_scripts import SCRIPT, run
 from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
 from tokembed.analysis.clusters import MAX_CLUSTERS, cluster_rows
 from tokembed.analysis.film import Film, film_words, training_film
+from tokembed.corpora.corpus import Corpus
 from tokembed.pages import educations, explorer
 
 SAMPLE = next(iter(explorer.SAMPLES.values()))
@@ -852,8 +853,11 @@ def test_hostile_tokens_stay_text(browser: Any, tmp_path: Path, tokenizer: BPETo
     tokens = [f"{token}</w>" for token in HOSTILE] + ["word</w>", "piece"]
     embeddings = Embeddings(tokens, np.random.default_rng(0).normal(size=(9, 4)), tokenizer, counts=range(9, 0, -1))
     name = "</title><script>alert(1)</script>$title"
-    (tmp_path / "page.html").write_text(explorer.explorer_page(embeddings, name, projection="pca"), encoding="utf-8")
+    sample = HOSTILE[0] + HOSTILE[2]
+    page = explorer.explorer_page(embeddings, name, projection="pca", sample=sample)
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
     visit = Visit(browser, tmp_path / "page.html", "#word")
+    assert visit.page.input_value("#text") == sample, "the page begins with a sentence of the text itself"
     assert visit.page.title() == f"tokembed explorer: {name}"
     shown = [name for name, _ in visit.answers()]
     assert set(HOSTILE[:-1]) | {"a\\u{0}b\\u{202e}", "piece-"} == set(shown)
@@ -871,6 +875,22 @@ def test_hostile_tokens_stay_text(browser: Any, tmp_path: Path, tokenizer: BPETo
     assert visit.page.locator("main img").count() == 0
     assert not visit.errors
     visit.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Глава 1\n\nОна вошла в комнату и села у окна. Было тихо! Да.\n" * 9, "Она вошла в комнату и села у окна."),
+        (
+            "第一章\n机器学习研究如何让计算机从数据中学习知识。好。\n" * 9,
+            "机器学习研究如何让计算机从数据中学习知识。",
+        ),
+        ("no sentence here " * 30, None),
+        ("", None),
+    ],
+)
+def test_a_sentence_of_a_text_in_any_script_is_found(text: str, sentence: str | None) -> None:
+    assert educations.sentence_of(Corpus("t", None, lambda: iter([text]))) == sentence
 
 
 def test_the_most_frequent_tokens_stay_when_there_are_too_many(embeddings: Embeddings) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import soak
 from conftest import REPOSITORY
@@ -182,15 +183,53 @@ def test_three_runs_at_once_all_finish_and_leave_whole_files(tmp_path: Path) -> 
 # ---------------------------------------------------------------- signals, pipes
 
 
-def interrupted(folder: Path, script: Path, arguments: tuple[str, ...], seconds: float) -> tuple[int, str]:
-    """Start a script, press `Ctrl-C` so long after its first line; return its status and stderr."""
+def interrupted(
+    folder: Path, script: Path, arguments: tuple[str, ...], seconds: float, number: int = signal.SIGINT
+) -> tuple[int, str]:
+    """Start a script, press `Ctrl-C` (or send another signal) so long after its first line; return its status and stderr."""
     job = start(folder, *arguments, script=script)
     assert job.stdout is not None
     job.stdout.readline()
     time.sleep(seconds)
-    job.send_signal(signal.SIGINT)
+    started = psutil.Process(job.pid).children(recursive=True)
+    job.send_signal(number)
     _, errors = job.communicate(timeout=120)
+    assert not psutil.wait_procs(started, timeout=10)[1], "what it had started has ended, too"
     return job.returncode, errors.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        (SCRIPT, ("--dataset", "pydocs", "--epochs", "400")),
+        pytest.param(SCRIPT.with_name("report.py"), ("--dataset", "pydocs"), marks=endurance),
+        pytest.param(VISUALIZE_EMBEDDINGS, ("--dataset", "pydocs", "--softmax"), marks=endurance),
+        pytest.param(TRAIN_BPE, ("--dataset", "pydocs"), marks=endurance),
+        pytest.param(BENCHMARK, ("--dataset", "pydocs"), marks=endurance),
+    ],
+    ids=lambda value: getattr(value, "stem", ""),
+)
+def test_another_signal_ends_as_ctrl_c_does_and_nothing_goes_on(
+    tmp_path: Path, script: Path, arguments: tuple[str, ...], number: signal.Signals
+) -> None:
+    status, errors = interrupted(tmp_path, script, arguments, 0.4, number)
+    assert (status, "Traceback" in errors) == (128 + number, False), errors
+    assert errors.rstrip().endswith("interrupted")
+    assert not [path for path in contents(tmp_path) if path.name.startswith(".")]
+
+
+def test_a_signal_that_is_ignored_stays_so_and_one_that_is_heeded_is_heeded_again_afterwards() -> None:
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        handlers: list[object] = []
+        assert cli.run(lambda _: len(handlers.append(signal.getsignal(signal.SIGHUP)) or []), []) == 0
+        assert handlers == [signal.SIG_IGN]
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert cli.run(lambda _: os.kill(os.getpid(), signal.SIGHUP) or 0, []) == 128 + signal.SIGHUP
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,24 @@ def test_transformers_loads_it(tmp_path: Path, tokenizer: BPETokenizerLoader) ->
     assert re.sub(r"\s", "", fast.decode(tokenizer.encode(text))) == "thecreature'seyes,未来!"
 
 
+@pytest.mark.parametrize("splitting", ["words", "gpt2", "o200k"])
+def test_transformers_pads_a_batch_with_an_exported_special_token(tmp_path: Path, splitting: str) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = BPETokenizerLoader(train_bpe("low lower lowest, low!", 8, splitting=splitting))
+    tokenizer.export_huggingface(tmp_path / "tokenizer.json", special_tokens=["<pad>", "<s>"])
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"), pad_token="<pad>", bos_token="<s>")
+    texts = ["low", "lowest lower, low!"]
+    batch = fast(texts, padding=True)
+    short, long = (tokenizer.encode(text) for text in texts)
+    num_missing = len(long) - len(short)
+    assert fast.pad_token_id == tokenizer.vocab_size
+    assert batch["input_ids"] == [short + [tokenizer.vocab_size] * num_missing, long]
+    assert batch["attention_mask"] == [[1] * len(short) + [0] * num_missing, [1] * len(long)]
+    assert fast.decode(batch["input_ids"][0], skip_special_tokens=True) == "low"
+    assert fast("<s>low")["input_ids"] == [tokenizer.vocab_size + 1, *short]
+
+
 def test_datasets_maps_with_it_in_two_processes(tokenizer: BPETokenizerLoader) -> None:
     from datasets import Dataset
 

@@ -173,9 +173,55 @@ def test_a_damaged_folder_of_parts_is_told(folder: Path, project: Path, workers:
     path.write_bytes(data)
     with pytest.raises(parts.PartsError, match=r"03\.jsonl.* is damaged .*not the part that the manifest lists"):
         parts.map_share(made, manifest, 0, 1)
-    (made / "manifest.json").write_text(json.dumps({"format": 1}))
-    with pytest.raises(parts.PartsError, match="damaged"):
-        parts.read_manifest(made)
+    good = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    first = good["parts"][0]
+    edited = [
+        None,
+        5,
+        [],
+        "",
+        {"format": 1},
+        {**good, "format": 2},
+        {**good, "parts": 3},
+        {**good, "corpus": 7},
+        {**good, "more": 1},
+    ]
+    changes = {"tokens": ["5", -1, 1.5, None, True], "crc32": ["", None], "file": [None, 3], "shard": [None], "sha256": [1]}
+    edited += [{**good, "parts": [{**first, key: value}]} for key, values in changes.items() for value in values]
+    for text in [*map(json.dumps, edited), "[" * 100_000, '{"format"', "\udc80"]:
+        (made / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(parts.PartsError, match="damaged"):
+            parts.read_manifest(made)
+
+
+def test_damaged_counts_of_parts_are_told_and_damaged_counts_of_shards_are_counted_again(
+    folder: Path, project: Path, workers: list[str]
+) -> None:
+    train_bpe(project, folder)
+    made = project / "parts"
+    vocab_size = parts.read_tokenizer(made, parts.read_manifest(made)).vocab_size
+    whole = (made / "counts.npy").read_bytes()
+    dice = random.Random(0)
+    for size in range(0, 130, 3):
+        damaged = bytearray(whole)
+        damaged[size] = dice.randrange(256)
+        for data in (whole[:size], bytes(damaged)):
+            (made / "counts.npy").write_bytes(data)
+            with contextlib.suppress(parts.PartsError):  # or read, if the byte means nothing
+                assert parts.read_counts(made, vocab_size).shape == (2, vocab_size)
+    (made / "counts.npy").write_bytes(whole)
+    kept = sorted((made / "counts").glob("*.parquet"))
+    for number, path in enumerate(kept[:6]):
+        damaged = bytearray(path.read_bytes())
+        damaged[4 + number * (len(damaged) - 5) // 6] ^= 1 << number
+        path.write_bytes(damaged[: len(damaged) // 2] if number == 3 else b"" if number == 4 else damaged)
+    swapped = kept[6].read_bytes()
+    kept[6].write_bytes(kept[7].read_bytes())
+    kept[7].write_bytes(swapped)
+    workers.clear()
+    output = train_bpe(project, folder)
+    assert re.search("[23] counts kept", output), "a flipped bit may be one that says nothing, such as of statistics"
+    assert_parts_are_one_machines(made, folder)
 
 
 def test_ray_takes_shards_only_and_says_how_it_is_installed(

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import RAW, REPOSITORY, raw_file
+from PIL import Image
 from scripts import (
     CROSS_DOMAIN,
     EVALUATE,
@@ -147,6 +148,21 @@ def test_a_mistyped_flag_is_one_line_and_status_2(tmp_path: Path, script: Path) 
     done = run(tmp_path, "--no-such-flag", script=script)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: unrecognized arguments: --no-such-flag (--help lists the flags)\n"
+
+
+@pytest.mark.parametrize("script", EVERY_SCRIPT, ids=lambda path: path.name)
+def test_a_script_that_learns_merges_takes_all_settings_of_learning(tmp_path: Path, script: Path) -> None:
+    done = run(tmp_path, "--help", script=script)
+    learns = script.name == "report.py" or "--num-merges" in done.stdout
+    assert ("--min-frequency" in done.stdout, "--no-lowercase" in done.stdout) == (learns, learns)
+
+
+@pytest.mark.parametrize("flag", [("--no-lowercase",), ("--min-frequency", "3"), ("--epochs", "3"), ("--num-merges", "9")])
+def test_what_only_trainings_heed_is_refused_where_vectors_are_looked_at(tmp_path: Path, flag: tuple[str, ...]) -> None:
+    done = run(tmp_path, "--dataset", "pydocs", *flag, script=SCRIPT.with_name("visualize_embeddings.py"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert flag[0] in done.stderr
+    assert "--dimensions" in done.stderr
 
 
 def test_an_output_folder_that_cannot_be_written_is_status_1_before_any_work(tmp_path: Path) -> None:
@@ -473,6 +489,28 @@ def test_vectors_that_all_point_one_way_are_said_to_be_noise_and_not_shown_as_a_
     assert said in drawn.stdout
     pictures = {name for name in files_in(tmp_path) if name.endswith(".png")}
     assert pictures == {"similarity_distribution.png", "training_progress.png"}
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2])
+def test_vectors_that_have_hardly_left_their_random_start_are_said_to_be_noise_and_not_shown(
+    tmp_path: Path, num_epochs: int
+) -> None:
+    (tmp_path / "short.txt").write_text(" ".join(load_corpus("pydocs").text.split()[:300]), encoding="utf-8")
+    trained = run(tmp_path, "--dataset", "short.txt", "--epochs", num_epochs, "--workers", "1")
+    said = "too little text, or too few epochs"
+    assert "nearest neighbours: none to show, since the vectors have hardly left their random start" in trained.stdout
+    assert said in trained.stdout
+    scored = run(tmp_path, "--dataset", "short.txt", script=EVALUATE)
+    assert said in scored.stdout
+    assert "AUC 0" not in scored.stdout
+    assert "AUC 1" not in scored.stdout
+    drawn = run(tmp_path, "--dataset", "short.txt", script=SCRIPT.with_name("visualize_embeddings.py"))
+    pictures = list(tmp_path.rglob("*.png"))
+    assert {path.stem for path in pictures} == {"similarity_distribution", "training_progress"}, drawn.stdout
+    for path in pictures:
+        with Image.open(path) as image:
+            assert "Noise: the vectors have hardly left their random start" in image.info["Description"]
+            assert said in image.info["Description"]
 
 
 def test_a_file_to_score_by_that_is_not_there_is_named(tmp_path: Path, short_project: Path) -> None:

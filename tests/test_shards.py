@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,6 +123,52 @@ def test_what_changed_since_the_last_run_is_said_shard_by_shard(
     assert load_corpus(folder).fingerprint != before
     (folder / "11.txt.gz").unlink()
     assert changes() == ["11.txt.gz is gone"]
+
+
+def test_a_link_to_a_folder_above_counts_no_text_twice(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    write_shard(tmp_path / "deeper" / "a.txt", ["low lower"])
+    (tmp_path / "deeper" / "up").symlink_to(tmp_path)
+    (tmp_path / "deeper" / "itself").symlink_to(tmp_path / "deeper" / "itself")
+    (tmp_path / "nowhere.txt").symlink_to(tmp_path / "gone.txt")
+    for name in (tmp_path, tmp_path / "**" / "*.txt"):
+        corpus = load_corpus(name)
+        assert corpus.text == "low lower"
+
+
+@pytest.mark.parametrize("name", ["00.txt", "02.txt.zst", "03.jsonl"])
+def test_a_shard_that_changes_between_two_passes_is_an_error_though_its_size_and_time_stay(folder: Path, name: str) -> None:
+    corpus = load_corpus(folder)
+    assert corpus.fingerprint
+    before = (folder / name).stat()
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data.replace(b"the", b"eth") if name != "02.txt.zst" else data)
+    os.utime(folder / name, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(CorpusError, match=rf"{name} has changed while it was read"):
+        list(corpus.chunks())
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb.txt", "\x1b[31m.txt", "caf\udce9.txt", "x" * 240 + ".txt", "'*' [a].txt", "<script>.txt"]
+)
+def test_shards_of_odd_names_are_read(tmp_path: Path, project: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from tokembed.scale.shard_jobs import file_name
+
+    (tmp_path / "corpus").mkdir()
+    try:
+        write_shard(tmp_path / "corpus" / name, ["low lower lowest " * 20])
+    except OSError as error:
+        pytest.skip(f"no such names here: {error}")
+    corpus = load_corpus(tmp_path / "corpus")
+    assert isinstance(corpus, shards.ShardedCorpus)
+    tokenizer, path, _ = workspace.tokenizer_for(corpus, 3)
+    assert workspace.token_ids_for(corpus, tokenizer, path)[0].size > 0
+    write_shard(tmp_path / "corpus" / name, ["low " * 50])
+    workspace.tokenizer_for(load_corpus(tmp_path / "corpus"), 3)
+    told = [line for line in capsys.readouterr().err.splitlines() if "has changed" in line]
+    assert len(told) == 1
+    assert told[0].isprintable()
+    (tmp_path / file_name(corpus.shards[0])).write_text("a name that a file can have")
 
 
 def test_a_folder_or_glob_without_shards_and_an_empty_corpus_are_refused(tmp_path: Path) -> None:

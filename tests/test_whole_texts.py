@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
 import sys
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
+from random import Random
 
 import numpy as np
 import pytest
@@ -179,6 +184,54 @@ def test_it_works_in_other_processes_and_in_many_threads_at_once(
         assert pool.apply_async(_encode_array, (given,)).get(timeout=120) == expected
     with ThreadPoolExecutor(6) as threads:
         assert list(threads.map(_encode_array, [given] * 12)) == [expected] * 12
+
+
+@pytest.mark.endurance
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="no fork here")
+@pytest.mark.parametrize("splitting", ["words", "o200k"])
+def test_one_tokenizer_serves_16_threads_while_others_copy_clear_and_fork(pydocs: str, splitting: str) -> None:
+    model = train_bpe(pydocs[:300_000], 1500, splitting=splitting)
+    one = BPETokenizerLoader(model)
+    texts = [pydocs[start : start + size] for start in range(0, 200_000, 40_000) for size in (5, 60, 4000, 150_000, 400_000)]
+    short = [text[:300] for text in texts]
+    expected = [BPETokenizerLoader(model).encode(text) for text in texts]
+    expected_short = [BPETokenizerLoader(model).encode(text) for text in short]
+    end = time.monotonic() + 10
+
+    def encode(seed: int) -> int:
+        dice, number = Random(seed), 0
+        while time.monotonic() < end:
+            number += 1
+            index = dice.randrange(len(texts))
+            assert one.encode_array(texts[index], dice.choice([None, 1, 2, 7])).tolist() == expected[index]
+            assert one.encode(short[index]) == expected_short[index]
+            assert one.encode_batch(short) == expected_short
+        return number
+
+    def disturb(_: int) -> int:
+        number = 0
+        while time.monotonic() < end:
+            number += 1
+            assert pickle.loads(pickle.dumps(one)).encode(short[0]) == expected_short[0]
+            assert copy.deepcopy(one).encode_array(texts[2]).tolist() == expected[2]
+            one.tokenize_word.cache_clear()
+        return number
+
+    def fork(_: int) -> int:
+        number = 0
+        while time.monotonic() < end:
+            number += 1
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if one.encode_array(texts[4], 3).tolist() == expected[4] else 1)
+            assert os.waitpid(child, 0)[1] == 0
+        return number
+
+    with ThreadPoolExecutor(19) as threads:
+        begun = [
+            threads.submit(*job) for job in [*((encode, seed) for seed in range(16)), (disturb, 0), (disturb, 1), (fork, 0)]
+        ]
+        assert min(job.result() for job in begun) > 0
 
 
 @pytest.mark.parametrize("dataset", ["pg84.txt", "wikitext2/test.txt"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import argparse
+import contextlib
 import importlib.util
 import io
 import os
@@ -11,7 +12,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -94,18 +95,24 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     """Run a script's `main(argv)` and turn what goes wrong into one line on stderr and an exit status.
 
     2 for what the user must mend (`ValueError`, a file that is not there, a package that is not installed), 1 for the world's
-    fault (`OSError`, `MemoryError`) or training that diverged, 130 for `Ctrl-C`. Anything else is a fault of this program, and
-    shows its traceback.
+    fault (`OSError`, `MemoryError`) or training that diverged, 130 for `Ctrl-C`, 143 and 129 where the system or a closed
+    terminal ended it. Anything else is a fault of this program, and shows its traceback.
     """
+    with _ending_as_if_interrupted():
+        return _run(main, argv)
+
+
+def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
     _prepare_output()
     unraisable_hook, sys.unraisablehook = sys.unraisablehook, _interrupt_again
     try:
         status = main(argv)
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        with contextlib.suppress(OSError):  # the terminal is gone
+            print("\ninterrupted", file=sys.stderr)
+        return interrupt.status if isinstance(interrupt, _EndedError) else INTERRUPTED
     except BrokenPipeError:  # the reader went away, as `| head` does
         _flush_or_discard()
         return 0
@@ -120,9 +127,40 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     except (ValueError, OSError, MemoryError, TrainingDivergedError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         _flush_or_discard()
-        return USER_ERROR if isinstance(error, (ValueError, FileNotFoundError)) else WORLD_ERROR
+        return USER_ERROR if isinstance(error, (ValueError, FileNotFoundError, IsADirectoryError)) else WORLD_ERROR
     finally:
         sys.unraisablehook = unraisable_hook
+
+
+class _EndedError(KeyboardInterrupt):
+    """An interrupt by another signal than that of `Ctrl-C`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.status = 128 + number
+
+
+@contextlib.contextmanager
+def _ending_as_if_interrupted() -> Iterator[None]:
+    """Have SIGTERM, and the SIGHUP of a closed terminal, end what runs as `Ctrl-C` does: no half file and no child is left.
+
+    A second one ends it at once. Where a signal is ignored, as by `nohup`, it stays so.
+    """
+
+    def end(number: int, _: object) -> NoReturn:
+        signal.signal(number, signal.SIG_DFL)
+        raise _EndedError(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()
+    handled = [number for number in numbers if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    for number in handled:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _interrupt_main_thread() -> None:
@@ -145,6 +183,8 @@ def _one_line(error: BaseException) -> str:
     """Return what went wrong, and what to do about it."""
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"no such file: {error.filename}"
+    if isinstance(error, IsADirectoryError) and error.filename:
+        return f"{error.filename} is a folder, not a file"
     said = " ".join(str(error).split()) or type(error).__name__
     remedies = [REMEDIES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in REMEDIES]
     return ("too little memory: " if isinstance(error, MemoryError) else "") + said + "".join(remedies[:1])
@@ -263,6 +303,12 @@ def add_learning_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup
 def learning_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of learning merges that flags gave, by the names of `train_bpe`'s parameters."""
     return {"splitting": args.splitting, "lowercase": not args.no_lowercase, "min_frequency": args.min_frequency}
+
+
+def learning_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the flags of learning merges that differ from the defaults, as one types them, with their values."""
+    given: dict[str, Any] = {"--no-lowercase": True} if args.no_lowercase else {}
+    return given | ({"--min-frequency": args.min_frequency} if args.min_frequency != 2 else {})
 
 
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:

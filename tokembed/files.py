@@ -57,6 +57,15 @@ def display_path(path: str | os.PathLike[str]) -> str:
     return str(path)
 
 
+def as_line(text: str) -> str:
+    r"""Return a text that a terminal can be given in one line, a file's name for one: what is not printable by its escape.
+
+    >>> as_line("a\nb\x1b[31m")
+    'a\\nb\\x1b[31m'
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
 def encodable(text: str) -> str:
     r"""Return text with lone surrogates as `\udce9`, as JSON writes them: names of files that are not UTF-8 hold some.
 

@@ -26,6 +26,7 @@ from tokembed import files
 from tokembed.bpe.learning import train_bpe, train_bpe_from_counts
 from tokembed.bpe.model import FORMAT_VERSION, WORDS_VERSION, BPEModel, ModelFileError
 from tokembed.bpe.rare_tokens import RareTokenSplitter
+from tokembed.bpe.splitting import UNSPACED
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
 from tokembed.corpora.corpus import Corpus, CorpusError
@@ -40,10 +41,6 @@ SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 BATCH_CHARACTERS = 1 << 20  # of short documents that are encoded together
 LARGE_CORPUS_CHARACTERS = 2_000_000
 LABEL_MARK = "--"  # between a checkpoint's corpus and the label of its settings
-# Thai, Lao, Tibetan, Burmese, Khmer, kana, Chinese characters.
-UNSPACED = re.compile(
-    "[\u0e01-\u0edf\u0f40-\u0f6c\u1000-\u102a\u1780-\u17b3\u3041-\u30fa\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 UNSPACED_SHARE = 0.2
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 
@@ -152,7 +149,7 @@ def describe_shards(corpus: ShardedCorpus, now: dict[str, str]) -> None:
     except (OSError, ValueError):  # none yet, or damaged: it serves this message alone
         before = {}
     for line in shard_changes(before if isinstance(before, dict) else {}, now):
-        print(f"{corpus.name}: {line}", file=sys.stderr)
+        print(files.as_line(f"{corpus.name}: {line}"), file=sys.stderr)
     if before != now:
         files.write_atomic(path, json.dumps(now, indent=1) + "\n")
 
@@ -380,6 +377,15 @@ def trained_embeddings(
             f"{files.display_path(path)} was trained on another text than {dataset} is now: {command} trains again"
         )
     return path, embeddings
+
+
+def is_learned_so(embeddings: Embeddings, *, lowercase: bool, min_frequency: int) -> bool:
+    """Tell whether the tokenizer of vectors was learned with these settings; of one that does not say, only its case counts."""
+    if embeddings.tokenizer is None:
+        return False
+    model = embeddings.tokenizer.model
+    has_case = model.rule.is_lossless or model.lowercase == lowercase  # a byte-level rule keeps capitals in any case
+    return has_case and model.source.get("min_frequency") in (None, min_frequency)
 
 
 def _text_of(vectors: Path | Embeddings) -> str | None:

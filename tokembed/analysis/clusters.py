@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tokembed.analysis.neighbours import is_more_than_grammar
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 
 MAX_CLUSTERS = 8  # as many as colours that can be told apart
 TOKENS_A_CLUSTER = 20  # at least, on average
 NAME_WORDS = 3
-MIN_NAME_LETTERS = 4  # shorter words are mostly grammar
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def cluster_rows(
     counts = np.ones(len(rows), dtype=np.int64) if embeddings.counts is None else embeddings.counts[rows]
     tokens = [embeddings.tokens[row] for row in rows]
     can_name = embeddings.is_word[rows] & (counts >= np.median(counts))
-    can_name &= np.array([len(embeddings.word_of(token)) >= MIN_NAME_LETTERS for token in tokens])
+    can_name &= np.array([is_more_than_grammar(embeddings.word_of(token)) for token in tokens])
     names = []
     for cluster in range(num_clusters):
         (members,) = np.nonzero(labels == cluster)

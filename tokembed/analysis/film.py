@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.analysis.geometry import Matrix
+from tokembed.analysis.neighbours import is_more_than_grammar
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import TrainingResult, train_skipgram
@@ -50,7 +51,7 @@ def film_words(embeddings: Embeddings, num_words: int = NUM_WORDS) -> list[str]:
     rows = frequent_words(embeddings, len(embeddings))
     skipped = min(NUM_GRAMMAR, len(rows) // 4)
     tokens = [embeddings.tokens[row] for row in rows[skipped:]]
-    return [token for token in tokens if len(embeddings.word_of(token)) > 3][:num_words]
+    return [token for token in tokens if is_more_than_grammar(embeddings.word_of(token))][:num_words]
 
 
 def training_film(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.analysis.finding import Finding
-from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting
+from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting, is_unspaced
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.embeddings import Embeddings, unit_rows
@@ -24,13 +24,18 @@ QUERY_WORDS = (
 
 NUM_KEPT, NUM_KEPT_NEIGHBOURS = 8, 4  # words whose neighbours a checkpoint keeps for each epoch, and how many
 
+TOO_LITTLE = "too little text, or too few epochs"
 NOISE_COSINE = (
     0.95  # on average; the novel's is 0.98 after three epochs, and 0.89 after five, when neighbours begin to make sense
 )
+NOISE_LENGTH = 0.3  # a product of two such vectors is below 0.1: half of them or more say nothing of what is beside them;
+# vectors begin at 0.03 in 100 dimensions and 0.2 in 2, and trained ones are longer than 0.8
 
 
 def noise_in(embeddings: Embeddings) -> str:
-    """Say that all vectors point nearly the same way, so that what tells their cosines apart is noise; "" if they do not.
+    """Say that vectors have not left their random start, or all point nearly the same way; "" if neither is so.
+
+    In both cases what tells their cosines apart is noise.
 
     >>> noise_in(Embeddings(["ice</w>", "snow</w>"], [[1.0, 0.0], [0.99, 0.01]]))
     'all cosines are near 1 (1.000 on average): too little text, or too few epochs'
@@ -38,20 +43,35 @@ def noise_in(embeddings: Embeddings) -> str:
     num_tokens = len(embeddings)
     if num_tokens < 2:
         return ""
+    length = float(np.median(np.linalg.norm(embeddings.vectors.astype(np.float64), axis=1)))
+    if length < NOISE_LENGTH:
+        return f"the vectors have hardly left their random start (half are shorter than {length:.2f}): {TOO_LITTLE}"
     total = embeddings.unit_vectors.sum(axis=0, dtype=np.float64)  # its square is the sum of all cosines, each token's own too
     mean = (float(total @ total) - num_tokens) / (num_tokens * (num_tokens - 1))
-    return f"all cosines are near 1 ({mean:.3f} on average): too little text, or too few epochs" if mean > NOISE_COSINE else ""
+    return f"all cosines are near 1 ({mean:.3f} on average): {TOO_LITTLE}" if mean > NOISE_COSINE else ""
+
+
+def is_more_than_grammar(word: str) -> bool:
+    """Tell, by its length, whether a word is more than grammar: four letters, or two of a script without spaces.
+
+    >>> is_more_than_grammar("that"), is_more_than_grammar("the"), is_more_than_grammar("未来")
+    (True, False, True)
+    """
+    return len(word) > (1 if is_unspaced(word) else 3)
 
 
 def query_words(embeddings: Embeddings, count: int) -> list[str]:
     """Choose words to ask for neighbours: known ones that are well trained, filled up from the corpus' own."""
     counts = embeddings.counts if embeddings.counts is not None else np.ones(len(embeddings), dtype=np.int64)
     words = np.flatnonzero(embeddings.is_word)
-    by_count = [embeddings.word_of(embeddings.tokens[row]) for row in words[np.argsort(-counts[words], kind="stable")]]
+    order = words[np.argsort(-counts[words], kind="stable")]
+    by_count = list(dict.fromkeys(embeddings.word_of(embeddings.tokens[row]) for row in order))
     # Words of middle frequency mean something; the most frequent hundred are grammar.
     middle = set(by_count[50 : max(len(by_count) // 2, 100)])
-    chosen = [word for word in QUERY_WORDS if word in middle][:count]
-    rest = [word for word in by_count[100::25] if len(word) > 3 and word not in chosen]
+    # In a text of another script English words are quotations.
+    is_english = 2 * sum(map(str.isascii, middle)) >= len(middle)
+    chosen = [word for word in QUERY_WORDS if word in middle][:count] if is_english else []
+    rest = [word for word in by_count[100::25] if is_more_than_grammar(word) and word not in chosen]
     rest += [word for word in by_count if word not in chosen and word not in rest]
     return (chosen + rest)[:count]
 

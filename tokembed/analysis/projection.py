@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tokembed.analysis.finding import Finding
 from tokembed.analysis.geometry import Matrix, words_of_kinds
+from tokembed.analysis.neighbours import is_more_than_grammar
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 from tokembed.vectors.evaluation import frequent_words
 
@@ -145,8 +146,11 @@ def describe_projection(
     Given the vectors from before training, their layout is added. What is said of the kinds is computed in all dimensions.
     """
     kind_of, are_listed = words_of_kinds(embeddings, corpus_name)
-    frequent = [embeddings.word_of(embeddings.tokens[row]) for row in frequent_words(embeddings, 400)]
-    words = [*kind_of, *[word for word in frequent if len(word) > 3 and word not in kind_of][:NUM_FREQUENT]]
+    frequent = dict.fromkeys(embeddings.word_of(embeddings.tokens[row]) for row in frequent_words(embeddings, 400))
+    words = [
+        *kind_of,
+        *[word for word in frequent if is_more_than_grammar(word) and word not in kind_of][:NUM_FREQUENT],
+    ]
     kinds = [kind_of.get(word) for word in words]
     vectors = np.stack([embeddings.vector(word) for word in words])
     points = project(vectors, method, perplexity)

@@ -16,7 +16,7 @@ import regex
 from tokembed.analysis.finding import Finding
 from tokembed.bpe import reference
 from tokembed.bpe.model import BPEModel
-from tokembed.bpe.splitting import END_OF_WORD, Splitting
+from tokembed.bpe.splitting import END_OF_WORD, SPLITTINGS, Splitting
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 
 SENTENCE_CHARACTERS = 48  # of a sentence drawn as blocks, in one line even letter by letter
@@ -38,9 +38,13 @@ def merge_progression(model: BPEModel) -> npt.NDArray[np.float64]:
     return means
 
 
-def token_length(token: str) -> int:
-    """Return a token's characters, `</w>` not counted; of a byte-level one, its bytes."""
-    return len(token.removesuffix(END_OF_WORD))
+def token_length(token: str, rule: Splitting = SPLITTINGS["words"]) -> int:
+    """Return a token's characters, `</w>` not counted; a part of one counts as one.
+
+    >>> token_length("low</w>"), token_length("ä½ł", SPLITTINGS["gpt2"])
+    (3, 1)
+    """
+    return len(rule.text_of(token))
 
 
 def token_length_counts(model: BPEModel) -> dict[str, int]:
@@ -49,7 +53,9 @@ def token_length_counts(model: BPEModel) -> dict[str, int]:
     Left out: `</w>` by itself, which has no character, and the byte tokens, which are the same in every vocabulary.
     """
     counts = Counter(
-        min(token_length(token), 4) for token in [*model.alphabet, *map("".join, model.merges)] if token != END_OF_WORD
+        min(token_length(token, model.rule), 4)
+        for token in [*model.alphabet, *map("".join, model.merges)]
+        if token != END_OF_WORD
     )
     return {"1": counts[1], "2": counts[2], "3": counts[3], "4+": counts[4]}
 
@@ -74,7 +80,7 @@ def top_subwords(tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32]
             token.endswith(END_OF_WORD) or tokenizer.rule.is_lossless,
         )
         for index in np.argsort(-counts[:num_learned], kind="stable")
-        if counts[index] and token_length(token := tokenizer.id_to_token[index]) > 1
+        if counts[index] and token_length(token := tokenizer.id_to_token[index], tokenizer.rule) > 1
     )
     return list(itertools.islice(found, num_subwords))
 
@@ -178,6 +184,8 @@ def describe_token_lengths(model: BPEModel) -> Finding:
     counts = token_length_counts(model)
     lines = ["tokens by length in characters", "  " + "   ".join(f"{length}: {count:,}" for length, count in counts.items())]
     note = "</w> is not counted; byte tokens are left out."
+    if model.rule.is_lossless:
+        note = "A space counts, and so does a part of a character."
     return Finding("token_lengths", counts, lines, note, ("characters", "tokens"), list(counts.items()))
 
 

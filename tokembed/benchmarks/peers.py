@@ -126,29 +126,34 @@ def compare_encoders(
         yield case, time_alternating(warm, dict.fromkeys(warm, text_for), rounds)
 
 
-def compare_learners(text: str, num_merges: int, rounds: int) -> list[Timing]:
-    """Time the learning of `num_merges` merges from one lower-cased text, splitting and counting included."""
+def compare_learners(
+    text: str, num_merges: int, rounds: int, *, lowercase: bool = True, min_frequency: int = 2
+) -> list[Timing]:
+    """Time the learning of `num_merges` merges from one text, splitting and counting included.
+
+    The text is lower-cased before, if at all. gigatoken and rustbpe have no least count.
+    """
     load, size = importlib.import_module, 256 + num_merges
     learners: dict[str, Callable[[str], object]] = {
-        "tokembed": lambda text: train_bpe(text, num_merges),
+        "tokembed": lambda text: train_bpe(text, num_merges, lowercase=lowercase, min_frequency=min_frequency),
         "gigatoken": lambda text: load("gigatoken").train_bpe(text.encode(), size, ["<|endoftext|>"]),
         "rustbpe": lambda text: load("rustbpe").Tokenizer().train_from_iterator(iter(text.splitlines(keepends=True)), size),
-        "tokenizers": lambda text: _train_byte_level(text, size),
+        "tokenizers": lambda text: _train_byte_level(text, size, min_frequency),
     }
     learners = {name: learn for name, learn in learners.items() if _is_installed(name)}
-    lowered = text.lower()
+    given = text.lower() if lowercase else text
     for learn in learners.values():  # compilation is not timed
-        learn(lowered)
-    return time_alternating(learners, {name: lambda _: _fresh(lowered) for name in learners}, rounds)
+        learn(given)
+    return time_alternating(learners, {name: lambda _: _fresh(given) for name in learners}, rounds)
 
 
-def _train_byte_level(text: str, size: int) -> None:
+def _train_byte_level(text: str, size: int, min_frequency: int) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=min_frequency, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
 
 

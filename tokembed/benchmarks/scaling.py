@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from tokembed.benchmarks.encoding import first_words
 from tokembed.benchmarks.ladder import empty_tokenizer
 from tokembed.benchmarks.timing import seconds_of
 from tokembed.bpe.learning import train_bpe
+from tokembed.bpe.model import BPEModel
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import train_skipgram
@@ -28,28 +30,35 @@ class ScalingRun:
     seconds: float
 
 
-def measure_scaling(text: str, num_merges: int, config: TrainingConfig, rounds: int = 3) -> Iterator[ScalingRun]:
+def measure_scaling(
+    text: str, num_merges: int, config: TrainingConfig, rounds: int = 3, **learning: Any
+) -> Iterator[ScalingRun]:
     """Time each task on 1/8, 1/4, 1/2 and all of a text; yield the best of `rounds` for each size and task.
 
     The vocabulary is the whole text's everywhere but in learning, so that encoding and training differ in the text alone.
+    `learning` are settings of `train_bpe`.
     """
-    tokenizer = BPETokenizerLoader(train_bpe(text, num_merges))
+
+    def learn(given: str) -> BPEModel:
+        return train_bpe(given, num_merges, **learning)
+
+    tokenizer = BPETokenizerLoader(learn(text))
     num_words = len(text.split())
     config = replace(config, epochs=1)
     train_skipgram(tokenizer.encode_array(text)[:20_000], tokenizer.vocab_size, config)  # compiles the kernels
     for part in PARTS:
         words = num_words * part // PARTS[-1]
-        for task, prepare in _tasks(first_words(text, words), tokenizer, num_merges, config).items():
+        for task, prepare in _tasks(first_words(text, words), tokenizer, learn, config).items():
             yield ScalingRun(task, words, min(seconds_of(lambda run: run(), prepare()) for _ in range(rounds)))
 
 
 def _tasks(
-    text: str, tokenizer: BPETokenizerLoader, num_merges: int, config: TrainingConfig
+    text: str, tokenizer: BPETokenizerLoader, learn: Callable[[str], object], config: TrainingConfig
 ) -> dict[str, Callable[[], Callable[[], object]]]:
     """Return each task's maker of what is timed; what the maker does itself, such as emptying the cache, is not."""
     ids = tokenizer.encode_array(text)
     return {
-        "learning merges": lambda: partial(train_bpe, text, num_merges),
+        "learning merges": lambda: partial(learn, text),
         "encoding": lambda: partial(empty_tokenizer(tokenizer.model).encode_array, text),
         "training, an epoch": lambda: partial(train_skipgram, ids, tokenizer.vocab_size, config),
     }

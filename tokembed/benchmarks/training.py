@@ -117,13 +117,16 @@ def sweep_jobs() -> dict[str, dict[str, Any]]:
 
 
 def compare_settings(
-    corpus: Corpus, config: TrainingConfig, jobs: Mapping[str, Mapping[str, Any]], rounds: int
+    corpus: Corpus, config: TrainingConfig, jobs: Mapping[str, Mapping[str, Any]], rounds: int, **learning: Any
 ) -> Iterator[TrainingRun]:
-    """Train with each job's changes of the settings, in turn, `rounds` seeds each; yield each run."""
+    """Train with each job's changes of the settings, in turn, `rounds` seeds each; yield each run.
+
+    `learning` are settings of `train_bpe`, the same for all.
+    """
     own = {field.name for field in fields(TrainingConfig)}
     streams = {}
     for name, changes in jobs.items():
-        tokenizer, path, _ = tokenizer_for(corpus, changes.get("num_merges", default_num_merges(corpus)))
+        tokenizer, path, _ = tokenizer_for(corpus, changes.get("num_merges", default_num_merges(corpus)), **learning)
         streams[name] = tokenizer, token_ids_for(corpus, tokenizer, path, changes.get("vocabulary_threshold", 0))[0]
     tokenizer, ids = next(iter(streams.values()))
     train_skipgram(ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))  # compiles the kernels

@@ -21,6 +21,7 @@ from tokembed.corpora.corpus import Corpus
 from tokembed.corpora.sources import load_corpus
 
 JOINED_CHARACTERS = 1 << 20  # of short texts that are counted in one call, which costs 40 µs
+MAX_COUNT = 2**63 - 1
 MERGES_PER_CALL = 256  # between two looks at `Ctrl-C` and the progress bar
 
 PATH_OF_TEXT = re.compile(r"\S*\w\.(txt|txt\.gz)")  # nobody learns from a text of one such word
@@ -172,7 +173,8 @@ def train_bpe_from_counts(
         alphabet = [*map(chr, characters.tolist()), END_OF_WORD]
         symbols = np.insert(symbols, np.cumsum(lengths), len(characters)).astype(np.int32)  # every word ends in </w>
         word_starts = np.concatenate([[0], np.cumsum(lengths + 1)])
-    merges, applications = _learn(symbols, word_starts, counts, len(alphabet), num_merges, min_frequency, progress)
+    least = min(min_frequency, MAX_COUNT)
+    merges, applications = _learn(symbols, word_starts, counts, len(alphabet), num_merges, least, progress)
 
     tokens = list(alphabet)
     pairs = []

@@ -154,20 +154,43 @@ class Splitting:
     def is_whole(self, token: str) -> bool:
         """Tell whether a token is made to be a word: it ends in `</w>` or begins with a space, and has a letter first.
 
-        A byte-level token without the space may be a word at the beginning of a line, or what another word goes on with.
+        A byte-level token without the space may be a word at the beginning of a line, or what another word goes on with; of a
+        script that has no spaces it is taken for a word.
+
+        >>> [rule_of("gpt2").is_whole(byte_characters(text.encode())) for text in (" creature", "creature", "未来")]
+        [True, False, True]
         """
         if not self.is_lossless:
             return token.endswith(END_OF_WORD) and token[0].isalpha()
         text = self.text_of(token)
-        return text[:1] == " " and text[1:2].isalpha()
+        return (text[:1] == " " and text[1:2].isalpha()) or is_unspaced(text)
 
     def edges(self, token: str) -> tuple[bool, bool]:
         """Tell whether no token of the same word can stand before a token, and after it."""
         if not self.is_lossless:
             return False, token.endswith(END_OF_WORD)
         text = self.text_of(token)
-        # A part of a character is a part of a word, for all that one can tell.
-        return not (text[:1].isalpha() or text[:1] == "\ufffd"), not (text[-1:].isalpha() or text[-1:] == "\ufffd")
+        return not _may_go_on(text[:1]), not _may_go_on(text[-1:])
+
+
+# Thai, Lao, Tibetan, Burmese, Khmer, kana, Chinese characters.
+UNSPACED = re.compile(
+    "[\u0e01-\u0edf\u0f40-\u0f6c\u1000-\u102a\u1780-\u17b3\u3041-\u30fa\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+def is_unspaced(text: str) -> bool:
+    """Tell whether a text begins with a letter of a script that puts no spaces between words.
+
+    >>> is_unspaced("未来"), is_unspaced("мир")
+    (True, False)
+    """
+    return UNSPACED.match(text) is not None
+
+
+def _may_go_on(character: str) -> bool:
+    """Tell whether the letter next to this one is of the same word. A part of a character may be, for all that one can tell."""
+    return character == "\ufffd" or (character.isalpha() and not is_unspaced(character))
 
 
 def _with_gaps(spans: Iterator[tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:

@@ -48,7 +48,7 @@ class Corpus:
     name: str
     path: Path | None
     _read: Callable[[], Iterator[str]] = field(repr=False)
-    _state: tuple[int, int] | None = field(default=None, repr=False)  # of a file that is read again each time: see `state_of`
+    _state: State | None = field(default=None, repr=False)  # of a file that is read again each time: see `state_of`
 
     @cached_property
     def text(self) -> str:
@@ -101,10 +101,16 @@ class Corpus:
             raise CorpusError(f"{self.name} has changed while it was read: run this again")
 
 
-def state_of(path: Path) -> tuple[int, int]:
-    """Return what changes when a file does: its size, and when it was last written (nanoseconds)."""
+State = tuple[int, int, int]
+
+
+def state_of(path: Path) -> State:
+    """Return what changes when a file does: its size, when it was last written, and when anything of it changed (nanoseconds).
+
+    The last one is what a program that sets the time of writing back, as `cp -p` does, cannot set.
+    """
     status = path.stat()
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def stream_text(path: Path) -> Iterator[str]:

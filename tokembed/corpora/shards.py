@@ -19,13 +19,13 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from tokembed.corpora.corpus import READ_BYTES, Corpus, CorpusError, CorpusNotFoundError, state_of, stream_text
+from tokembed.corpora.corpus import READ_BYTES, Corpus, CorpusError, CorpusNotFoundError, State, state_of, stream_text
 
 TEXT_KINDS = (".txt", ".txt.gz", ".txt.zst")
 ROW_KINDS = {".jsonl": "json", ".parquet": "parquet"}  # and what `datasets` calls them
@@ -50,9 +50,9 @@ class FileShard:
         """The file's size, packed as it is."""
         return self.path.stat().st_size
 
-    @property
-    def state(self) -> tuple[int, int]:
-        """What changes when the shard does (see `state_of`)."""
+    @cached_property
+    def state(self) -> State:
+        """What changes when the shard does (see `state_of`), as it was when first asked for."""
         return state_of(self.path)
 
     def chunks(self, size: int = READ_BYTES) -> Iterator[str]:
@@ -61,9 +61,9 @@ class FileShard:
         What can't be read is a `CorpusError` that names the file, and the line of a row.
         """
         if self.path.suffix not in ROW_KINDS:
-            yield from Corpus(str(self.path), self.path, lambda: stream_text(self.path), state_of(self.path)).chunks(size)
+            yield from Corpus(str(self.path), self.path, lambda: stream_text(self.path), self.state).chunks(size)
             return
-        state = state_of(self.path)
+        state = self.state
         yield from _chunks_of_rows(self._rows(), size)
         if state != state_of(self.path):
             raise CorpusError(f"{self.path} has changed while it was read: run this again")
@@ -92,7 +92,7 @@ class HubShard:
     index: int = 0
     num_shards: int = 1
     num_bytes: int = 0  # not known
-    state: tuple[int, int] = (0, 0)  # nor this: the hub's datasets stay as they are
+    state: State = (0, 0, 0)  # nor this: the hub's datasets stay as they are
 
     @property
     def name(self) -> str:
@@ -230,11 +230,21 @@ def find_shards(name: str, text_field: str = DEFAULT_FIELD) -> tuple[Path, tuple
         folder, found = Path(*parts), [Path(each) for each in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     else:
         return None
+    found = _once_each(found)
     files = {each.relative_to(folder).as_posix(): each for each in found if each.name.endswith(KINDS) and each.is_file()}
     if not files:
         what = "the folder" if path.is_dir() else "the glob"
         raise CorpusNotFoundError(f"no shards in {what} {name}: {KINDS_IN_WORDS} files are read")
     return folder, tuple(FileShard(name, files[name], text_field) for name in sorted(files))
+
+
+def _once_each(paths: Iterable[Path]) -> list[Path]:
+    """Leave out what a link to a folder shows again, without end if it leads to a folder above: the shortest path stays."""
+    real = cache(Path.resolve)
+    first: dict[tuple[Path, str], Path] = {}
+    for path in sorted(paths, key=lambda path: (len(path.parts), path)):
+        first.setdefault((real(path.parent), path.name), path)
+    return list(first.values())
 
 
 def load_shards(name: str, path: Path, shards: tuple[Shard, ...]) -> ShardedCorpus:

@@ -211,10 +211,22 @@ def drawable(text: str) -> str:
     return "".join(map(shown, text)).replace("][U+", "] [U+")
 
 
+def label_width(label: str) -> float:
+    """Return about how many letters wide a label is: a Chinese character takes the room of nearly two.
+
+    >>> label_width("word"), label_width("未来")
+    (4.0, 3.6)
+    """
+    return sum(1.8 if unicodedata.east_asian_width(each) in "WF" else 1.0 for each in label)
+
+
 def token_label(token: str) -> str:
     """Return a token as a label: drawable, and its end left out where it is long (a token may be as long as the corpus).
 
-    >>> token_label("creature"), token_label("ha" * 250_000)
-    ('creature', 'hahahahahahahahahahahah…')
+    >>> token_label("creature"), token_label("ha" * 250_000), token_label("\\U0010fffe" * 9)
+    ('creature', 'hahahahahahahahahahahah…', '[U+10FFFE] [U+10FFFE]…')
     """
-    return drawable(token if len(token) <= LABEL_CHARACTERS else token[: LABEL_CHARACTERS - 1] + "…")
+    label = drawable(token if len(token) <= LABEL_CHARACTERS else token[: LABEL_CHARACTERS - 1] + "…")
+    if len(label) <= LABEL_CHARACTERS:
+        return label
+    return label[: max(label.rfind("]", 0, LABEL_CHARACTERS) + 1, label.find("]") + 1)] + "…"  # numbers are kept whole

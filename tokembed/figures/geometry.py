@@ -29,6 +29,7 @@ from tokembed.figures.canvas import (
     group_styles,
     ink,
     label_axes,
+    label_width,
     new_axes,
     panels,
     token_label,
@@ -87,8 +88,8 @@ def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
         first, size = kinds.index(kind) - 0.5, kinds.count(kind)
         ax.add_patch(Rectangle((first, first), size, size, fill=False, edgecolor=ink(colour), linewidth=2.2, zorder=3))
     handles = [ax.plot([], [], "s", color=colour, label=name)[0] for name, (colour, _) in styles.items()]
-    longest = max(len(text.get_text()) for text in ax.get_xticklabels())
-    _legend_below(ax, 0, 0.15 + 0.075 * longest, handles=handles, fontsize=SMALL, ncols=min(len(handles), 4))  # under the words
+    longest = max(label_width(text.get_text()) for text in ax.get_xticklabels())
+    _legend_below(ax, 0, 0.15 + 0.062 * longest, handles=handles, fontsize=SMALL, ncols=min(len(handles), 4))  # under the words
     within, is_within = cosines, np.equal.outer(kinds, kinds) & ~is_diagonal
     title = "Cosines of words, kind by kind"
     if is_within.any() and float(within[is_within].mean()) > heatmap.between:
@@ -103,7 +104,7 @@ def plot_neighbours(rows: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, 
 
     def fitted(word: str, size: float) -> tuple[str, float]:
         label = token_label(word)
-        return label, size * min(1.0, 14 / max(len(label), 1))  # 14 characters fill a cell
+        return label, size * min(1.0, 14 / max(label_width(label), 1))  # 14 characters fill a cell
 
     ax.set_axis_off()
     columns = max((len(found) for _, found in rows), default=1)

@@ -136,11 +136,12 @@ def plot_top_subwords(subwords: Sequence[Subword], *, ax: Axes | None = None) ->
     ax.grid(axis="x", color=LIGHT_GREY, linewidth=0.8)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    handles = [
-        Patch(facecolor=BLUE, label="ends a word"),
-        Patch(facecolor=ORANGE, hatch="//", edgecolor="white", label="its word continues (-)"),
-    ]
-    ax.legend(handles=handles, fontsize=SMALL, loc="lower right", frameon=False)
+    if not all(each.is_final for each in subwords):  # as under a byte-level rule, where no token says so
+        handles = [
+            Patch(facecolor=BLUE, label="ends a word"),
+            Patch(facecolor=ORANGE, hatch="//", edgecolor="white", label="its word continues (-)"),
+        ]
+        ax.legend(handles=handles, fontsize=SMALL, loc="lower right", frameon=False)
     label_axes(ax, "The most frequent tokens of two characters or more", "occurrences in the corpus", "")
     return ax
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from tokembed.vectors import storage
 from tokembed.vectors.embeddings import Embeddings
 
 TITLES = {"frankenstein": "Frankenstein", "pydocs": "Python's help texts", "wikitext2": "Wikipedia (WikiText-2)"}
+
+
+SENTENCE = re.compile(r"[^\s.!?。！？][^\n.!?。！？]{18,100}[.!?。！？]")
 
 
 class NoFilmError(ValueError):
@@ -41,6 +45,13 @@ def corpus_of(embeddings: Embeddings, corpora: dict[str, Corpus], dataset: str |
         candidates.append(load_corpus(dataset))
     fingerprint = embeddings.tokenizer.model.source.get("corpus")
     return next((corpus for corpus in candidates if corpus.fingerprint == fingerprint), None)
+
+
+def sentence_of(corpus: Corpus) -> str | None:
+    """Return a sentence of a text, from the middle of its beginning, for the page to begin with; None if it has none."""
+    start = next(iter(corpus.chunks()), "")
+    found = SENTENCE.search(start, len(start) // 2) or SENTENCE.search(start)
+    return found[0] if found else None
 
 
 def other_educations(embeddings: Embeddings, corpora: dict[str, Corpus]) -> dict[str, BPETokenizerLoader]:

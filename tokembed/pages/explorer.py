@@ -14,7 +14,7 @@ import hashlib
 import html
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -73,6 +73,7 @@ def explorer_page(
     educations: Mapping[str, BPETokenizerLoader] | None = None,
     published: Mapping[str, BPETokenizerLoader] | None = None,
     film: Film | None = None,
+    sample: str | None = None,
     notes: Sequence[str] = (),
 ) -> str:
     """Return the page.
@@ -95,6 +96,8 @@ def explorer_page(
         Vocabularies of language models, by their names. They are too large for a page, which has how they cut `SAMPLES`.
     film : Film, optional
         Of the training.
+    sample : str, optional
+        A sentence of the text itself, which the page begins with instead of the first of `SAMPLES`.
     notes : sequence of str
         Sentences below the educations: which are missing, say.
 
@@ -114,12 +117,13 @@ def explorer_page(
     points = map_points(embeddings.vectors[rows], projection)
     clusters = cluster_rows(embeddings, rows)
     tokenizers = {title or name: embeddings.tokenizer, **(educations or {})}
+    samples = ({"this text": encodable(sample)} if sample else {}) | SAMPLES
     data = {
         "corpus": name,
         "projection": {"tsne": "t-SNE", "pca": "PCA"}[projection],
         "tokenizers": [{"title": title, **_tokenizer_data(tokenizer)} for title, tokenizer in tokenizers.items()],
-        "samples": [{"title": title, "text": text} for title, text in SAMPLES.items()],
-        "published": [_published_data(title, tokenizer) for title, tokenizer in (published or {}).items()],
+        "samples": [{"title": title, "text": text} for title, text in samples.items()],
+        "published": [_published_data(title, tokenizer, samples.values()) for title, tokenizer in (published or {}).items()],
         "notes": [*notes, *([PUBLISHED_NOTE] if published else [])],
         "vectors": {**_vector_data(embeddings, rows), "clusters": clusters.labels.tolist()},
         "clusters": clusters.names,
@@ -212,9 +216,9 @@ def _tokenizer_data(tokenizer: BPETokenizerLoader) -> dict[str, Any]:
     }
 
 
-def _published_data(name: str, tokenizer: BPETokenizerLoader) -> dict[str, Any]:
+def _published_data(name: str, tokenizer: BPETokenizerLoader, samples: Iterable[str]) -> dict[str, Any]:
     """Return how a vocabulary cuts the samples, tokens as people read them."""
-    cuts = [[printable(visible(tokenizer, token)) for token in tokenizer.tokenize(sample)] for sample in SAMPLES.values()]
+    cuts = [[printable(visible(tokenizer, token)) for token in tokenizer.tokenize(sample)] for sample in samples]
     return {"title": name, "note": f"{tokenizer.vocab_size:,} tokens", "cuts": cuts}
 
 

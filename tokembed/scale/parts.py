@@ -82,9 +82,20 @@ def read_manifest(folder: Path) -> Manifest:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
-        return Manifest(**{**data, "parts": tuple(Part(**part) for part in data["parts"])})
-    except (KeyError, TypeError, ValueError) as error:
+        manifest = Manifest(**{**data, "parts": tuple(_checked_part(part) for part in data["parts"])})
+        if not isinstance(manifest.corpus, str) or not isinstance(manifest.tokenizer, str):
+            raise ValueError("corpus and tokenizer are not fingerprints")
+        return manifest
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise PartsError(f"{files.display_path(path)} is damaged: {error!r}") from None
+
+
+def _checked_part(entry: dict[str, Any]) -> Part:
+    part = Part(**entry)
+    numbers, texts = (part.tokens, part.crc32), (part.shard, part.sha256, part.file)
+    if not all(type(number) is int and number >= 0 for number in numbers) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{part.shard!r:.80} has a number or a name that is none")
+    return part
 
 
 def read_tokenizer(folder: Path, manifest: Manifest) -> BPETokenizerLoader:
@@ -99,7 +110,9 @@ def read_counts(folder: Path, vocab_size: int) -> npt.NDArray[np.int64]:
     """Return how often each id occurs, and how often as a whole word, (2, V)."""
     try:
         counts: npt.NDArray[np.int64] = np.load(folder / COUNTS, allow_pickle=False)
-    except ValueError as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of a damaged header numpy raises whatever Python's tokenizer and parser do
         raise PartsError(f"{files.display_path(folder / COUNTS)} is damaged: {error}") from None
     if counts.shape != (2, vocab_size) or counts.dtype != np.int64 or (counts < 0).any():
         raise PartsError(f"{files.display_path(folder / COUNTS)} holds no counts of {vocab_size:,} tokens")

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,8 @@ from tokembed.scale.parts import Part
 from tokembed.skipgram import sampling
 from tokembed.vectors.storage import count_whole_words
 
-FORMAT = 1
+FORMAT = 2
+MAX_NAME_CHARACTERS = 50  # of a file: a system takes 255 bytes
 _MARK = b"tokembed"
 
 
@@ -64,14 +66,14 @@ class CountJob:
         source = {**_source(shard), "splitting": self.splitting, "lowercase": self.lowercase}
         path = self.folder / "counts" / f"{file_name(shard)}.parquet"
         kept = _read_kept(path, source)
-        if kept:
-            return _packed(pq.read_table(io.BytesIO(kept)), was_kept=True)
+        if kept is not None:
+            return _packed(kept, was_kept=True)
         digest = RunningDigest()
         words = count_words(
             digest.passing(shard.chunks(PART_CHARACTERS)), self.lowercase, splitting=self.splitting, num_threads=1
         )
         table = pa.table({"word": pa.array(words, pa.string()), "count": pa.array(words.values(), pa.int64())})
-        mark = {"source": source, **asdict(digest.result)}
+        mark = _sealed({"source": source, **asdict(digest.result)})
         table = table.replace_schema_metadata({_MARK: json.dumps(mark).encode()})
         files.write_atomic(path, _packed(table))
         return _packed(table, was_kept=False)
@@ -132,12 +134,19 @@ class EncodeJob:
 
 def file_name(shard: Shard) -> str:
     """Return what the files made of a shard are called: its name, and a hash of it, since no two may meet."""
-    plain = re.sub(r"[^\w.-]+", "_", shard.name)
-    return f"{plain}-{hashlib.sha256(shard.name.encode()).hexdigest()[:8]}"
+    plain = re.sub(r"[^\w.-]+", "_", shard.name)[-MAX_NAME_CHARACTERS:]
+    digest = hashlib.sha256(shard.name.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{plain}-{digest[:8]}"
 
 
 def _source(shard: Shard) -> dict[str, Any]:
     return {"shard": shard.name, "state": list(shard.state), "text_field": shard.text_field, "format": FORMAT}
+
+
+def _sealed(mark: dict[str, Any]) -> dict[str, Any]:
+    """Return a mark with a checksum of the rest of it: those that Parquet keeps are of its pages alone."""
+    rest = {key: value for key, value in mark.items() if key != "crc32"}
+    return {**rest, "crc32": zlib.crc32(json.dumps(rest, sort_keys=True).encode())}
 
 
 def _packed(table: pa.Table, **more: bool) -> bytes:
@@ -145,18 +154,19 @@ def _packed(table: pa.Table, **more: bool) -> bytes:
         mark = {**json.loads(table.schema.metadata[_MARK]), **more}
         table = table.replace_schema_metadata({_MARK: json.dumps(mark).encode()})
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(table, buffer, write_page_checksum=True)
     return buffer.getvalue()
 
 
-def _read_kept(path: Path, source: dict[str, Any]) -> bytes | None:
-    """Return a kept file's bytes if it was made from `source`; None for another one, a damaged one, or none."""
+def _read_kept(path: Path, source: dict[str, Any]) -> pa.Table | None:
+    """Return a kept file's table if it was made from `source`; None for another one, a damaged one, or none."""
     try:
-        data = path.read_bytes()
-        mark = json.loads(pq.read_schema(io.BytesIO(data)).metadata[_MARK])
-    except (OSError, ValueError, KeyError, TypeError):  # pyarrow's errors are these
+        table = pq.read_table(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
+        mark = json.loads(table.schema.metadata[_MARK])
+        is_whole = table.column_names == ["word", "count"] and mark == _sealed(mark)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # pyarrow's errors are these
         return None
-    return data if mark["source"] == source else None
+    return table if is_whole and mark["source"] == source else None
 
 
 _TOKENIZERS: dict[str, BPETokenizerLoader] = {}  # of this process, one: to make it takes longer than to encode a small shard
