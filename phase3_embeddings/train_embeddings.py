@@ -104,19 +104,20 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     output = args.output_dir / output.name if args.output_dir else output
     files.check_writable(output.parent)
     is_writer = group is None or group.rank == 0
-    if is_writer:
-        workspace.make_way(output, storage.training_label(config, tokenizer.fingerprint, facts.sha256), resume=args.resume)
+    with files.alone_in(output.parent) if is_writer else contextlib.nullcontext():
+        if is_writer:
+            label = storage.training_label(config, tokenizer.fingerprint, facts.sha256)
+            workspace.make_way(output, label, resume=args.resume)
+        earlier = storage.load_checkpoint(output, tokenizer, facts) if args.resume and output.is_file() else None
+        measures = synonym_measure(tokenizer, facts), neighbour_measure(tokenizer, facts)
+        keep = storage.Checkpointer(output, tokenizer, facts, *measures, resumed=earlier is not None)
     cli.describe_training(config, engine, device, group.size if group else 1, list(chosen))
-
-    earlier = storage.load_checkpoint(output, tokenizer, facts) if args.resume and output.is_file() else None
     if earlier:
         cli.describe_resuming(config, len(earlier.epoch_losses), earlier.config.epochs, files.display_path(output))
     elif args.resume:
         cli.describe_row("resuming", f"nothing, as there is no {files.display_path(output)}: training from the beginning")
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
-    measures = synonym_measure(tokenizer, facts), neighbour_measure(tokenizer, facts)
-    keep = storage.Checkpointer(output, tokenizer, facts, *measures, resumed=earlier is not None)
     try:
         result = train_skipgram(
             ids,
@@ -140,6 +141,8 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     if is_writer:
         keep.add_composition(embeddings.composition)
     print(neighbour_table(embeddings))
+    for moved in dict.fromkeys(keep.kept_aside):
+        cli.describe_row("kept", f"the training of other settings that ran at the same time, as {files.display_path(moved)}")
     cli.describe_row(
         "saved", f"{len(embeddings):,} vectors of {embeddings.embedding_dim} numbers in {files.display_path(output)}"
     )

@@ -16,11 +16,12 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from tokembed import BPETokenizerLoader, train_bpe
+from tokembed.analysis import rare_words
 from tokembed.analysis.domains import KindOfText
 from tokembed.analysis.experiments import ObjectiveRun, TrainingProgress
 from tokembed.analysis.geometry import Heatmap
 from tokembed.analysis.projection import Projection
-from tokembed.analysis.rare_words import KINDS, RareWordScore
+from tokembed.analysis.rare_words import RareWordScore
 from tokembed.analysis.senses import Polysemy, Uses, known_senses
 from tokembed.analysis.tokenization import Progression, Subword
 from tokembed.figures import benchmarks, canvas, chips, geometry, moving, tokenization, training
@@ -73,7 +74,10 @@ FIGURES = {
         [ObjectiveRun("full softmax", 500, [7.0], 2.0, 0.7), ObjectiveRun("5 negatives", 6, [3.0], 0.1, 0.7)]
     ),
     "rare words": lambda: training.plot_rare_words(
-        [RareWordScore(0, 5, dict.fromkeys(KINDS, 0.9)), RareWordScore(5, 0, dict.fromkeys(KINDS, np.nan))]
+        [
+            RareWordScore(0, 5, dict.fromkeys(rare_words.KINDS, 0.9)),
+            RareWordScore(5, 0, dict.fromkeys(rare_words.KINDS, np.nan)),
+        ]
     ),
     "senses": lambda: geometry.plot_senses([lesson("light", True), lesson("left", False)]),
     "token_table": lambda: tokenization.plot_token_table(

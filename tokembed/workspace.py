@@ -35,12 +35,11 @@ from tokembed.corpora.sources import NAMES, load_corpus
 from tokembed.skipgram import sampling
 from tokembed.vectors import storage
 from tokembed.vectors.embeddings import Embeddings
-from tokembed.vectors.storage import VectorsFileError
+from tokembed.vectors.storage import LABEL_MARK, VectorsFileError, aside_of
 
 SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 BATCH_CHARACTERS = 1 << 20  # of short documents that are encoded together
 LARGE_CORPUS_CHARACTERS = 2_000_000
-LABEL_MARK = "--"  # between a checkpoint's corpus and the label of its settings
 UNSPACED_SHARE = 0.2
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 
@@ -76,7 +75,7 @@ def make_way(path: Path, label: str, *, resume: bool) -> None:
     To resume, bring back the training of this label that was moved so. If there is none, the file stays: what compares it with
     the settings of now will name the difference.
     """
-    aside, own = path.with_name(f"{path.stem}{LABEL_MARK}{label}{path.suffix}"), None
+    aside, own = aside_of(path, label), None
     is_kept_aside = resume and aside.is_file()
     if path.is_file():
         with contextlib.suppress(VectorsFileError):  # a damaged file holds nothing to keep
@@ -86,7 +85,7 @@ def make_way(path: Path, label: str, *, resume: bool) -> None:
                 "replacing", files.display_path(path), "an earlier training of the same settings" if own else "damaged"
             )
         if own not in (label, None) and (is_kept_aside or not resume):
-            moved = path.replace(path.with_name(f"{path.stem}{LABEL_MARK}{own}{path.suffix}"))
+            moved = path.replace(aside_of(path, own))
             describe_row("kept", f"the earlier training, of other settings or another text, as {files.display_path(moved)}")
     if is_kept_aside and own != label:
         aside.replace(path)

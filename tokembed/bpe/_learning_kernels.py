@@ -293,7 +293,9 @@ def merge_some(words, pairs, pool, heap, sides, learned, progress, alphabet_size
             continue
         stale = counts[pair] != count
         size = sizes[pair]
-        if not stale and progress[NUM_PAIRS] + 2 * size > keys.size:
+        # A position makes two pairs at most, and a symbol stands on two sides: of many positions few pairs may come.
+        most_new = 2 * min(np.int64(size), alphabet_size + progress[NUM_MERGED] + 1)
+        if not stale and progress[NUM_PAIRS] + most_new > keys.size:
             return FULL
         progress[HEAP_SIZE] -= 1
         last = progress[HEAP_SIZE]

@@ -169,9 +169,12 @@ def train_bpe_from_counts(
         symbols = np.searchsorted(np.array([*map(ord, alphabet)], dtype=np.uint32), code_points).astype(np.int32)
         word_starts = np.concatenate([[0], np.cumsum(lengths)])
     else:
-        characters, symbols = np.unique(code_points, return_inverse=True)
+        is_used = np.zeros(0x110000, dtype=bool)
+        is_used[code_points] = True
+        (characters,) = np.nonzero(is_used)
         alphabet = [*map(chr, characters.tolist()), END_OF_WORD]
-        symbols = np.insert(symbols, np.cumsum(lengths), len(characters)).astype(np.int32)  # every word ends in </w>
+        number_of = np.cumsum(is_used, dtype=np.int32) - np.int32(1)
+        symbols = np.insert(number_of[code_points], np.cumsum(lengths), len(characters))  # every word ends in </w>
         word_starts = np.concatenate([[0], np.cumsum(lengths + 1)])
     least = min(min_frequency, MAX_COUNT)
     merges, applications = _learn(symbols, word_starts, counts, len(alphabet), num_merges, least, progress)

@@ -10,9 +10,9 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 READ_BYTES = 1 << 20
 _SPACE = re.compile(r"\s")
@@ -117,13 +117,19 @@ def stream_text(path: Path) -> Iterator[str]:
     """Yield a file's text in parts, without byte order mark; one part at a time is in memory."""
     with _open_unpacked(path) as file:
         try:
-            yield from _decoded(iter(lambda: file.read(READ_BYTES), b""), str(path))
+            yield from _decoded(iter(partial(_read_block, file), b""), str(path))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise CorpusError(f"{path} is not a complete gzip file: {error}") from error
         except OSError as error:  # pyarrow's, which have no number
             if path.suffix != ".zst" or error.errno:
                 raise
             raise CorpusError(f"{path} is not a complete zstd file: {error}") from error
+
+
+def _read_block(file: Any) -> bytes:
+    if hasattr(file, "read_buffer"):  # pyarrow's own `read` keeps the memory of a block that it fails to unpack
+        return bytes(file.read_buffer(READ_BYTES).to_pybytes())
+    return bytes(file.read(READ_BYTES))
 
 
 def _open_unpacked(path: Path) -> BinaryIO:

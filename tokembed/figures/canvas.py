@@ -152,6 +152,9 @@ def _write_png(axes: Axes, path: Path, caption: str, source: str) -> None:
     width = int(figure.get_size_inches()[0] * 15)
     figure.supxlabel("\n".join(textwrap.wrap(caption, width)), fontsize=SMALL - 1, color=GREY, x=0.01, ha="left")
     texts = figure.findobj(Text)
+    for text in texts:  # a legend's, say
+        if (shown := "\n".join(map(drawable, text.get_text().split("\n")))) != text.get_text():
+            text.set_text(shown)
     characters = sorted(set("".join(text.get_text() for text in texts)))
     families = dict.fromkeys([MAIN_FONT, *(family for each in characters if each.isprintable() and (family := _font_of(each)))])
     for text in texts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -87,9 +87,10 @@ def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
     for kind, (colour, _) in styles.items():
         first, size = kinds.index(kind) - 0.5, kinds.count(kind)
         ax.add_patch(Rectangle((first, first), size, size, fill=False, edgecolor=ink(colour), linewidth=2.2, zorder=3))
-    handles = [ax.plot([], [], "s", color=colour, label=name)[0] for name, (colour, _) in styles.items()]
+    handles = [ax.plot([], [], "s", color=colour, label=token_label(name))[0] for name, (colour, _) in styles.items()]
     longest = max(label_width(text.get_text()) for text in ax.get_xticklabels())
-    _legend_below(ax, 0, 0.15 + 0.062 * longest, handles=handles, fontsize=SMALL, ncols=min(len(handles), 4))  # under the words
+    columns = _num_columns(styles, 4)
+    _legend_below(ax, 0, 0.15 + 0.062 * longest, handles=handles, fontsize=SMALL, ncols=columns)  # under the words
     within, is_within = cosines, np.equal.outer(kinds, kinds) & ~is_diagonal
     title = "Cosines of words, kind by kind"
     if is_within.any() and float(within[is_within].mean()) > heatmap.between:
@@ -153,7 +154,11 @@ def plot_projection(projection: Projection, *, ax: Axes | None = None) -> Axes:
         colours = ["black"] * len(words)
     else:
         colours = [ink(styles[kind][0]) if kind else GREY for kind in kinds]
-        columns: dict[str, Any] = {"ncols": 1 if small else min(len(styles) + 1, 4), "columnspacing": 1.2, "handletextpad": 0.4}
+        columns: dict[str, Any] = {
+            "ncols": 1 if small else _num_columns([*styles, "other frequent words"], 4),
+            "columnspacing": 1.2,
+            "handletextpad": 0.4,
+        }
         corner: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.05) if small else (0, -0.02)}
         (small or ax).legend(handles=ax.get_legend_handles_labels()[0], fontsize=SMALL, frameon=False, **corner, **columns)
     label_axes(ax, textwrap.fill(projection.title, 72), *projection.axis_names)
@@ -273,6 +278,12 @@ def plot_senses(words: Sequence[Polysemy]) -> Axes:
         sizes = {"fontsize": SMALL - 1, "title_fontsize": SMALL - 1, "handletextpad": 0.4}
         _legend_below(axes, -0.4, 0.45, title=note, alignment="left", **sizes)  # under the axis' name
     return all_axes[0]
+
+
+def _num_columns(names: Iterable[str], most: int) -> int:
+    """Return how many columns of a legend with these names fit beside one another."""
+    widths = [0.45 + 0.075 * label_width(token_label(name)) for name in names]  # inches
+    return max(min(len(widths), most, int(7.8 / max(widths))), 1)
 
 
 def _legend_below(ax: Axes, right: float, down: float, **style: Any) -> None:

@@ -6,6 +6,7 @@ training, its settings and its history. Neither can run code when it is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -21,12 +22,14 @@ import numpy.typing as npt
 from tokembed import files
 from tokembed.bpe.splitting import SPLITTINGS, Splitting
 from tokembed.bpe.tokenizer import BPETokenizerLoader
+from tokembed.corpora.corpus import state_of
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import FREE_SETTINGS, TrainingResult
 from tokembed.vectors.composition import EARLIER_EXPONENTS, Composition
 
 FORMAT, FORMAT_VERSION = "tokembed-embeddings", 1
+LABEL_MARK = "--"  # between a checkpoint's corpus and the label of its settings
 RESULT_ARRAYS = ("target_vectors", "context_vectors", "counts")  # of a `TrainingResult`; the rest of it is JSON
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -167,6 +170,8 @@ class Checkpointer:
     ) -> None:
         self.path = path
         self.has_saved = False
+        self.kept_aside: list[Path] = []  # where trainings with other settings went that wrote to the same file meanwhile
+        self._state = state_of(path) if path.is_file() else None
         self._measure = measure or (lambda _: {})
         self._neighbours_of = neighbours or (lambda _: {})
         self._history = read_history(path) if resumed else []
@@ -178,10 +183,14 @@ class Checkpointer:
 
     def add_composition(self, composition: Composition | None) -> None:
         """Write the fitted n-grams into the file, too, once training has ended: reading it then needs no fit."""
-        if composition is not None and self.has_saved:
-            tensors, metadata = read_tensors(self.path)
-            more_tensors, more_metadata = composition_parts(composition)
-            write_tensors(self.path, {**tensors, **more_tensors}, {**metadata, **more_metadata})
+        if composition is None or not self.has_saved:
+            return
+        with files.alone_in(self.path.parent):
+            if state_of(self.path) == self._state:  # it is still this training's
+                tensors, metadata = read_tensors(self.path)
+                more_tensors, more_metadata = composition_parts(composition)
+                write_tensors(self.path, {**tensors, **more_tensors}, {**metadata, **more_metadata})
+                self._state = state_of(self.path)
 
     def __call__(self, result: TrainingResult) -> None:
         """Write what training has reached."""
@@ -193,8 +202,21 @@ class Checkpointer:
         tensors = {name: training.pop(name) for name in RESULT_ARRAYS}
         training |= {"tokens_sha256": self._tokens_sha256, "history": self._history, "neighbours": self._neighbours}
         metadata = {**self._metadata, "training": json.dumps(training)}
-        write_tensors(self.path, {**tensors, "word_counts": self._word_counts}, metadata)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with files.alone_in(self.path.parent):
+            self._make_way(training_label(result.config, metadata.get("tokenizer_fingerprint", ""), self._tokens_sha256))
+            write_tensors(self.path, {**tensors, "word_counts": self._word_counts}, metadata)
+            self._state = state_of(self.path)
         self.has_saved = True
+
+    def _make_way(self, label: str) -> None:
+        """Keep, under its own label, what another training has written here since this one looked."""
+        if not self.path.is_file() or state_of(self.path) == self._state:
+            return
+        with contextlib.suppress(VectorsFileError):  # a damaged file holds nothing to keep
+            other = label_of(self.path)
+            if other != label:
+                self.kept_aside.append(self.path.replace(aside_of(self.path, other)))
 
 
 def decode_checkpoint(tensors: Tensors, metadata: dict[str, str]) -> tuple[TrainingResult, npt.NDArray[np.int64]]:
@@ -256,6 +278,11 @@ def training_label(config: TrainingConfig, tokenizer_fingerprint: str, tokens_sh
     settings = {name: value for name, value in asdict(config).items() if name not in (*FREE_SETTINGS, "epochs")}
     made_from = json.dumps([settings, tokenizer_fingerprint, tokens_sha256], sort_keys=True)
     return hashlib.sha256(made_from.encode()).hexdigest()[:6]
+
+
+def aside_of(path: Path, label: str) -> Path:
+    """Return where a checkpoint is kept when another takes its place."""
+    return path.with_name(f"{path.stem}{LABEL_MARK}{label}{path.suffix}")
 
 
 def label_of(path: Path) -> str:
