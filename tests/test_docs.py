@@ -88,7 +88,7 @@ def test_the_walkthrough_has_three_pictures_and_all_alt_texts_of_the_pages_say_a
     for page in [*DOCS.glob("*.md"), REPOSITORY / "README.md"]:
         pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
         assert all(len(alt.split()) >= 10 for alt, _ in pictures), page.name
-        assert page.name != "walkthrough.md" or len(pictures) == 3
+        assert page.name != "walkthrough.md" or len(pictures) >= 3
         for _, target in pictures:
             assert (page.parent / target).stat().st_size < 500_000, target
 

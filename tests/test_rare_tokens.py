@@ -54,7 +54,7 @@ def test_with_the_threshold_at_min_count_every_word_of_the_corpus_has_a_vector(f
     token = next(left + right for left, right in reversed(tokenizer.merges) if left + right not in embeddings.token_to_index)
     counts = np.bincount(ids, minlength=tokenizer.vocab_size)
     parts = RareTokenSplitter(tokenizer, counts, 5).split(np.array([tokenizer.token_to_id[token]]))
-    assert embeddings._rows_of_token(token) == [embeddings.token_to_index[tokenizer.id_to_token[part]] for part in parts]
+    assert embeddings.rows_of_token(token) == [embeddings.token_to_index[tokenizer.id_to_token[part]] for part in parts]
 
 
 def test_split_ids_are_kept_beside_the_whole_ones_and_not_mistaken_for_them(frankenstein: str) -> None:

@@ -90,7 +90,7 @@ def test_a_text_without_tokens_has_a_vector_of_zeros(two_themes: Embeddings) -> 
 
 # ---------------------------------------------------------------- which way finds more
 
-ARTICLES = "\n".join(
+ARTICLES = "\n\n".join(
     f" = {title} = \n\n = = A heading = = \n" + "\n".join(" ".join(words.split()[place:] * 6) for place in range(3))
     for title, words in (("Cold", COLD), ("Hot", HOT))
 )
