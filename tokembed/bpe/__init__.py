@@ -7,6 +7,7 @@ Read in this order:
 3. `model.py`, `learning.py`: what is learned, and how without recounting everything for each merge (`_learning_kernels.py`).
 4. `word_encoder.py`, `tokenizer.py`, `offsets.py`: how are merges applied to new text, undone, and traced back to it?
 5. `finding.py`: where are the pieces of hundreds of megabytes (`_splitting_kernels.py`, `_window_kernels.py`, `_memory.py`)?
+   What kernels and their callers share stands in `_layouts.py`.
 6. `counting.py`, `whole_texts.py`: how are they counted, and how encoded, on threads (`_counting_kernels.py`,
    `_encoding_kernels.py`)?
 7. `rare_tokens.py`: splitting tokens too rare to train. `tiktoken.py`, `huggingface.py`: other programs' vocabularies.
