@@ -88,7 +88,7 @@ def compare_unseen_words(args: argparse.Namespace, corpus: Corpus) -> int:
     from tokembed.skipgram.settings import TrainingConfig
 
     best = cli.PRESETS["best"]
-    tokenizer, _ = workspace.prepare_tokens(corpus, args.num_merges or best.tokens["num_merges"])
+    tokenizer, _ = workspace.prepare_tokens(corpus, args.num_merges or best.tokens["num_merges"], **cli.learning_settings(args))
     config = TrainingConfig(**{**best.training, "workers": args.workers})
     heading = f"\n  {'':<12}{'draw':>5}{'seconds':>9}"
     print(heading + "".join(f"{name:>14}{'pairs':>7}" for name in unseen.LISTS))

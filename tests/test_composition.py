@@ -144,6 +144,23 @@ def test_a_finished_checkpoint_keeps_its_ngrams_and_one_without_them_has_them_fi
     assert np.array_equal(kept.vector("walker"), Embeddings.from_training(result, tokenizer, ids).vector("walker"))
 
 
+def test_two_trainings_of_different_settings_on_one_file_are_both_kept(tmp_path: Path) -> None:
+    tokenizer = BPETokenizerLoader(train_bpe(TEXT, 300))
+    ids = tokenizer.encode_array(TEXT)
+    path = tmp_path / "kept.safetensors"
+    first, second = (Checkpointer(path, tokenizer, ids) for _ in range(2))
+    wide = train_skipgram(ids, tokenizer.vocab_size, CONFIG, on_checkpoint=first)
+    fitted = Embeddings.load(path)
+    narrow = train_skipgram(ids, tokenizer.vocab_size, replace(CONFIG, window_size=1, epochs=1), on_checkpoint=second)
+    (aside,) = second.kept_aside
+    first.add_composition(fitted.composition)  # too late: the file is another training's by now
+    for kept, result in ((aside, wide), (path, narrow)):
+        tensors, metadata = read_tensors(kept)
+        assert np.array_equal(tensors["target_vectors"], result.target_vectors)
+        assert "ngrams" not in metadata
+    assert not first.kept_aside
+
+
 def test_a_checkpoint_of_a_version_without_composition_gives_its_rows(tmp_path: Path) -> None:
     off, path = trained(tmp_path, replace(CONFIG, composition="off"))
     tensors, metadata = read_tensors(path)

@@ -1,7 +1,8 @@
 """Compiling kernels: numba does it at first use, keeps the result on disk where it can, and is silent about both.
 
 To import numba and have it read what it kept costs a process one to two seconds. So kernels that take integers and return one
-(arrays come by their addresses) are kept as machine code, which llvmlite alone loads, in a tenth of one: see `machine_code`.
+(arrays come by their addresses) are kept as machine code, which llvmlite loads by itself in a tenth of a second: see
+`machine_code`.
 """
 
 from __future__ import annotations

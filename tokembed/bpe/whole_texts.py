@@ -183,7 +183,7 @@ class BulkEncoder:
 
     def encode(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
         """Return the token ids of a text; raise `ValueError` at a lone surrogate."""
-        if self._desks and isinstance(text, str) and len(text) <= SHORT_TEXT:  # else something is to be made or compiled first
+        if self._desks and isinstance(text, str) and len(text) <= SHORT_TEXT:  # else a desk is to be made first
             octets = utf8(text)
             desk = self._take_desk(0)
             size = len(octets)
