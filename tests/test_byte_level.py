@@ -235,6 +235,14 @@ def test_parts_and_threads_change_nothing(
         assert counting.count_pieces(text, rule, num_threads) == Counter(rule.pieces(text))
 
 
+@pytest.mark.parametrize("sample", ["the end, ", "12 345\n", "x = 7;", "未来，", "— naïve "])
+def test_a_long_text_is_cut_for_threads(sample: str) -> None:
+    """Whatever it is of; a text that can't be cut is encoded by one thread."""
+    for splitting in ("words", "gpt2", "cl100k", "o200k"):
+        text = sample * 200_000
+        assert len(finding.LongText(text).cuts(finding.compiled_rule(rule_of(splitting)), 2)) > 4
+
+
 @given(texts=st.lists(NASTY_TEXT | st.just(""), max_size=12), part_bytes=st.integers(1, 200), num_threads=st.integers(1, 3))
 @settings(max_examples=30)
 def test_a_batch_is_its_texts_one_by_one(
@@ -271,11 +279,10 @@ def test_a_large_batch_is_its_texts_one_by_one(trained: BPETokenizerLoader, pydo
 
 
 def test_full_tables_are_emptied_and_nothing_is_lost(trained: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, most in (("FIRST_SLOTS", 64), ("MAX_SLOT_BYTES", 64 * 32), ("MAX_POOL_BYTES", 1 << 16)):
-        monkeypatch.setattr(whole_texts, name, most)
+    monkeypatch.setattr(whole_texts, "FIRST_SLOTS", 64)
     random = np.random.default_rng(0)
     text = " ".join("".join(random.choice(list("abcdéß未Q'1"), size=random.integers(1, 30))) for _ in range(1500)) + "q" * 1500
-    small = BPETokenizerLoader(trained.model)
+    small = BPETokenizerLoader(trained.model, max_table_bytes=0)
     for _ in range(2):
         assert small.encode_array(text).tolist() == small.encode(text)
 

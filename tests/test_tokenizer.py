@@ -145,9 +145,10 @@ def test_an_id_outside_the_vocabulary_is_refused(tokenizer: BPETokenizerLoader, 
         tokenizer.decode([0, number])
 
 
-def test_a_negative_cache_size_is_refused(model: BPEModel) -> None:
-    with pytest.raises(ValueError, match="cache_size"):
-        BPETokenizerLoader(model, cache_size=-1)
+@pytest.mark.parametrize("setting", ["cache_size", "max_table_bytes"])
+def test_a_negative_size_is_refused(model: BPEModel, setting: str) -> None:
+    with pytest.raises(ValueError, match=setting):
+        BPETokenizerLoader(model, **{setting: -1})
 
 
 def test_saving_and_loading_keeps_the_ids(tmp_path: Path, tokenizer: BPETokenizerLoader) -> None:

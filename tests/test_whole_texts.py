@@ -65,20 +65,18 @@ def test_parts_and_threads_change_nothing(
 
 def test_full_tables_are_emptied_and_nothing_is_lost(tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ever-new words, short and long, ASCII and not, in tables that may not grow."""
-    for name, most in (("FIRST_SLOTS", 64), ("MAX_SLOT_BYTES", 64 * 32), ("MAX_POOL_BYTES", 1 << 16)):
-        monkeypatch.setattr(whole_texts, name, most)
+    monkeypatch.setattr(whole_texts, "FIRST_SLOTS", 64)
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("abcdéß未 "), size=random.integers(1, 30))) for _ in range(3000)]
     text = " ".join(words) + " " + "q" * 1500
-    small = BPETokenizerLoader(tokenizer.model)
+    small = BPETokenizerLoader(tokenizer.model, max_table_bytes=0)
     for _ in range(2):
         assert small.encode_array(text).tolist() == small.encode(text)
     assert counting.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
-def test_tables_grow_to_their_bound_and_no_further(tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_texts, "MAX_SLOT_BYTES", 1 << 20)
-    mine = BPETokenizerLoader(tokenizer.model)
+def test_tables_grow_to_their_bound_and_no_further(tokenizer: BPETokenizerLoader) -> None:
+    mine = BPETokenizerLoader(tokenizer.model, max_table_bytes=3_000_000)
     mine.encode_array("a" * 100)
     (desk,) = mine._bulk._desks
     sizes = [desk.table.num_bytes]
@@ -90,7 +88,8 @@ def test_tables_grow_to_their_bound_and_no_further(tokenizer: BPETokenizerLoader
         assert np.array_equal(mine.encode_array(text, num_threads=1)[:1000], mine.encode(text[:10_000])[:1000])
         sizes.append(desk.table.num_bytes)
     assert mine._bulk._desks == [desk]
-    assert sizes[0] < sizes[1] == sizes[2] == sizes[3] < (1 << 20) + 2 * whole_texts.MAX_POOL_BYTES
+    assert sizes[0] < sizes[1] == sizes[2] == sizes[3] <= 3_000_000
+    assert pickle.loads(pickle.dumps(mine)).max_table_bytes == 3_000_000
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.endurance)], ids=["a fifth", "all"])

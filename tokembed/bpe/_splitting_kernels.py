@@ -372,15 +372,17 @@ def next_cut(rule_address, address, width, start, limit):
     """
     rule = carray(pointer(rule_address, _RULE), 1)[0]
     kinds = carray(pointer(rule.kinds, np.uint8), 0x110000)
-    is_after_letter = False
+    before = np.uint8(0)
     for position in range(start, limit):
         code_point = unit_at(address, width, position)
         kind = kinds[code_point]
         if rule.family == WORDS:
             is_cut = not kind & LETTER
+        elif before & DIGIT:
+            is_cut = not kind & DIGIT
         else:  # a mark may belong to the letters before it, an apostrophe may begin the end of their word
-            is_cut = is_after_letter and kind & (SPACE | OTHER) and not kind & (UPPER | LOWER) and code_point != 0x27
+            is_cut = before & LETTER and kind & (SPACE | OTHER) and not kind & (UPPER | LOWER) and code_point != 0x27
         if is_cut:
             return position
-        is_after_letter = kind & LETTER != 0
+        before = kind
     return -1

@@ -49,6 +49,14 @@ def bytes_of(token: str) -> bytes:
     return bytes([BYTE_OF_CHARACTER[character] for character in token])
 
 
+def decode_octets(octets: bytes | bytearray) -> str:
+    """Return the text of bytes in UTF-8; if they are not that, one U+FFFD for each."""
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return "\ufffd" * len(octets)
+
+
 @dataclass(frozen=True)
 class Splitting:
     """A splitting rule.

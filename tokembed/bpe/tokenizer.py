@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tokembed import files
 from tokembed.bpe.model import BYTE_TOKENS, BPEModel
 from tokembed.bpe.offsets import byte_spans, word_spans
-from tokembed.bpe.splitting import END_OF_WORD, bytes_of, utf8
+from tokembed.bpe.splitting import END_OF_WORD, bytes_of, decode_octets, utf8
 from tokembed.bpe.word_encoder import WordEncoder
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class BPETokenizerLoader:
         What `BPEModel.save` wrote, or the model itself.
     cache_size : int
         How many distinct words `tokenize_word` remembers.
+    max_table_bytes : int
+        How much memory each thread's table of pieces may take in `encode_array` and for batches. A text with more distinct
+        pieces than it holds is encoded more slowly, for a full table is emptied.
 
     Attributes
     ----------
@@ -59,11 +62,14 @@ class BPETokenizerLoader:
     'lowest , low é'
     """
 
-    def __init__(self, path_or_model: str | os.PathLike[str] | BPEModel, cache_size: int = 100_000) -> None:
-        if cache_size < 0:
-            raise ValueError(f"cache_size must be 0 or more words, not {cache_size}")
+    def __init__(
+        self, path_or_model: str | os.PathLike[str] | BPEModel, cache_size: int = 100_000, max_table_bytes: int = 1 << 26
+    ) -> None:
+        for name, value in (("cache_size", cache_size), ("max_table_bytes", max_table_bytes)):
+            if value < 0:
+                raise ValueError(f"{name} must be 0 or more, not {value}")
         self.model = path_or_model if isinstance(path_or_model, BPEModel) else BPEModel.load(path_or_model)
-        self.cache_size = cache_size
+        self.cache_size, self.max_table_bytes = cache_size, max_table_bytes
         self.merges = self.model.merges
         self.token_to_id = self.model.vocab
         self.id_to_token = self.model.tokens
@@ -77,7 +83,7 @@ class BPETokenizerLoader:
         return f"BPETokenizerLoader({self.model!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.model, self.cache_size)
+        return type(self), (self.model, self.cache_size, self.max_table_bytes)
 
     @property
     def vocab_size(self) -> int:
@@ -196,7 +202,7 @@ class BPETokenizerLoader:
             return None
         from tokembed.bpe.whole_texts import BulkEncoder
 
-        return BulkEncoder(self.model)
+        return BulkEncoder(self.model, self.max_table_bytes)
 
     # ------------------------------------------------------------ encoding
 
@@ -232,7 +238,7 @@ class BPETokenizerLoader:
         """Return the token ids of a text as an array, shape (number of tokens,), by the compiled encoder.
 
         The ids are those of `encode`; large texts are encoded on `num_threads` threads (default: one per core). Pieces seen in
-        earlier calls are remembered, in at most 64 MiB per thread. A pattern of one's own as splitting rule is not compiled:
+        earlier calls are remembered, in `max_table_bytes` per thread. A pattern of one's own as splitting rule is not compiled:
         this then is `encode`.
 
         Raises
@@ -346,10 +352,10 @@ class BPETokenizerLoader:
                 run.append(byte)
                 continue
             if run:
-                parts.append(_decode_run(run))
+                parts.append(decode_octets(run))
                 run = bytearray()
             parts.append(self._text_of_token[number])
-        parts.append(_decode_run(run))
+        parts.append(decode_octets(run))
         return "".join(parts).removesuffix(" ")
 
     def decode_bytes(self, ids: Sequence[int] | npt.NDArray[np.integer[Any]]) -> bytes:
@@ -391,10 +397,3 @@ class BPETokenizerLoader:
     def _bytes_of_ids(self) -> list[bytes]:
         special = self.model.special_tokens
         return [token.encode() if token in special else bytes_of(token) for token in self.id_to_token]
-
-
-def _decode_run(run: bytearray) -> str:
-    try:
-        return run.decode("utf-8")
-    except UnicodeDecodeError:
-        return "\ufffd" * len(run)

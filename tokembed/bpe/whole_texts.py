@@ -38,8 +38,8 @@ Output = tuple[npt.NDArray[np.int32], int]  # a buffer, and how many tokens it h
 BUFFER_TOKENS, MAX_IDLE_BUFFERS = 1 << 18, 8  # most parts fit in one: a token has more than two bytes
 FIRST_PLACE = 1  # of a long piece: 0 is what the key of one that is looked for has there
 FIRST_SLOTS = 1 << 12  # of a table of pieces, 32 bytes each; half of them are used
-FAST_GROWTH_BYTES = 1 << 19
-MAX_SLOT_BYTES, MAX_POOL_BYTES = 1 << 25, 1 << 24  # of a table, of its long pieces and of its tokens: 64 MiB in all
+FAST_GROWTH_BYTES = 1 << 21  # up to which it grows fourfold
+SHARES = {"slots": 2, "long_pieces": 4, "tokens": 4}  # one half and two quarters of the bytes that a table may take
 
 
 def table_of(num_slots: int) -> npt.NDArray[np.uint64]:
@@ -50,9 +50,10 @@ def table_of(num_slots: int) -> npt.NDArray[np.uint64]:
 
 
 class PieceTable:
-    """The pieces that one thread has seen, with their tokens, and room for one that is new."""
+    """The pieces that one thread has seen, with their tokens, in at most `max_bytes`, and room for one that is new."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = {name: max_bytes // share for name, share in SHARES.items()}
         self._symbols = np.empty(layouts.MAX_TOKENS_OF_A_PIECE, dtype=np.int32)
         self._made = np.empty(layouts.MADE_SIZE, dtype=np.int32)
         self._keys = np.empty((layouts.LOOK_AHEAD, 3), dtype=np.uint64)
@@ -81,8 +82,7 @@ class PieceTable:
             "long_pieces": state["long_pieces_used"] + layouts.MAX_TABLE_BYTES > state["long_pieces_size"],
             "tokens": state["tokens_used"] + layouts.MAX_TOKENS_OF_A_PIECE > state["tokens_size"],
         }
-        most = {"slots": MAX_SLOT_BYTES, "long_pieces": MAX_POOL_BYTES, "tokens": MAX_POOL_BYTES}
-        if any(is_full[name] and 2 * arrays[name].nbytes > most[name] for name in arrays):
+        if any(is_full[name] and 2 * arrays[name].nbytes > self._max_bytes[name] for name in arrays):
             arrays["slots"][:] = 0
             state["num_pieces"] = state["tokens_used"] = 0
             state["long_pieces_used"] = FIRST_PLACE
@@ -92,7 +92,7 @@ class PieceTable:
             if not is_full[name]:
                 continue
             # Fresh memory is slow, and entering all pieces anew too: seldom while it is little.
-            larger = len(array) * (4 if array.nbytes <= FAST_GROWTH_BYTES else 2)
+            larger = len(array) * (4 if 4 * array.nbytes <= min(FAST_GROWTH_BYTES, self._max_bytes[name]) else 2)
             if name == "slots":
                 arrays[name] = table_of(larger)
             else:
@@ -111,8 +111,8 @@ class PieceTable:
 class _Desk:
     """What one thread works with."""
 
-    def __init__(self, rule: CompiledRule, fields: dict[str, int]) -> None:
-        self.finder, self.table = PieceFinder(rule), PieceTable()
+    def __init__(self, rule: CompiledRule, fields: dict[str, int], max_table_bytes: int) -> None:
+        self.finder, self.table = PieceFinder(rule), PieceTable(max_table_bytes)
         for name, value in {**self.finder.fields, **fields}.items():
             self.table.state[name] = value
         self.output = np.empty(SHORT_TEXT, dtype=np.int32)
@@ -128,10 +128,12 @@ class BulkEncoder:
     ----------
     model : BPEModel
         One whose splitting rule the kernels know; see `Splitting.family`.
+    max_table_bytes : int
+        How much memory a thread's table of pieces may take.
     """
 
-    def __init__(self, model: BPEModel) -> None:
-        self._rule = compiled_rule(model.rule)
+    def __init__(self, model: BPEModel, max_table_bytes: int) -> None:
+        self._rule, self._max_table_bytes = compiled_rule(model.rule), max_table_bytes
         ids, merge_ids = model.vocab, model.merge_ids
         made = merge_ids[:, 2]
         # Where ids follow the merges' order they serve as ranks.
@@ -173,7 +175,7 @@ class BulkEncoder:
         }
         encoding = "tokembed.bpe._encoding_kernels"
         self._encode_text = machine_code(encoding, "encode_text").call
-        desk = _Desk(self._rule, self._fields)
+        desk = self._new_desk()
         starts, its_ids = 1 + np.cumsum([0, *map(len, whole)]), np.array([*whole.values()], dtype=np.int32)
         is_checked = not (model.ignore_merges or model.reaches_all)
         enter_whole_pieces = machine_code(encoding, "enter_whole_pieces").call
@@ -234,7 +236,10 @@ class BulkEncoder:
         try:
             return self._desks.pop(-1 if worker else 0)
         except IndexError:
-            return _Desk(self._rule, self._fields)
+            return self._new_desk()
+
+    def _new_desk(self) -> _Desk:
+        return _Desk(self._rule, self._fields, self._max_table_bytes)
 
     def _put_back(self, desk: _Desk, worker: int) -> None:
         self._desks.insert(len(self._desks) if worker else 0, desk)
