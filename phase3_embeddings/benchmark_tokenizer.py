@@ -2,6 +2,7 @@
 
     uv run --group bench python phase3_embeddings/benchmark_tokenizer.py
     uv run --group bench python phase3_embeddings/benchmark_tokenizer.py --dataset frankenstein --num-merges 2000
+    uv run --group bench python phase3_embeddings/benchmark_tokenizer.py --large 100 1000
 
 Encoding is timed three times: cold (a new encoder's first text), with a fresh str object each call, and with the same two
 objects in turn; with the same vocabulary and the same ids everywhere. A corpus in the raw folder is read as it is, not cleaned.
@@ -36,12 +37,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_learning_flags(parser)
     parser.add_argument("--rounds", type=cli.positive_int, default=5, help="runs of each contender (default: 5)")
     parser.add_argument("--naive-all", action="store_true", help="run the naive encoder on the whole novel too: minutes")
+    parser.add_argument(
+        "--large", type=cli.positive_int, nargs="+", metavar="MB", help="only learning from and encoding texts of so many MB"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; print tables, write JSON."""
     args = parse_args(argv)
+    if args.large:
+        return run_large(args.large, args.rounds)
     from tokembed import files
     from tokembed.benchmarks import encoding, matrix, peers, timing
     from tokembed.bpe.learning import train_bpe
@@ -99,6 +105,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     path = files.plots_dir() / "benchmark_tokenizer.json"
     files.write_atomic(path, json.dumps(results, indent=1, default=asdict) + "\n")
+    cli.describe_row("saved", files.display_path(path))
+    return 0
+
+
+def run_large(megabytes: Sequence[int], rounds: int) -> int:
+    """Benchmark large texts; print a line each, write JSON."""
+    from tokembed import files
+    from tokembed.benchmarks import large, matrix, timing
+
+    runs = []
+    for size, kind in itertools.product(megabytes, large.KINDS):
+        for run in large.measure_large(kind, size * 1_000_000, matrix.vocabularies(), rounds):
+            runs.append({**asdict(run), "ratio": run.ratio})
+            distinct = f"{run.num_distinct:,} distinct pieces"
+            seconds = f"{run.seconds:.2f} s, gigatoken {run.peer_seconds:.2f} s: {run.ratio:.2f} times its speed"
+            cli.describe_row("large", f"{kind}, {size:,} MB", distinct, run.task, seconds)
+    path = files.plots_dir() / "benchmark_large.json"
+    files.write_atomic(path, json.dumps({"machine": timing.machine(), "runs": runs}, indent=1) + "\n")
     cli.describe_row("saved", files.display_path(path))
     return 0
 

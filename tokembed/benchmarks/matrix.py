@@ -13,14 +13,15 @@ import string
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tokembed import files
 from tokembed.benchmarks.ladder import empty_tokenizer
-from tokembed.benchmarks.timing import Timing, seconds_of
+from tokembed.benchmarks.timing import Timing, fresh, seconds_of
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora import CorpusError, load_corpus, vocabularies as published
@@ -108,22 +109,21 @@ def measure(kind: str, vocabulary: str, sizes: Sequence[int] = SIZES, rounds: in
     ValueError
         The two sides gave different ids.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        makers = _makers(kind, vocabulary, Path(folder))
+    with encoder_makers(kind, vocabulary) as makers:
         first, texts = _cut(text_of(kind), sizes)
         _check_alike(kind, makers, [first, *(group[0] for group in texts.values())])
         seconds: dict[tuple[str, int, str], list[float]] = {}
         for name, encode, encode_batch in _turns(makers, rounds):
             times = seconds.setdefault
-            times((FIRST, len(first), name), []).append(_mean_seconds(encode, [_fresh(first)]))
+            times((FIRST, len(first), name), []).append(_mean_seconds(encode, [fresh(first)]))
             encode_batch([first[start : start + BATCH] for start in range(0, len(first), BATCH)])
             for size, group in texts.items():
                 if size == BATCH:
-                    times((IN_BATCH, size, name), []).append(_mean_seconds(encode_batch, [[*map(_fresh, group)]]) / len(group))
+                    times((IN_BATCH, size, name), []).append(_mean_seconds(encode_batch, [[*map(fresh, group)]]) / len(group))
                     continue
-                times((NEW, size, name), []).append(_mean_seconds(encode, [*map(_fresh, group)]))
+                times((NEW, size, name), []).append(_mean_seconds(encode, [*map(fresh, group)]))
                 if kind != LONG_WORD:  # which a cache would hold whole
-                    times((KNOWN, size, name), []).append(_mean_seconds(encode, [*map(_fresh, group)]))
+                    times((KNOWN, size, name), []).append(_mean_seconds(encode, [*map(fresh, group)]))
     ours, theirs = makers
     return [
         Cell(kind, vocabulary, case, size, Timing.of("", values).median, Timing.of("", seconds[case, size, theirs]).median)
@@ -132,29 +132,30 @@ def measure(kind: str, vocabulary: str, sizes: Sequence[int] = SIZES, rounds: in
     ]
 
 
-def _makers(kind: str, vocabulary: str, folder: Path) -> Mapping[str, Callable[[], tuple[Call, Call]]]:
-    """Return what makes ours and the peer's calls, for a text and for a batch, of an encoder that has seen nothing."""
+@contextmanager
+def encoder_makers(kind: str, vocabulary: str) -> Iterator[dict[str, Callable[[], tuple[Call, Call]]]]:
+    """Give what makes ours and the peer's calls, for a text and for a batch, of an encoder that has seen nothing."""
     load = importlib.import_module("gigatoken").Tokenizer
     if vocabulary == OWN:
         text = text_of(kind)
         tokenizer = BPETokenizerLoader(train_bpe(text[: min(2 * WARM_UP, len(text) // 2)], OWN_MERGES, splitting="gpt2"))
-        path = folder / "tokenizer.json"
-        tokenizer.export_huggingface(path)
-        load_peer = partial(load, str(path))
     else:
-        path = find_vocabulary(vocabulary)
-        tokenizer = BPETokenizerLoader.from_tiktoken(path)
-        load_peer = partial(load.from_tiktoken, str(path))
+        tokenizer = BPETokenizerLoader.from_tiktoken(vocabulary)
+        load = load.from_tiktoken
 
     def make() -> tuple[Call, Call]:
         own = empty_tokenizer(tokenizer.model)
         return own.encode_array, own.encode_batch_array
 
     def make_peer() -> tuple[Call, Call]:
-        peer = load_peer()
+        peer = load(str(path))
         return peer.encode, peer.encode_batch
 
-    return {"tokembed": make, "gigatoken": make_peer}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "tokenizer.json") if vocabulary == OWN else find_vocabulary(vocabulary)
+        if vocabulary == OWN:
+            tokenizer.export_huggingface(path)
+        yield {"tokembed": make, "gigatoken": make_peer}
 
 
 def _cut(text: str, sizes: Sequence[int]) -> tuple[str, dict[int, list[str]]]:
@@ -192,7 +193,3 @@ def _turns(makers: Mapping[str, Callable[[], tuple[Call, Call]]], rounds: int) -
 def _mean_seconds(call: Call, texts: Sequence[Any]) -> float:
     gc.collect()
     return seconds_of(lambda given: [call(text) for text in given], texts) / len(texts)
-
-
-def _fresh(text: str) -> str:
-    return (text + " ")[:-1]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tokembed.benchmarks.ladder import empty_tokenizer
-from tokembed.benchmarks.timing import PEERS, Timing, time_alternating
+from tokembed.benchmarks.timing import PEERS, Timing, fresh, time_alternating
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora.vocabularies import find_vocabulary
@@ -114,15 +114,15 @@ def compare_encoders(
     def same(turn: int) -> str:
         return texts[turn % 2]
 
-    def fresh(turn: int) -> str:
-        return _fresh(same(turn))
+    def equal(turn: int) -> str:
+        return fresh(same(turn))
 
     def cold(name: str, turn: int) -> tuple[Encode, str]:
-        return makers[name](), fresh(turn)
+        return makers[name](), equal(turn)
 
     newcomers = dict.fromkeys(makers, lambda given: given[0](given[1]))
     yield "cold", time_alternating(newcomers, {name: partial(cold, name) for name in makers}, rounds)
-    for case, text_for in (("warm, a fresh str each call", fresh), ("warm, the same str objects", same)):
+    for case, text_for in (("warm, a fresh str each call", equal), ("warm, the same str objects", same)):
         yield case, time_alternating(warm, dict.fromkeys(warm, text_for), rounds)
 
 
@@ -144,7 +144,7 @@ def compare_learners(
     given = text.lower() if lowercase else text
     for learn in learners.values():  # compilation is not timed
         learn(given)
-    return time_alternating(learners, {name: lambda _: _fresh(given) for name in learners}, rounds)
+    return time_alternating(learners, {name: lambda _: fresh(given) for name in learners}, rounds)
 
 
 def _train_byte_level(text: str, size: int, min_frequency: int) -> None:
@@ -155,8 +155,3 @@ def _train_byte_level(text: str, size: int, min_frequency: int) -> None:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=min_frequency, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
-
-
-def _fresh(text: str) -> str:
-    """Return an equal str that no one has seen."""
-    return (text + " ")[:-1]

@@ -184,6 +184,18 @@ def _learning(results: Results) -> str:
     return table("|".join(["", *(timing["name"] for timing in own)]), [["learn 10,000 merges", *_medians(own)]])
 
 
+def _large(results: Results) -> str:
+    """Return, by text, what each task took and, in brackets, how many times as fast as gigatoken that is."""
+    runs = results["large"]["runs"]
+    tasks, rows = list(dict.fromkeys(run["task"] for run in runs)), dict[tuple[str, int], dict[str, str]]()
+    for run in runs:
+        row = rows.setdefault((run["kind"], run["num_bytes"]), {})
+        row[""] = f"{run['kind']}, {run['num_bytes'] / 1e6:,.0f} MB, {run['num_distinct']:,} distinct pieces"
+        row[run["task"]] = f"{run['seconds']:,.2f} s ({run['ratio']:.2f})"
+    shown = [[row.get(task, "") for task in ["", *tasks]] for row in rows.values()]
+    return table("|".join(["text", *tasks]), shown)
+
+
 def _ladder(results: Results) -> str:
     rows = [
         [step["name"], _milliseconds(step["seconds"]), f"{step['over_naive']:,.0f}×", f"{step['over_previous']:.2f}×",
@@ -286,6 +298,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "peers": _peers,
     "matrix": _matrix,
     "learning": _learning,
+    "large": _large,
     "ladder": _ladder,
     "sizes": _sizes,
     "training": _training,

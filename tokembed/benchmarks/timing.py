@@ -50,6 +50,11 @@ def seconds_of(call: Callable[[Given], object], given: Given) -> float:
     return time.perf_counter() - start
 
 
+def fresh(text: str) -> str:
+    """Return an equal str that no one has seen."""
+    return (text + " ")[:-1]
+
+
 def time_alternating(
     contenders: Mapping[str, Callable[[Any], object]], prepare: Mapping[str, Callable[[int], Any]], rounds: int
 ) -> list[Timing]:
