@@ -5,6 +5,8 @@ const PIXELS_A_LABEL = 10_000; // of the map, beside the labels of the selected 
 const MAX_TRIED = 500; // words that a label is looked for; the most telling come first
 const REACH = 12; // pixels around a point in which it is pointed at
 const STILL = 150; // milliseconds after which a moved map is still, and labels are chosen anew
+const ROUND = 1.7; // pixels of radius above which a point of a word is a circle; a square is faster
+const ROUND_MOVING = 3.5; // the same while the map moves
 const CLICK = 4; // pixels that a pointer may move in a click
 const PICTURE_SCALE = 2;
 
@@ -66,6 +68,7 @@ class TokenMap {
   setView(x, y, span, { isMoving = false } = {}) {
     this.view = { x, y, span: Math.min(Math.max(span, this.wholeSpan() / 2000), 2 * this.wholeSpan()) };
     clearTimeout(this.settling);
+    this.isMoving = isMoving;
     if (isMoving) {
       this.settling = setTimeout(() => this.settle(), STILL);
     } else {
@@ -76,6 +79,7 @@ class TokenMap {
 
   /** Choose the labels of a map that has come to rest. */
   settle() {
+    this.isMoving = false;
     this.placeLabels();
     this.draw();
   }
@@ -182,9 +186,10 @@ class TokenMap {
     }
   }
 
-  /** Fill the points of one colour: circles, or squares; what is too small to tell is a square too, which is faster. */
+  /** Fill the points of one colour: circles, or squares; what is too small to tell is a square too. */
   drawPoints(context, rows, isRound) {
     const { points, radii, width, height, shrink } = this;
+    const least = this.isMoving ? ROUND_MOVING : ROUND;
     const scale = width / this.view.span;
     const [left, top] = [width / 2 - this.view.x * scale, height / 2 + this.view.y * scale];
     context.beginPath();
@@ -195,7 +200,7 @@ class TokenMap {
       if (x < -radius || y < -radius || x > width + radius || y > height + radius) {
         continue;
       }
-      if (isRound && radius > 1.7) {
+      if (isRound && radius > least) {
         context.moveTo(x + radius, y);
         context.arc(x, y, radius, 0, 2 * Math.PI);
       } else {
