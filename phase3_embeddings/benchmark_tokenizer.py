@@ -112,16 +112,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_large(megabytes: Sequence[int], rounds: int) -> int:
     """Benchmark large texts; print a line each, write JSON."""
     from tokembed import files
-    from tokembed.benchmarks import large, matrix, timing
+    from tokembed.benchmarks import large_texts, matrix, timing
 
     runs = []
-    for size, kind in itertools.product(megabytes, large.KINDS):
-        for run in large.measure_large(kind, size * 1_000_000, matrix.vocabularies(), rounds):
+    for size, kind in itertools.product(megabytes, large_texts.KINDS):
+        for run in large_texts.measure_large(kind, size * 1_000_000, matrix.vocabularies(), rounds):
             runs.append({**asdict(run), "ratio": run.ratio})
             distinct = f"{run.num_distinct:,} distinct pieces"
             seconds = f"{run.seconds:.2f} s, gigatoken {run.peer_seconds:.2f} s: {run.ratio:.2f} times its speed"
             cli.describe_row("large", f"{kind}, {size:,} MB", distinct, run.task, seconds)
-    path = files.plots_dir() / "benchmark_large.json"
+    path = files.plots_dir() / "benchmark_large_texts.json"
     files.write_atomic(path, json.dumps({"machine": timing.machine(), "runs": runs}, indent=1) + "\n")
     cli.describe_row("saved", files.display_path(path))
     return 0

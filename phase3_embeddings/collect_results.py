@@ -21,7 +21,7 @@ RESULTS = ROOT / "docs" / "results.json"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("benchmarks.md", "claims.md", "training.md"))]
 SOURCES = {
     "tokenizer": "benchmark_tokenizer.json",
-    "large": "benchmark_large.json",
+    "large_texts": "benchmark_large_texts.json",
     "training_wikitext2": "benchmark_training_wikitext2.json",
     "training_frankenstein": "benchmark_training_frankenstein.json",
     "presets": "benchmark_presets_wikitext2.json",

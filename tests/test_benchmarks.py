@@ -12,7 +12,7 @@ from PIL import Image
 from test_scripts import SCRIPT, run
 
 from tokembed import BPEModel, BPETokenizerLoader
-from tokembed.benchmarks import encoding, ladder, large, matrix, results as results_module, scaling
+from tokembed.benchmarks import encoding, ladder, large_texts, matrix, results as results_module, scaling
 from tokembed.bpe import whole_texts
 from tokembed.figures import benchmarks, canvas
 
@@ -104,13 +104,15 @@ def test_the_matrix_tells_its_worst_cell() -> None:
 
 def test_a_large_text_is_learned_from_and_encoded_beside_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gigatoken")
-    for module in (large, matrix):
+    for module in (large_texts, matrix):
         monkeypatch.setattr(module, "text_of", lambda kind: "some words of a text, and others. " * 300)
-    monkeypatch.setattr(large, "NUM_MERGES", (20, 30))
-    runs = [*large.measure_large("code", 30_000, [matrix.OWN], rounds=1)]
+    monkeypatch.setattr(large_texts, "NUM_MERGES", (20, 30))
+    runs = [*large_texts.measure_large("code", 30_000, [matrix.OWN], rounds=1)]
     assert [run.task for run in runs] == ["learn 20", "learn 30", matrix.OWN]
     assert all(run.num_bytes >= 30_000 and run.num_distinct > 9 and run.ratio > 0 for run in runs)
-    shown = results_module.TABLES["large"]({"large": {"runs": [asdict(run) | {"ratio": run.ratio} for run in runs]}})
+    shown = results_module.TABLES["large_texts"](
+        {"large_texts": {"runs": [asdict(run) | {"ratio": run.ratio} for run in runs]}}
+    )
     assert shown.count("\n") == 3
     assert f"({runs[1].ratio:.2f})" in shown
 

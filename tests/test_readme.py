@@ -20,7 +20,7 @@ import pytest
 from conftest import REPOSITORY, has_vocabularies
 from scripts import run
 
-from tokembed.benchmarks import large, matrix
+from tokembed.benchmarks import large_texts, matrix
 from tokembed.corpora import vocabularies
 
 PAGES = [
@@ -112,9 +112,9 @@ def test_every_command_of_the_pages_runs_in_its_order_on_small_texts(
             if script.name == "benchmark_tokenizer.py":  # one published vocabulary and kind of text do
                 patch.setattr(vocabularies, "PUBLISHED", {"r50k_base": vocabularies.PUBLISHED["r50k_base"]})
                 patch.setattr(matrix, "KINDS", ("numbers",))
-                for module in (matrix, large):
+                for module in (matrix, large_texts):
                     patch.setattr(module, "text_of", lambda kind: " ".join(map(str, range(5000))))
-                patch.setattr(large, "enlarged", lambda text, num_bytes: text)
+                patch.setattr(large_texts, "enlarged", lambda text, num_bytes: text)
             done = run(checkout, *arguments, raw=small_raw, script=checkout / script.relative_to(REPOSITORY), given=given)
         assert (done.returncode, bool(done.stdout)) == (0, True), f"{command}\n{done.stderr}"
         num_run += 1

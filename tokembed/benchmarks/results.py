@@ -184,9 +184,9 @@ def _learning(results: Results) -> str:
     return table("|".join(["", *(timing["name"] for timing in own)]), [["learn 10,000 merges", *_medians(own)]])
 
 
-def _large(results: Results) -> str:
+def _large_texts(results: Results) -> str:
     """Return, by text, what each task took and, in brackets, how many times as fast as gigatoken that is."""
-    runs = results["large"]["runs"]
+    runs = results["large_texts"]["runs"]
     tasks, rows = list(dict.fromkeys(run["task"] for run in runs)), dict[tuple[str, int], dict[str, str]]()
     for run in runs:
         row = rows.setdefault((run["kind"], run["num_bytes"]), {})
@@ -298,7 +298,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "peers": _peers,
     "matrix": _matrix,
     "learning": _learning,
-    "large": _large,
+    "large_texts": _large_texts,
     "ladder": _ladder,
     "sizes": _sizes,
     "training": _training,
