@@ -51,9 +51,9 @@ class Groups(NamedTuple):
     context_ids: Tensor  # (N, G + M): the positives, then the negatives
     weights: Tensor  # (N, T, G + M) float32
 
-    def every(self, first: int, end: int, step: int) -> Groups:
-        """Return the groups `first`, `first + step`, ... below `end`."""
-        return Groups(*(tensor[first:end:step] for tensor in self))
+    def every(self, first: int, step: int) -> Groups:
+        """Return the groups `first`, `first + step`, `first + 2 step`, ..."""
+        return Groups(*(tensor[first::step] for tensor in self))
 
 
 @torch.no_grad()

@@ -16,13 +16,11 @@ from tokembed.skipgram.model import Groups, SkipGramModel, descend
 from tokembed.skipgram.settings import Report, TrainingConfig
 from tokembed.skipgram.stream import Ids, TokenStream
 
-BLOCK_TOKENS = 8192  # tokens whose groups are made at once, or as many as fill a batch
+# Tokens whose groups are made at once, or as many as fill a batch. They are dealt out to the block's batches in turn: a batch
+# from one short passage would meet the passage's own words too often.
+BLOCK_TOKENS = 8192
 GROUP_POSITIONS = 16  # that share their negatives, and their targets' rows: more save rows, and cost scores that are no pair's
 NEGATIVES_DRAWN = 2  # by a group, times those a pair is due
-# Positions whose groups are dealt out to batches, or as many as fill a batch, if that is more: a batch from a short passage
-# meets the passage's own words too often. Over more text the loss is lower (by 0.9 % over a block), since a pair then meets
-# vectors that have seen its own passage already: no better vectors, but another figure than the hogwild engine's.
-DEALT_POSITIONS = 512
 OUTSIDE = -1  # the id of a neighbour that is not there
 GAP_CLOSED = 0.1  # by one term, as a share of the learning rate: measured, see `model.damping`
 
@@ -52,7 +50,8 @@ class TorchEngine:
         self._group_positions = min(GROUP_POSITIONS, positions)
         self._groups_per_batch = max(round(positions / self._group_positions), 1)
         kept_share = float((counts * keep).sum() / counts.sum())
-        self._block_tokens = max(BLOCK_TOKENS, math.ceil(self._groups_per_batch * self._group_positions / kept_share))
+        num_batches = max(round(BLOCK_TOKENS * kept_share / positions), 1)
+        self._block_tokens = math.ceil(num_batches * positions / kept_share)
 
     @property
     def target_vectors(self) -> npt.NDArray[np.float32]:
@@ -124,15 +123,9 @@ class TorchEngine:
         if not len(windows):
             return torch.zeros(1), torch.zeros(1)
         groups = self._groups(tokens, windows)
-        num_groups, size = len(groups.weights), self._groups_per_batch
-        dealt = max(DEALT_POSITIONS // self._group_positions, size)
-        losses = []
-        for first in range(0, num_groups, dealt):
-            end = min(first + dealt, num_groups)
-            num_batches = math.ceil((end - first) / size)
-            for number in range(num_batches):
-                batch = groups.every(first + number, end, num_batches)
-                losses.append(descend(self.model, batch, self._group_positions, rate, GAP_CLOSED * rate))
+        num_batches = max(round(len(groups.weights) / self._groups_per_batch), 1)
+        batches = (groups.every(first, num_batches) for first in range(num_batches))
+        losses = [descend(self.model, batch, self._group_positions, rate, GAP_CLOSED * rate) for batch in batches]
         return groups.weights[:, :, : self._group_positions].sum(), torch.stack(losses)
 
     def _groups(self, tokens: Ids, windows: Ids) -> Groups:
