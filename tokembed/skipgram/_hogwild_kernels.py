@@ -66,8 +66,8 @@ class Scratch(NamedTuple):
     inputs: Any  # (n, D) float32: U
     outputs: Any  # (m, D) float32: V
     scores: Any  # (n, m) float32: S, then E
-    signs: Any  # (2, m) float32: of a position and of the next
-    output_ids: Any  # (2, m) int32
+    signs: Any  # (m,) float32
+    output_ids: Any  # (m,) int32
 
 
 @njit(cache=KEPT, nogil=True, inline="always")
@@ -256,25 +256,6 @@ def _copy_row(typing_context, table, row, buffer, place):
     return types.void(table, types.intp, buffer, types.intp), generate
 
 
-@intrinsic
-def _prefetch_row(typing_context, table, row):
-    """Have the cache lines of table[row] on their way to the cache when they are needed."""
-
-    def generate(context, builder, signature, arguments):
-        pointer, dim = _row_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
-        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        prefetch = builder.module.declare_intrinsic(
-            "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        )
-        for_writing, keep_near, data = (ir.Constant(flag, number) for number in (1, 3, 1))
-        with cgutils.for_range(builder, builder.udiv(dim, ir.Constant(dim.type, _LANES))) as loop:
-            line = builder.gep(pointer, [builder.mul(loop.index, ir.Constant(dim.type, _LANES))])
-            builder.call(prefetch, [builder.bitcast(line, byte), for_writing, keep_near, data])
-        return context.get_dummy_value()
-
-    return types.void(table, types.intp), generate
-
-
 # ---------------------------------------------------------------- errors and loss
 
 
@@ -357,26 +338,16 @@ def train_block(token_ids, start, end, tables, draws, rate_at_start, rate_at_end
     """
     target_table, context_table = tables.targets, tables.contexts
     tokens, windows, inputs, outputs = scratch.tokens, scratch.windows, scratch.inputs, scratch.outputs
-    scores, all_signs, all_outputs = scratch.scores, scratch.signs, scratch.output_ids
+    scores, signs, output_ids = scratch.scores, scratch.signs, scratch.output_ids
     first, last, num_kept = gather_kept(token_ids, start, end, draws, draw_key, tokens, windows)
-    if num_kept < 2:
-        return 0, 0.0
     stride = scores.shape[1]
     num_pairs, loss = 0, 0.0
-    m_next = 0
-    if first < last:
-        m_next, state = _draw_outputs(tokens[first], draws, state, all_outputs[first % 2], all_signs[first % 2])
     for i in range(first, last):
         left, right = max(i - windows[i], 0), min(i + windows[i] + 1, num_kept)
         n = right - left - 1
-        m, output_ids, signs = m_next, all_outputs[i % 2], all_signs[i % 2]
-        # The next position's rows are fetched while this one is computed: large tables are in no cache.
-        if i + 1 < last:
-            coming = all_outputs[(i + 1) % 2]
-            m_next, state = _draw_outputs(tokens[i + 1], draws, state, coming, all_signs[(i + 1) % 2])
-            for j in range(m_next):
-                _prefetch_row(context_table, coming[j])
-            _prefetch_row(target_table, tokens[min(i + 1 + draws.window_size, num_kept - 1)])
+        if n <= 0:
+            continue
+        m, state = _draw_outputs(tokens[i], draws, state, output_ids, signs)
         for j in range(m):
             _copy_row(context_table, output_ids[j], outputs, j)
         row = 0

@@ -124,8 +124,8 @@ def _scratch(config: TrainingConfig) -> kernels.Scratch:
         inputs=_aligned_zeros(num_inputs, config.embedding_dim),
         outputs=_aligned_zeros(num_outputs, config.embedding_dim),
         scores=scores,
-        signs=np.zeros((2, scores.shape[1]), dtype=np.float32),
-        output_ids=np.zeros((2, num_outputs), dtype=np.int32),
+        signs=np.zeros(scores.shape[1], dtype=np.float32),
+        output_ids=np.zeros(num_outputs, dtype=np.int32),
     )
 
 
