@@ -16,9 +16,9 @@ from tokembed.skipgram.model import Groups, SkipGramModel, descend
 from tokembed.skipgram.settings import Report, TrainingConfig
 from tokembed.skipgram.stream import Ids, TokenStream
 
-# Tokens whose groups are made at once, or as many as fill a batch. They are dealt out to the block's batches in turn: a batch
-# from one short passage would meet the passage's own words too often.
-BLOCK_TOKENS = 8192
+# A block's groups are made at once, and dealt out to its batches in turn: a batch from one passage would meet the passage's own
+# words too often, which damping can only slow down. Batches of 8,192 pairs from a passage each end 1 % higher in loss.
+BLOCK_TOKENS, BLOCK_BATCHES = 8192, 16  # whichever is more
 GROUP_POSITIONS = 16  # that share their negatives, and their targets' rows: more save rows, and cost scores that are no pair's
 NEGATIVES_DRAWN = 2  # by a group, times those a pair is due
 OUTSIDE = -1  # the id of a neighbour that is not there
@@ -50,7 +50,7 @@ class TorchEngine:
         self._group_positions = min(GROUP_POSITIONS, positions)
         self._groups_per_batch = max(round(positions / self._group_positions), 1)
         kept_share = float((counts * keep).sum() / counts.sum())
-        num_batches = max(round(BLOCK_TOKENS * kept_share / positions), 1)
+        num_batches = max(round(BLOCK_TOKENS * kept_share / positions), BLOCK_BATCHES)
         self._block_tokens = math.ceil(num_batches * positions / kept_share)
 
     @property
@@ -90,9 +90,10 @@ class TorchEngine:
         with _translate_oom():
             unread = None  # the block before, which the device may still be at
             for block_tokens, tokens, windows in self._kept_blocks(first, last, random):
-                rate = config.rate_after((epoch + done / num_tokens) / config.epochs)
+                places = (epoch + done / num_tokens, epoch + (done + block_tokens) / num_tokens)
+                rates = [config.rate_after(place / config.epochs) for place in places]
+                block = block_tokens, *self._train_block(tokens, windows, *rates)
                 done += block_tokens
-                block = block_tokens, *self._train_block(tokens, windows, rate)
                 if unread:
                     settle(*unread)
                 unread = block
@@ -118,14 +119,17 @@ class TorchEngine:
             yield end - start, tokens, windows
             tokens = margin if is_end else tokens[num_positions:]
 
-    def _train_block(self, tokens: Ids, windows: Ids, rate: float) -> tuple[Tensor, Tensor]:
+    def _train_block(self, tokens: Ids, windows: Ids, first_rate: float, last_rate: float) -> tuple[Tensor, Tensor]:
         """Train on the pairs of a block; return their number and the batches' losses, on the device."""
         if not len(windows):
             return torch.zeros(1), torch.zeros(1)
         groups = self._groups(tokens, windows)
         num_batches = max(round(len(groups.weights) / self._groups_per_batch), 1)
-        batches = (groups.every(first, num_batches) for first in range(num_batches))
-        losses = [descend(self.model, batch, self._group_positions, rate, GAP_CLOSED * rate) for batch in batches]
+        rates = np.linspace(first_rate, last_rate, num_batches, endpoint=False).tolist()
+        losses = [
+            descend(self.model, groups.every(first, num_batches), self._group_positions, rate, GAP_CLOSED * rate)
+            for first, rate in enumerate(rates)
+        ]
         return groups.weights[:, :, : self._group_positions].sum(), torch.stack(losses)
 
     def _groups(self, tokens: Ids, windows: Ids) -> Groups:
