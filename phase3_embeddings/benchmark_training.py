@@ -5,6 +5,8 @@ uv run --group bench python phase3_embeddings/benchmark_training.py --dataset fr
 uv run --group bench python phase3_embeddings/benchmark_training.py --presets
 uv run --group bench python phase3_embeddings/benchmark_training.py --unseen --rounds 2
 uv run --group bench python phase3_embeddings/benchmark_training.py --sweep --dataset frankenstein --rounds 3
+uv run --group bench python phase3_embeddings/benchmark_training.py --batches --epochs 3 --rounds 3
+uv run --group bench python phase3_embeddings/benchmark_training.py --large --embedding-dim 300 --epochs 1 --rounds 3
 """
 
 from __future__ import annotations
@@ -20,6 +22,16 @@ from tokembed import cli
 
 if TYPE_CHECKING:
     from tokembed.corpora.corpus import Corpus
+    from tokembed.skipgram.settings import TrainingConfig
+
+
+KINDS = {  # of comparison, instead of that with gensim
+    "presets": "compare the presets, and numbers of threads",
+    "sweep": "compare negatives and windows",
+    "batches": "compare the torch engine's batch sizes, on the CPU, with the threads",
+    "large": "compare speeds with gensim's on a vocabulary of 200,000 random tokens",
+    "unseen": "compare words that training never saw with FastText's; --rounds draws",
+}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -31,11 +43,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=cli.positive_int, default=5, help="runs of each trainer, with as many seeds (default: 5)"
     )
-    parser.add_argument("--presets", action="store_true", help="compare the presets, and numbers of threads, instead of gensim")
-    parser.add_argument("--sweep", action="store_true", help="compare negatives, windows, and the torch engine's batch sizes")
-    parser.add_argument(
-        "--unseen", action="store_true", help="compare words that training never saw with FastText's; --rounds draws"
-    )
+    instead = parser.add_mutually_exclusive_group()
+    for kind, help_text in KINDS.items():
+        instead.add_argument(f"--{kind}", dest="kind", action="store_const", const=kind, default="training", help=help_text)
     cli.add_training_flags(parser)
     return parser.parse_args(argv)
 
@@ -49,17 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "gensim" in peers.missing_peers():
         raise ValueError("gensim is not installed: uv run --group bench python phase3_embeddings/benchmark_training.py")
     config = cli.config_from_flags(args)
+    if args.kind == "large":
+        return compare_on_large_tables(config, args.rounds)
     corpus = workspace.choose_corpus(args.dataset, args.text_field)
-    if args.unseen:
+    if args.kind == "unseen":
         return compare_unseen_words(args, corpus)
     tokenizer, ids = workspace.prepare_tokens(corpus, args.num_merges, **cli.learning_settings(args))
     info = timing.machine()
     cli.describe_row("machine", info["processor"], f"{info['cores']} cores", f"Python {info['python']}")
-    kind = "presets" if args.presets else "sweep" if args.sweep else "training"
-    if kind == "training":
+    if args.kind == "training":
         compared = training.compare_trainers(tokenizer, ids, config, args.rounds)
     else:
-        jobs = training.preset_jobs() if args.presets else training.sweep_jobs()
+        jobs = training.JOBS[args.kind]()
         compared = training.compare_settings(corpus, config, jobs, args.rounds, **cli.learning_settings(args))
 
     scores = training.SCORES
@@ -75,8 +86,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n  medians of times and speeds; means of scores with their 95 % confidence intervals")
     for line in training.summary(runs):
         print(f"  {line}")
-    path = files.plots_dir() / f"benchmark_{kind}_{workspace.artifact_name(corpus)}.json"
+    path = files.plots_dir() / f"benchmark_{args.kind}_{workspace.artifact_name(corpus)}.json"
     files.write_atomic(path, json.dumps({"machine": info, "runs": runs}, indent=1, default=asdict) + "\n")
+    cli.describe_row("saved", files.display_path(path))
+    return 0
+
+
+def compare_on_large_tables(config: TrainingConfig, rounds: int) -> int:
+    """Compare speeds with gensim's where tables are larger than caches; print a table, write JSON."""
+    from tokembed import files
+    from tokembed.benchmarks import timing, training
+
+    print(f"\n  {'':<12}{'seed':>5}{'seconds':>9}{'tokens/s':>12}")
+    runs = []
+    for run in training.compare_on_large_tables(config, rounds):
+        runs.append(run)
+        print(f"  {run.name:<12}{run.seed:>5}{run.seconds:>9.1f}{run.tokens_per_second:>12,.0f}", flush=True)
+    middle, low, high = training.speed_ratios(runs[::2], runs[1::2])
+    print(f"\n  tokembed is {middle:.1f} times as fast, the median of {rounds} turns ({low:.1f} to {high:.1f})")
+    path = files.plots_dir() / "benchmark_large.json"
+    files.write_atomic(path, json.dumps({"machine": timing.machine(), "runs": runs}, indent=1, default=asdict) + "\n")
     cli.describe_row("saved", files.display_path(path))
     return 0
 

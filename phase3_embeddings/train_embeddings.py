@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tokembed.skipgram.distributed import ProcessGroup
     from tokembed.skipgram.settings import TrainingConfig
     from tokembed.skipgram.stream import TokenStream
+    from tokembed.skipgram.training import Choice
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -73,7 +74,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
     from tokembed.vectors.embeddings import Embeddings
     from tokembed.vectors.evaluation import synonym_measure
 
-    engine, device = choose_engine(config)
+    device = choose_engine(config)[1]  # one that is not here is said at once
     ids: npt.NDArray[np.int32] | TokenStream
     counts = None
     chosen: dict[str, Any] = {}
@@ -100,6 +101,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         if args.max_tokens:
             cli.describe_row("", f"training on the first {ids.size:,}")
         facts = storage.StreamFacts.of(ids, tokenizer)
+    config = replace(config, **cli.settings_for_device(args, device, ids.size))
     output = workspace.checkpoint_path(name, splitting, args.name or "")
     output = args.output_dir / output.name if args.output_dir else output
     files.check_writable(output.parent)
@@ -111,11 +113,14 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
         earlier = storage.load_checkpoint(output, tokenizer, facts) if args.resume and output.is_file() else None
         measures = synonym_measure(tokenizer, facts), neighbour_measure(tokenizer, facts)
         keep = storage.Checkpointer(output, tokenizer, facts, *measures, resumed=earlier is not None)
-    cli.describe_training(config, engine, device, group.size if group else 1, list(chosen))
-    if earlier:
-        cli.describe_resuming(config, len(earlier.epoch_losses), earlier.config.epochs, files.display_path(output))
-    elif args.resume:
-        cli.describe_row("resuming", f"nothing, as there is no {files.display_path(output)}: training from the beginning")
+
+    def describe(choice: Choice) -> None:
+        cli.describe_training(config, choice, group.size if group else 1, list(chosen))
+        if earlier:
+            cli.describe_resuming(config, len(earlier.epoch_losses), earlier.config.epochs, files.display_path(output))
+        elif args.resume:
+            cli.describe_row("resuming", f"nothing, as there is no {files.display_path(output)}: training from the beginning")
+
     if group:
         earlier = group.share(earlier)  # machines need not share their disks
     try:
@@ -125,6 +130,7 @@ def train(args: argparse.Namespace, config: TrainingConfig, group: ProcessGroup 
             config,
             counts=counts,
             progress=is_writer,
+            on_choice=describe,
             on_epoch=cli.describe_epoch(config),
             on_checkpoint=keep if is_writer else None,
             resume=earlier,

@@ -442,7 +442,12 @@ def test_the_training_benchmark_runs_both_trainers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "names"), [("--presets", {"fast", "balanced", "best"}), ("--sweep", {"2 negatives", "window 10"})]
+    ("flag", "names"),
+    [
+        ("--presets", {"fast", "balanced", "best"}),
+        ("--sweep", {"2 negatives", "window 10"}),
+        ("--batches", {"threads", "torch, batch 8,192"}),
+    ],
 )
 def test_the_training_benchmark_compares_settings(tmp_path: Path, flag: str, names: set[str]) -> None:
     mine = tmp_path / "mine.txt"
@@ -456,6 +461,18 @@ def test_the_training_benchmark_compares_settings(tmp_path: Path, flag: str, nam
     assert names <= {run["name"] for run in runs}
     assert all(sum(run["name"] == name for run in runs) == 2 for name in names)
     assert all(run["loss"] > 0 for run in runs)
+
+
+def test_the_training_benchmark_times_large_tables_beside_gensims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokembed.benchmarks.training.LARGE_VOCABULARY", 3000)
+    script = REPOSITORY / "phase3_embeddings" / "benchmark_training.py"
+    done = run(tmp_path, "--large", "--rounds", "2", "--epochs", "1", "--embedding-dim", "16", script=script)
+    assert done.returncode == 0, done.stderr
+    (saved,) = tmp_path.rglob("benchmark_large.json")
+    runs = json.loads(saved.read_text())["runs"]
+    assert [run["name"] for run in runs] == ["tokembed", "gensim"] * 2
+    assert all(run["tokens_per_second"] > 0 for run in runs)
+    assert "times as fast, the median of 2 turns" in done.stdout
 
 
 def test_vectors_are_trained_by_a_preset_and_scored(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ import torch
 from hypothesis import given, settings, strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import chisquare
+from torch.nn.functional import logsigmoid
 
 from tokembed import SkipGramModel
 from tokembed.skipgram import _hogwild_kernels as kernels, reference
 from tokembed.skipgram.hogwild import HogwildEngine, _scratch
-from tokembed.skipgram.model import descend, negative_sampling_loss
+from tokembed.skipgram.model import Groups, descend
 from tokembed.skipgram.sampling import alias_table, noise_distribution, window_pairs
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.stream import TokenStream
+from tokembed.skipgram.torch_engine import NEGATIVES_DRAWN, OUTSIDE, TorchEngine
 
 
 def random_tables(vocab_size: int, dim: int, scale: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -61,23 +64,37 @@ def test_the_models_scores_are_dot_products() -> None:
         SkipGramModel(10, 0)
 
 
+def group(targets: list[int], positives: list[int], negatives: list[int], pairs: list[list[int]]) -> Groups:
+    """Return one group that has a pair of a target (row) and a positive (column) where `pairs` say so; negatives count once."""
+    terms = [[sum(row[g] for g in range(len(positives)) if positives[g] != n) for n in negatives] for row in pairs]
+    weights = torch.cat([torch.tensor(pairs), torch.tensor(terms)], dim=1).double()
+    return Groups(torch.tensor([targets]), torch.tensor([positives + negatives]), weights.unsqueeze(0))
+
+
 def test_the_loss_is_stable_where_a_naive_logarithm_is_not() -> None:
-    scores = torch.tensor([1e4, -1e4])
-    loss = negative_sampling_loss(scores, scores.unsqueeze(1))
-    assert loss.item() == pytest.approx(2e4)
+    model = SkipGramModel(2, 1).double()
+    model.target_embeddings.weight.data.fill_(100.0)
+    model.context_embeddings.weight.data.copy_(torch.tensor([[100.0], [-100.0]]))
+    losses = [float(descend(model, group([0], [at], [1 - at], [[1]]), 1, learning_rate=1e-9)) for at in (0, 1)]
+    assert losses == pytest.approx([0.0, 2e4], rel=1e-4)
 
 
 def test_the_written_out_gradient_is_autograds() -> None:
     torch.manual_seed(0)
-    model = SkipGramModel(12, 5)
+    model = SkipGramModel(12, 5).double()
     torch.nn.init.normal_(model.target_embeddings.weight)
     torch.nn.init.normal_(model.context_embeddings.weight)
-    targets, positives = torch.tensor([1, 1, 2, 3]), torch.tensor([3, 4, 4, 1])
-    negatives = torch.tensor([[5, 6], [4, 4], [8, 8], [1, 0]])  # some equal their positive, some come twice
+    targets, positives, negatives = [1, 1, 2, 3], [3, 4], [5, 4, 8, 8]  # one equals a positive, one comes twice
+    pairs = [[1, 0], [0, 1], [1, 1], [0, 0]]
     before = [layer.weight.detach().clone() for layer in (model.target_embeddings, model.context_embeddings)]
-    loss = negative_sampling_loss(*model(targets, positives, negatives), negatives != positives.unsqueeze(1))
+    made = [(targets[t], positives[g]) for t, g in itertools.product(range(4), range(2)) if pairs[t][g]]
+    target_ids, positive_ids = torch.tensor(made).T
+    negative_ids = torch.tensor(negatives).expand(len(made), -1)
+    positive_scores, negative_scores = model(target_ids, positive_ids, negative_ids)
+    negative_terms = logsigmoid(-negative_scores) * (negative_ids != positive_ids.unsqueeze(1))
+    loss = -(logsigmoid(positive_scores).sum() + negative_terms.sum())
     loss.backward()  # type: ignore[no-untyped-call]
-    returned = descend(model, targets, positives, negatives, learning_rate=0.1)
+    returned = descend(model, group(targets, positives, negatives, pairs), 2, learning_rate=0.1)
     assert returned.item() == pytest.approx(loss.item(), rel=1e-6)
     for table, layer in zip(before, (model.target_embeddings, model.context_embeddings), strict=True):
         assert layer.weight.grad is not None
@@ -90,10 +107,30 @@ def test_torch_takes_the_references_step() -> None:
     u, v = model.target_embeddings.weight.data, model.context_embeddings.weight.data
     u.copy_(torch.from_numpy(targets))
     v.copy_(torch.from_numpy(contexts))
-    loss = descend(model, torch.tensor([0, 1]), torch.tensor([2, 2]), torch.tensor([[3, 4, 2]] * 2), 0.1)
+    loss = descend(model, group([0, 1], [2], [3, 4, 2], [[1], [1]]), 1, 0.1)
     assert loss.item() == pytest.approx(reference.skipgram_step(targets, contexts, [0, 1], 2, [3, 4, 2], 0.1))
     assert_allclose(u.numpy(), targets)
     assert_allclose(v.numpy(), contexts)
+
+
+def test_a_blocks_groups_hold_the_pairs_of_its_windows() -> None:
+    """The pairs, and how often each target meets each negative, are those of the windows one by one."""
+    random = np.random.default_rng(2)
+    counts = np.full(9, 20)
+    engine = TorchEngine(TokenStream([np.arange(9)]), counts, TrainingConfig(window_size=3, batch_size=20), "cpu")
+    kept, windows = random.integers(0, 9, 13), random.integers(1, 4, 13)
+    groups = engine._groups(np.pad(kept, 3, constant_values=OUTSIDE), windows)
+    size = engine._group_positions
+    found: Counter[tuple[int, int]] = Counter()
+    for target_ids, context_ids, weights in zip(*(part.numpy() for part in groups), strict=True):
+        positives, negatives = context_ids[:size], context_ids[size:]
+        for target, own in zip(target_ids, weights, strict=True):
+            made = [int(positive) for positive, weight in zip(positives, own, strict=False) if weight]
+            found.update((int(target), positive) for positive in made)
+            expected = [sum(positive != negative for positive in made) / NEGATIVES_DRAWN for negative in negatives]
+            assert_allclose(own[size:], expected)
+    assert found == Counter(map(tuple, window_pairs(kept, windows).tolist()))
+    assert size < 13 < size * len(groups.weights), "the last of several groups is filled up"
 
 
 @pytest.mark.parametrize("y", [np.linspace(-60, 60, 961, dtype=np.float32), np.float32([1e4, -1e4, 0, -0.0])])

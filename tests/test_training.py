@@ -4,14 +4,17 @@ import importlib
 import re
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import torchgen
 import yaml
+from scripts import SCRIPT, SHORT_JOB, main_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tokembed import (
@@ -21,12 +24,16 @@ from tokembed import (
     TrainingResult,
     cli,
     device as devices,
+    files,
     select_device,
     train_bpe,
     train_skipgram,
 )
 from tokembed.analysis.neighbours import neighbour_measure
-from tokembed.skipgram import training
+from tokembed.skipgram import torch_engine, training
+from tokembed.skipgram.settings import MAX_BATCH
+from tokembed.skipgram.stream import TokenStream
+from tokembed.skipgram.torch_engine import TorchEngine
 from tokembed.skipgram.training import TrainingDivergedError
 from tokembed.vectors.storage import Checkpointer, StreamFacts, load_checkpoint, read_neighbours
 
@@ -252,6 +259,98 @@ def test_training_on_the_cpu_imports_no_torch() -> None:
         "train_skipgram([0, 1, 2] * 50, 3, TrainingConfig(epochs=1)); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---------------------------------------------------------------- which engine is faster
+
+
+class _FakeAccelerator(TorchEngine):
+    """The torch engine on the CPU, as if on an accelerator, with a delay after each block, or so fast that it hardly trains."""
+
+    delay = 0.0
+    trained_share = 1.0
+
+    def __init__(self, stream: TokenStream, counts: np.ndarray, config: TrainingConfig, device: str) -> None:
+        assert device == "cuda"
+        super().__init__(stream, counts, config, "cpu")
+
+    def train(self, epoch: int, first: int, last: int, report: Any) -> tuple[int, float]:
+        def report_late(tokens: int, pairs: int, loss: float) -> None:
+            time.sleep(self.delay)
+            report(int(tokens / self.trained_share), pairs, loss)
+
+        return super().train(epoch, first, first + int((last - first) * self.trained_share), report_late)
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> type[_FakeAccelerator]:
+    """A machine that seems to have an accelerator."""
+
+    class Fake(_FakeAccelerator):
+        pass
+
+    monkeypatch.setattr(devices, "find_accelerator", lambda: "cuda")
+    monkeypatch.setattr(devices, "select_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(torch_engine, "TorchEngine", Fake)
+    monkeypatch.setattr(training, "RACE_SECONDS", 0.05)
+    return Fake
+
+
+@pytest.mark.parametrize(
+    ("delay", "trained_share", "faster", "device"), [(0.1, 1.0, "hogwild", "cpu"), (0.0, 0.001, "torch", "cuda")]
+)
+def test_with_an_accelerator_the_faster_engine_trains_as_if_asked_for(
+    ids: np.ndarray,
+    tokenizer: BPETokenizerLoader,
+    accelerator: type[_FakeAccelerator],
+    delay: float,
+    trained_share: float,
+    faster: str,
+    device: str,
+) -> None:
+    accelerator.delay, accelerator.trained_share = delay, trained_share
+    choices: list[training.Choice] = []
+    config = replace(SMALL, engine="auto")
+    result = train_skipgram(ids[:40_000], tokenizer.vocab_size, config, on_choice=choices.append)
+    asked = train_skipgram(ids[:40_000], tokenizer.vocab_size, replace(config, engine=faster))
+    assert np.array_equal(result.target_vectors, asked.target_vectors)
+    assert np.array_equal(result.context_vectors, asked.context_vectors)
+    assert (result.epoch_losses, result.engine) == (asked.epoch_losses, asked.engine)
+    [choice] = choices
+    assert choice[:2] == (faster, device)
+    assert choice.speeds[faster] == max(choice.speeds.values()) > min(choice.speeds.values()) > 0
+
+
+def test_the_script_says_both_speeds_and_takes_batches_that_suit_the_accelerator_unless_given(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    accelerator: type[_FakeAccelerator],
+) -> None:
+    accelerator.trained_share = 0.001
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "project_root", Path.cwd)
+    sizes = []
+    for flags in ((), ("--batch-size", "600")):
+        assert main_of(SCRIPT)([*SHORT_JOB, *flags]) == 0
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("training "))
+        found = re.search(
+            r"torch engine on cuda · the faster here, in tokens/s: hogwild [\d,]+, torch [\d,]+ · batches of (\d+)", line
+        )
+        assert found, line
+        sizes.append(int(found[1]))
+    assert 600 < sizes[0] <= MAX_BATCH
+    assert sizes[1] == 600
+
+
+def test_nothing_is_timed_where_engine_or_device_is_given(
+    ids: np.ndarray, tokenizer: BPETokenizerLoader, accelerator: type[_FakeAccelerator]
+) -> None:
+    choices: list[training.Choice] = []
+    for given in ({"engine": "torch"}, {"device": "cuda"}, {"engine": "hogwild"}, {"device": "cpu"}):
+        config = replace(SMALL, **{"engine": "auto", "epochs": 1, **given})
+        train_skipgram(ids[:5000], tokenizer.vocab_size, config, on_choice=choices.append)
+    assert choices == [("torch", "cuda", {})] * 2 + [("hogwild", "cpu", {})] * 2
 
 
 # ---------------------------------------------------------------- stopping and going on

@@ -15,10 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokembed.bpe.splitting import SPLITTINGS
-from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError
+from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError, batch_size_for_accelerator
+
+if TYPE_CHECKING:
+    from tokembed.skipgram.training import Choice
 
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 DATASETS = "frankenstein, wikitext2, pydocs, a .txt or .txt.gz file, a folder or glob of shards, or hf:NAME[/CONFIG][:FIELD]"
@@ -61,7 +64,7 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset({"num_negative_samples": 5, "window_size": 3, "batch_size": 2048}),
+    "fast": Preset({"num_negative_samples": 5, "window_size": 3}),
     "balanced": Preset(),
     "best": Preset(
         {
@@ -252,14 +255,16 @@ def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | Non
     """Parse flags with a `--preset` that changes the defaults of others; what is given explicitly wins.
 
     `follows_text` names the settings that neither a flag nor a preset gives: they may follow the size of the corpus.
+    `batch_follows_device` says that no flag gave the size of batches.
     """
     parser.add_argument("--preset", choices=PRESETS, help="; ".join(f"{name}: {preset}" for name, preset in PRESETS.items()))
     preset = parser.parse_known_args(argv)[0].preset
     if preset:
         parser.set_defaults(**PRESETS[preset].values)
     absent = object()
-    given = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(SMALL_TEXT.values, absent)))
+    given = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys((*SMALL_TEXT.values, "batch_size"), absent)))
     args = parser.parse_args(argv)
+    args.batch_follows_device = given.batch_size is absent
     args.follows_text = [name for name in SMALL_TEXT.values if preset is None and getattr(given, name) is absent]
     return args
 
@@ -267,6 +272,12 @@ def parse_with_preset(parser: argparse.ArgumentParser, argv: Sequence[str] | Non
 def settings_for_text(args: argparse.Namespace, is_small: bool) -> dict[str, Any]:
     """Return what a text of that size changes of the settings that neither a flag nor a preset gave."""
     return {name: SMALL_TEXT.values[name] for name in args.follows_text} if is_small else {}
+
+
+def settings_for_device(args: argparse.Namespace, device: str, num_tokens: int) -> dict[str, Any]:
+    """Return what an accelerator changes of the settings that no flag gave, to train on so many tokens."""
+    is_open = args.batch_follows_device and device != "cpu"
+    return {"batch_size": batch_size_for_accelerator(num_tokens)} if is_open else {}
 
 
 def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -363,12 +374,14 @@ def describe_resuming(config: TrainingConfig, num_done: int, num_planned: int, w
     describe_row("resuming", f"after epoch {num_done} of {where}", stretched if config.epochs > num_planned else "")
 
 
-def describe_training(config: TrainingConfig, engine: str, device: str, num_processes: int, chosen: Sequence[str] = ()) -> None:
+def describe_training(config: TrainingConfig, choice: Choice, num_processes: int, chosen: Sequence[str] = ()) -> None:
     """Print what is about to train, and how; `chosen` names the settings that follow the size of the text."""
+    speeds = ", ".join(f"{name} {speed:,.0f}" for name, speed in choice.speeds.items())
     describe_row(
         "training",
-        f"{engine} engine on {device}" + (f", {num_processes} processes" if num_processes > 1 else ""),
-        "--batch-size is ignored" if engine == "hogwild" else f"batches of {config.batch_size}",
+        f"{choice.engine} engine on {choice.device}" + (f", {num_processes} processes" if num_processes > 1 else ""),
+        f"the faster here, in tokens/s: {speeds}" if speeds else "",
+        "--batch-size is ignored" if choice.engine == "hogwild" else f"batches of {config.batch_size}",
         f"{config.embedding_dim} dimensions, window {config.window_size}, {config.num_negative_samples} negatives",
         "words composed of n-grams, too" if config.composition != "off" else "",
     )

@@ -23,21 +23,28 @@ from tokembed.vectors.evaluation import evaluate_synonyms, evaluate_word_pairs, 
 from tokembed.vectors.storage import count_whole_words
 from tokembed.workspace import default_num_merges, token_ids_for, tokenizer_for
 
+LARGE_VOCABULARY = 200_000
 SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "synonym_auc": "synonym AUC"}
 
 
 @dataclass(frozen=True)
-class TrainingRun:
-    """One training by one trainer: how fast, how much, and how good its vectors are. `loss` is the last epoch's; gensim's lies.
-
-    `pairs_per_token` is counted by ours; for gensim it is its own count of the tokens that subsampling left, times the W + 1
-    pairs that a window of 1 to W on either side makes on average.
-    """
+class TimedRun:
+    """One training by one trainer, and how fast it was."""
 
     name: str
     seed: int
     seconds: float
     tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class TrainingRun(TimedRun):
+    """A training, and how good its vectors are. `loss` is the last epoch's; gensim's lies.
+
+    `pairs_per_token` is counted by ours; for gensim it is its own count of the tokens that subsampling left, times the W + 1
+    pairs that a window of 1 to W on either side makes on average.
+    """
+
     pairs_per_token: float
     loss: float | None
     wordsim353: float
@@ -72,34 +79,68 @@ def compare_trainers(
 ) -> Iterator[TrainingRun]:
     """Train by ours and by gensim in turn, on the same ids with the same settings, threads and seeds; yield each run.
 
-    gensim gets the ids as sentences of 10,000, the most it takes, with its vocabulary built before the clock starts; our
-    kernels are compiled before. Both are scored by the same code, a word being the mean of its tokens.
+    Our kernels are compiled before. Both are scored by the same code, a word being the mean of its tokens.
     """
-    from gensim.models import Word2Vec
-
-    workers = config.workers or available_cores()
-    words = list(map(str, token_ids.tolist()))
-    sentences = [words[start : start + 10_000] for start in range(0, len(words), 10_000)]
+    sentences = gensim_sentences(token_ids)
     counts = np.bincount(token_ids, minlength=tokenizer.vocab_size)
     word_counts = count_whole_words(token_ids, tokenizer.id_to_token, tokenizer.rule)
     train_skipgram(token_ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))
     for seed in range(1, rounds + 1):
-        yield train_ours(tokenizer, token_ids, replace(config, seed=seed))
+        seeded = replace(config, seed=seed)
+        yield train_ours(tokenizer, token_ids, seeded)
 
-        model = Word2Vec(
-            vector_size=config.embedding_dim, window=config.window_size, sg=1, hs=0, negative=config.num_negative_samples,
-            sample=config.subsample, ns_exponent=config.ns_exponent, min_count=config.min_count, workers=workers, seed=seed,
-            alpha=config.learning_rate, min_alpha=config.min_learning_rate,
-        )  # fmt: skip
-        model.build_vocab(sentences)
-        start = time.perf_counter()
-        num_kept, num_words = model.train(sentences, total_examples=len(sentences), epochs=config.epochs)
-        seconds = time.perf_counter() - start
+        model, num_kept, seconds, speed = train_gensim(sentences, seeded)
         rows = np.array([int(word) for word in model.wv.index_to_key])
         tokens = [tokenizer.id_to_token[row] for row in rows]
         theirs = Embeddings(tokens, model.wv.vectors, tokenizer, counts[rows], word_counts[rows])
-        pairs = num_kept / num_words * (config.window_size + 1)
-        yield TrainingRun("gensim", seed, seconds, num_words / seconds, pairs, None, **score(theirs))
+        pairs = num_kept / (token_ids.size * config.epochs) * (config.window_size + 1)
+        yield TrainingRun("gensim", seed, seconds, speed, pairs, None, **score(theirs))
+
+
+def compare_on_large_tables(config: TrainingConfig, rounds: int) -> Iterator[TimedRun]:
+    """Train by ours and by gensim in turn on `LARGE_VOCABULARY` tokens, whose tables no cache holds; yield each run.
+
+    Tokens are drawn at random, so that only speed can be compared: half of them from Zipf's law, and the others are each token
+    as often as every other.
+    """
+    random = np.random.default_rng(0)
+    shares = 1.0 / np.arange(1, LARGE_VOCABULARY + 1)
+    alike = np.repeat(np.arange(LARGE_VOCABULARY), config.min_count)
+    by_zipf = random.choice(LARGE_VOCABULARY, alike.size, p=shares / shares.sum())
+    token_ids = random.permutation(np.concatenate([alike, by_zipf])).astype(np.int32)
+    sentences = gensim_sentences(token_ids)
+    train_skipgram(token_ids[:20_000], LARGE_VOCABULARY, replace(config, epochs=1, min_count=1))
+    for seed in range(1, rounds + 1):
+        seeded = replace(config, seed=seed)
+        result = train_skipgram(token_ids, LARGE_VOCABULARY, seeded)
+        yield TimedRun("tokembed", seed, sum(result.seconds), result.tokens_per_second)
+        _, _, seconds, speed = train_gensim(sentences, seeded)
+        yield TimedRun("gensim", seed, seconds, speed)
+
+
+def gensim_sentences(token_ids: npt.NDArray[np.int32]) -> list[list[str]]:
+    """Return ids as gensim takes them: words, in sentences of 10,000, the most it takes."""
+    words = list(map(str, token_ids.tolist()))
+    return [words[start : start + 10_000] for start in range(0, len(words), 10_000)]
+
+
+def train_gensim(sentences: list[list[str]], config: TrainingConfig) -> tuple[Any, int, float, float]:
+    """Train gensim's Word2Vec with our settings; return it, the tokens that subsampling left, seconds and tokens per second.
+
+    Its vocabulary is built before the clock starts.
+    """
+    from gensim.models import Word2Vec
+
+    model = Word2Vec(
+        vector_size=config.embedding_dim, window=config.window_size, sg=1, hs=0, negative=config.num_negative_samples,
+        sample=config.subsample, ns_exponent=config.ns_exponent, min_count=config.min_count, seed=config.seed,
+        alpha=config.learning_rate, min_alpha=config.min_learning_rate, workers=config.workers or available_cores(),
+    )  # fmt: skip
+    model.build_vocab(sentences)
+    start = time.perf_counter()
+    num_kept, num_words = model.train(sentences, total_examples=len(sentences), epochs=config.epochs)
+    seconds = time.perf_counter() - start
+    return model, num_kept, seconds, num_words / seconds
 
 
 def preset_jobs() -> dict[str, dict[str, Any]]:
@@ -109,11 +150,20 @@ def preset_jobs() -> dict[str, dict[str, Any]]:
 
 
 def sweep_jobs() -> dict[str, dict[str, Any]]:
-    """Return trainings that each change one setting: negatives, window, and the torch engine's batch size."""
+    """Return trainings that each change one setting: negatives, or the window."""
     jobs: dict[str, dict[str, Any]] = {"as given": {}}
     jobs |= {f"{number} negatives": {"num_negative_samples": number} for number in (2, 5, 20)}
-    jobs |= {f"window {width}": {"window_size": width} for width in (2, 3, 10)}
-    return jobs | {f"torch, batch {size:,}": {"engine": "torch", "batch_size": size} for size in (512, 2048, 8192)}
+    return jobs | {f"window {width}": {"window_size": width} for width in (2, 3, 10)}
+
+
+def batch_jobs() -> dict[str, dict[str, Any]]:
+    """Return trainings by the threads, and by torch on the CPU with batches of several sizes."""
+    sizes = (512, 2048, 8192, 16_384, 65_536)
+    torch_jobs = {f"torch, batch {size:,}": {"engine": "torch", "device": "cpu", "batch_size": size} for size in sizes}
+    return {"threads": {"engine": "hogwild"}, **torch_jobs}
+
+
+JOBS = {"presets": preset_jobs, "sweep": sweep_jobs, "batches": batch_jobs}
 
 
 def compare_settings(
@@ -162,7 +212,7 @@ def median_of(runs: Sequence[TrainingRun], key: str) -> float:
     return float(statistics.median(getattr(run, key) for run in runs))
 
 
-def speed_ratios(ours: Sequence[TrainingRun], theirs: Sequence[TrainingRun]) -> tuple[float, float, float]:
+def speed_ratios(ours: Sequence[TimedRun], theirs: Sequence[TimedRun]) -> tuple[float, float, float]:
     """Return how many times as fast ours was, turn by turn: median, least, most."""
     ratios = [a.tokens_per_second / b.tokens_per_second for a, b in zip(ours, theirs, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)

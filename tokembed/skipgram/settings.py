@@ -13,6 +13,8 @@ from tokembed import device as devices
 MAX_LEARNING_RATE = 1e6  # far beyond any that learns, and far below what 32 bits hold
 MAX_EXPONENT = 100.0  # by then one token alone is drawn; far beyond, the powers of counts overflow
 MAX_INT = 2**31 - 1
+MIN_BATCH, MAX_BATCH = 512, 16_384  # pairs per step on an accelerator
+TOKENS_PER_BATCHED_PAIR = 128
 ENGINES = ("auto", "hogwild", "torch")
 COMPOSITIONS = ("off", "ngrams")
 
@@ -40,6 +42,15 @@ KINDS: dict[type, tuple[type, str]] = {
 }
 
 
+def batch_size_for_accelerator(num_tokens: int) -> int:
+    """Return the pairs per step that suit an accelerator, to train on so many tokens: a small text needs many small steps.
+
+    >>> [batch_size_for_accelerator(num_tokens) for num_tokens in (50_000, 1_000_000, 100_000_000)]
+    [512, 7812, 16384]
+    """
+    return min(max(num_tokens // TOKENS_PER_BATCHED_PAIR, MIN_BATCH), MAX_BATCH)
+
+
 def _setting(default: Any, help_text: str, low: float = -math.inf, high: float = math.inf) -> Any:
     return field(default=default, metadata={"help": help_text, "low": low, "high": high})
 
@@ -57,7 +68,7 @@ class TrainingConfig:
     embedding_dim: int = _setting(100, "numbers in a vector", 1, MAX_INT)
     window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many", 1, MAX_INT)
     num_negative_samples: int = _setting(10, "noise tokens a position is told apart from", 1, MAX_INT)
-    batch_size: int = _setting(512, "pairs per step; torch engine only", 1, MAX_INT)
+    batch_size: int = _setting(512, "pairs per step, by default more on an accelerator; torch engine only", 1, MAX_INT)
     epochs: int = _setting(10, "passes over the tokens", 1, MAX_INT)
     learning_rate: float = _setting(0.025, "at the start; falls linearly", high=MAX_LEARNING_RATE)
     min_learning_rate: float = _setting(1e-4, "at the end", 0)

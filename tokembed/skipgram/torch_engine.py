@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,23 +12,25 @@ import torch
 from torch import Tensor
 
 from tokembed.skipgram import sampling
-from tokembed.skipgram.model import SkipGramModel, descend
+from tokembed.skipgram.model import Groups, SkipGramModel, descend
 from tokembed.skipgram.settings import Report, TrainingConfig
-from tokembed.skipgram.stream import TokenStream
+from tokembed.skipgram.stream import Ids, TokenStream
 
-BLOCK_TOKENS = 8192  # tokens whose pairs are made at once: the host waits for the device once a block
-# Tokens whose pairs are shuffled among one another, or as many as a batch has pairs, if that is more: a batch from a short
-# passage meets the passage's own words too often. Over more text the loss is lower (by 0.9 % over a block), since a pair then
-# meets vectors that have seen its own passage already: no better vectors, but another figure than the hogwild engine's.
-SHUFFLED_TOKENS = 512
-
-GAP_CLOSED = 0.1  # by one term, as a share of the learning rate: measured, see `skipgram.damping`
+# A block's groups are made at once, and dealt out to its batches in turn: a batch from one passage would meet the passage's own
+# words too often, which damping can only slow down. Batches of 8,192 pairs from a passage each end 1 % higher in loss.
+BLOCK_TOKENS, BLOCK_BATCHES = 8192, 16  # whichever is more
+GROUP_POSITIONS = 16  # that share their negatives, and their targets' rows: more save rows, and cost scores that are no pair's
+NEGATIVES_DRAWN = 2  # by a group, times those a pair is due
+OUTSIDE = -1  # the id of a neighbour that is not there
+GAP_CLOSED = 0.1  # by one term, as a share of the learning rate: measured, see `model.damping`
 
 
 class TorchEngine:
-    """Skip-gram with negative sampling in batches of `config.batch_size` pairs on one device.
+    """Skip-gram with negative sampling in batches of about `config.batch_size` pairs on one device.
 
-    Pairs and negatives are made on the device; the host waits for it once a block, to read the loss.
+    A batch is some groups of neighbouring positions (see `model.Groups`), which makes its scores and steps matrix products of
+    few rows. The host draws which tokens are kept, and their windows; the device draws negatives and finds the pairs, for a
+    block at a time. The host never waits for the batch in hand: a block's loss is read when the next block is under way.
     """
 
     def __init__(self, stream: TokenStream, counts: npt.NDArray[np.int64], config: TrainingConfig, device: str) -> None:
@@ -39,10 +42,16 @@ class TorchEngine:
         self.restore(initial, np.zeros_like(initial))
         keep = sampling.keep_probability(counts, config.subsample)
         thresholds, aliases = sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent))
-        self._keep = torch.from_numpy(keep.astype(np.float32)).to(device)
+        self._keep = keep.astype(np.float32)
         self._thresholds = torch.from_numpy((thresholds / 2.0**32).astype(np.float32)).to(device)
         self._aliases = torch.from_numpy(aliases.astype(np.int64)).to(device)
         self._random = torch.Generator(device=device)
+        positions = max(config.batch_size // (config.window_size + 1), 1)  # of a batch: so many pairs has one on average
+        self._group_positions = min(GROUP_POSITIONS, positions)
+        self._groups_per_batch = max(round(positions / self._group_positions), 1)
+        kept_share = float((counts * keep).sum() / counts.sum())
+        num_batches = max(round(BLOCK_TOKENS * kept_share / positions), BLOCK_BATCHES)
+        self._block_tokens = math.ceil(num_batches * positions / kept_share)
 
     @property
     def target_vectors(self) -> npt.NDArray[np.float32]:
@@ -67,63 +76,84 @@ class TorchEngine:
         """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss."""
         config, num_tokens = self.config, self._stream.size
         # Seeded by epoch and place, so that it draws the same whatever came before it in this process.
-        self._random.manual_seed((config.seed * 1_000_003 + epoch * num_tokens + self._stream.first_position + first) % 2**63)
-        num_pairs, total_loss, done = 0, 0.0, first
+        place = self._stream.first_position + first
+        random = np.random.default_rng([config.seed, 1 + epoch, place])
+        self._random.manual_seed((config.seed * 1_000_003 + epoch * num_tokens + place) % 2**63)
+        total_pairs, total_loss, done = 0, 0.0, first
+
+        def settle(block_tokens: int, num_pairs: Tensor, losses: Tensor) -> None:
+            nonlocal total_pairs, total_loss
+            pairs, loss = int(num_pairs), float(losses.cpu().double().sum())  # on the host: MPS has no float64
+            total_pairs, total_loss = total_pairs + pairs, total_loss + loss
+            report(block_tokens, pairs, loss)
+
         with _translate_oom():
-            for block_tokens, targets, positives in self._pair_blocks(first, last):
-                rate = config.rate_after((epoch + done / num_tokens) / config.epochs)
-                loss = self._train_pairs(targets, positives, rate)
+            unread = None  # the block before, which the device may still be at
+            for block_tokens, tokens, windows in self._kept_blocks(first, last, random):
+                places = (epoch + done / num_tokens, epoch + (done + block_tokens) / num_tokens)
+                rates = [config.rate_after(place / config.epochs) for place in places]
+                block = block_tokens, *self._train_block(tokens, windows, *rates)
                 done += block_tokens
-                num_pairs += len(targets)
-                total_loss += loss
-                report(block_tokens, len(targets), loss)
-        return num_pairs, total_loss
+                if unread:
+                    settle(*unread)
+                unread = block
+            if unread:
+                settle(*unread)
+        return total_pairs, total_loss
 
-    def _pair_blocks(self, begin: int, stop: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield (tokens read, targets, positives) of tokens begin..stop-1; windows reach across the blocks' borders."""
+    def _kept_blocks(self, begin: int, stop: int, random: np.random.Generator) -> Iterator[tuple[int, Ids, Ids]]:
+        """Yield (tokens read, n + 2W kept tokens, n windows): the middle n tokens are positions that have W neighbours on
+        either side, OUTSIDE where an array of the stream ends.
+        """
         window_size = self.config.window_size
-        kept = torch.empty(0, dtype=torch.int64, device=self.device)
-        first = 0  # the first position of `kept` that has not been a centre yet
-        for start, end in self._stream.blocks(begin, stop, BLOCK_TOKENS):
+        margin = np.full(window_size, OUTSIDE)
+        tokens = margin
+        for start, end in self._stream.blocks(begin, stop, self._block_tokens):
             array, array_start = self._stream.locate(start)
-            ids = torch.from_numpy(array[start - array_start : end - array_start].astype(np.int64)).to(self.device)
-            is_kept = torch.rand(ids.shape, generator=self._random, device=self.device) < self._keep[ids]
-            kept = torch.cat([kept, ids[is_kept]])
-            # The last W positions wait for their right-hand neighbours, unless nothing more comes.
-            last = len(kept) if end == stop else max(len(kept) - window_size, first)
-            yield end - start, *self._pairs(kept, first, last)
-            cut = max(last - window_size, 0)
-            kept, first = kept[cut:], last - cut
+            ids = array[start - array_start : end - array_start].astype(np.int64)
+            ids = ids[random.random(ids.shape, dtype=np.float32) < self._keep[ids]]
+            is_end = end in (stop, array_start + len(array))
+            tokens = np.concatenate([tokens, ids, margin if is_end else ids[:0]])
+            num_positions = max(len(tokens) - 2 * window_size, 0)  # the last W wait for their right-hand neighbours
+            windows = random.integers(1, window_size, num_positions, endpoint=True)
+            yield end - start, tokens, windows
+            tokens = margin if is_end else tokens[num_positions:]
 
-    def _pairs(self, kept: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
-        """Return the shuffled (targets, positives) of the centres first..last-1 (see `sampling.window_pairs`)."""
-        window_size = self.config.window_size
-        centers = torch.arange(first, last, device=self.device)
-        windows = torch.randint(1, window_size + 1, centers.shape, generator=self._random, device=self.device)
-        distances = torch.arange(1, window_size + 1, device=self.device)
-        offsets = torch.cat([-distances, distances])  # (2W,)
-        neighbours = centers.unsqueeze(1) + offsets  # (centres, 2W)
-        inside = (neighbours >= 0) & (neighbours < len(kept)) & (offsets.abs() <= windows.unsqueeze(1))
-        targets = kept[neighbours[inside]]
-        pair_centers = centers.unsqueeze(1).expand_as(neighbours)[inside]
-        positives = kept[pair_centers]
-        stretch = (pair_centers - first) // max(SHUFFLED_TOKENS, self.config.batch_size)
-        order = torch.argsort(stretch + torch.rand(len(targets), generator=self._random, device=self.device))
-        return targets[order], positives[order]
+    def _train_block(self, tokens: Ids, windows: Ids, first_rate: float, last_rate: float) -> tuple[Tensor, Tensor]:
+        """Train on the pairs of a block; return their number and the batches' losses, on the device."""
+        if not len(windows):
+            return torch.zeros(1), torch.zeros(1)
+        groups = self._groups(tokens, windows)
+        num_batches = max(round(len(groups.weights) / self._groups_per_batch), 1)
+        rates = np.linspace(first_rate, last_rate, num_batches, endpoint=False).tolist()
+        losses = [
+            descend(self.model, groups.every(first, num_batches), self._group_positions, rate, GAP_CLOSED * rate)
+            for first, rate in enumerate(rates)
+        ]
+        return groups.weights[:, :, : self._group_positions].sum(), torch.stack(losses)
 
-    def _train_pairs(self, targets: Tensor, positives: Tensor, rate: float) -> float:
-        """Train on pairs in batches; return their summed loss."""
-        losses = []
-        for start in range(0, len(targets), self.config.batch_size):
-            batch = slice(start, start + self.config.batch_size)
-            negatives = self._negatives(len(targets[batch]))
-            losses.append(descend(self.model, targets[batch], positives[batch], negatives, rate, GAP_CLOSED * rate))
-        # Summed in float64 on the host: MPS has no float64.
-        return float(torch.stack(losses).cpu().double().sum()) if losses else 0.0
+    def _groups(self, tokens: Ids, windows: Ids) -> Groups:
+        """Return the groups of a block's n positions (see `sampling.window_pairs`); the last is filled up."""
+        window_size, size = self.config.window_size, self._group_positions
+        filling = -len(windows) % size
+        stretch = torch.from_numpy(np.pad(tokens, (0, filling), constant_values=OUTSIDE)).to(self.device)
+        reach = torch.from_numpy(np.pad(windows, (0, filling))).to(self.device).view(-1, 1, size)
+        targets = stretch.unfold(0, size + 2 * window_size, size)  # (N, T): those of a group overlap with the next one's
+        positives = stretch[window_size:-window_size].view(-1, size)  # (N, G)
+        negatives = self._negatives(len(positives))
+        steps = torch.arange(targets.shape[1], device=self.device)
+        distances = (steps.unsqueeze(1) - window_size - steps[:size]).abs()  # (T, G)
+        is_pair = (distances > 0) & (distances <= reach) & (targets != OUTSIDE).unsqueeze(2)
+        pairs = is_pair.float()
+        is_positive = (positives.unsqueeze(2) == negatives.unsqueeze(1)).float()  # (N, G, M)
+        negative_terms = (pairs.sum(dim=2, keepdim=True) - torch.bmm(pairs, is_positive)) / NEGATIVES_DRAWN
+        # A place outside has no pair, so that it does not matter which row it takes.
+        ids = targets.clamp(min=0), torch.cat([positives.clamp(min=0), negatives], dim=1)
+        return Groups(*ids, torch.cat([pairs, negative_terms], dim=2))
 
-    def _negatives(self, num_pairs: int) -> Tensor:
-        """Draw (B, K) negatives from the noise distribution by its alias table."""
-        shape = (num_pairs, self.config.num_negative_samples)
+    def _negatives(self, num_groups: int) -> Tensor:
+        """Draw (N, M) negatives from the noise distribution by its alias table."""
+        shape = (num_groups, NEGATIVES_DRAWN * self.config.num_negative_samples)
         columns = torch.randint(len(self._aliases), shape, generator=self._random, device=self.device)
         own = torch.rand(shape, generator=self._random, device=self.device) < self._thresholds[columns]
         return torch.where(own, columns, self._aliases[columns])

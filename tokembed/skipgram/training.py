@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from tokembed.skipgram.distributed import ProcessGroup
 
+RACE_SECONDS = 0.5  # for which each engine trains, where it is measured which is faster
 FREE_SETTINGS = ("workers", "device", "add_context_vectors", "composition")  # that may differ from the run that is resumed
 
 
@@ -101,10 +103,20 @@ class TrainingResult:
         return sum(self.num_pairs) / sum(self.seconds)
 
 
-def choose_engine(config: TrainingConfig) -> tuple[str, str]:
-    """Return (engine, device) for a configuration, without importing torch unless torch will train.
+class Choice(NamedTuple):
+    """Who trains, "hogwild" or "torch", and where; `speeds`, in tokens per second, are of all that were timed for it."""
 
-    The hogwild engine with a device that is not the CPU is a `ValueError`, and so is a device that is not here.
+    engine: str
+    device: str
+    speeds: dict[str, float]
+
+
+def choose_engine(config: TrainingConfig) -> tuple[str, str]:
+    """Return (engine, device) for a configuration, without importing torch unless torch may train.
+
+    With an accelerator and neither engine nor device given, the engine is "auto" still: training measures what is faster,
+    threads or torch on that device. The hogwild engine with a device that is not the CPU is a `ValueError`, and so is a device
+    that is not here.
     """
     kind = devices.check_device_name(config.device)
     is_accelerator = kind not in ("auto", "cpu")
@@ -116,7 +128,7 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
         return "torch", str(devices.select_device(config.device))
     is_open = config.engine == kind == "auto" and importlib.util.find_spec("torch") is not None
     if is_open and devices.find_accelerator() and (device := devices.select_device("auto")).type != "cpu":
-        return "torch", str(device)
+        return "auto", str(device)
     return "hogwild", "cpu"
 
 
@@ -127,6 +139,7 @@ def train_skipgram(
     *,
     counts: npt.NDArray[np.int64] | None = None,
     progress: bool = False,
+    on_choice: Callable[[Choice], None] | None = None,
     on_epoch: Callable[[int, float, float], None] | None = None,
     on_checkpoint: Callable[[TrainingResult], None] | None = None,
     resume: TrainingResult | None = None,
@@ -146,6 +159,8 @@ def train_skipgram(
         Occurrences of each id in the whole stream, where they are known; a process that has a share alone needs them.
     progress : bool
         Show a bar per epoch when stderr is a terminal.
+    on_choice : callable, optional
+        Called before the first epoch with the engine that was chosen.
     on_epoch : callable, optional
         Called after each epoch with its number (from 1), its mean loss and its tokens per second.
     on_checkpoint : callable, optional
@@ -184,7 +199,12 @@ def train_skipgram(
         )
     if group and not isinstance(token_ids, TokenStream):
         stream = stream.share(group.rank, group.size)
-    engine, description = _make_engine(stream, counts, config)
+    choice = Choice(*choose_engine(config), {})
+    if choice.engine == "auto":  # processes that train together take the accelerator each has, untimed: all must agree
+        choice = choice._replace(engine="torch") if group else _choose_faster(choice.device, stream, counts, config)
+    engine, description = _make_engine(choice.engine, choice.device, stream, counts, config)
+    if on_choice:
+        on_choice(choice)
     if resume is not None:
         check_resumable(resume, config, counts)
         engine.restore(resume.target_vectors, resume.context_vectors)
@@ -267,9 +287,45 @@ def checked_ids(token_ids: npt.ArrayLike, vocab_size: int) -> npt.NDArray[np.int
     return ids if ids.dtype == np.int32 and not ids.flags.writeable else ids.astype(np.int32)
 
 
-def _make_engine(stream: TokenStream, counts: npt.NDArray[np.int64], config: TrainingConfig) -> tuple[Engine, str]:
+def _choose_faster(device: str, stream: TokenStream, counts: npt.NDArray[np.int64], config: TrainingConfig) -> Choice:
+    """Time the threads and torch on a device on copies of what will be trained, from the first token on; return the faster."""
+    device_of = {"hogwild": "cpu", "torch": device}
+    speeds = {
+        name: _speed_of(_make_engine(name, device_of[name], stream, counts, config)[0], stream.size) for name in device_of
+    }
+    fastest = max(speeds, key=speeds.__getitem__)
+    return Choice(fastest, device_of[fastest], speeds)
+
+
+class _TimeIsUpError(Exception):
+    """Ends the training of an engine that is timed."""
+
+
+def _speed_of(engine: Engine, num_tokens: int) -> float:
+    """Return at how many tokens per second an engine trains in the first half second, beginning over where the stream ends.
+
+    The clock starts after the first block, in which an engine may compile.
+    """
+    times: list[float] = []
+    trained = 0
+
+    def report(tokens: int, pairs: int, loss: float) -> None:
+        nonlocal trained
+        times.append(time.perf_counter())
+        trained += tokens if len(times) > 1 else 0
+        if len(times) > 1 and times[-1] - times[0] >= RACE_SECONDS:
+            raise _TimeIsUpError
+
+    with contextlib.suppress(_TimeIsUpError):
+        while True:
+            engine.train(0, 0, num_tokens, report)
+    return trained / (times[-1] - times[0])
+
+
+def _make_engine(
+    name: str, device: str, stream: TokenStream, counts: npt.NDArray[np.int64], config: TrainingConfig
+) -> tuple[Engine, str]:
     """Return the engine and its description; the one not used is not imported."""
-    name, device = choose_engine(config)
     if name == "torch":
         from tokembed.skipgram.torch_engine import TorchEngine
 
