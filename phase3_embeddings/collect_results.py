@@ -1,7 +1,7 @@
 """Put what the benchmarks measured into the file of results, and from there into the pages; or check that they agree.
 
 uv run python phase3_embeddings/collect_results.py --check
-uv run python phase3_embeddings/collect_results.py           # after the four benchmarks, --softmax and --measure
+uv run python phase3_embeddings/collect_results.py           # after the five benchmarks, --softmax and --measure
 uv run python phase3_embeddings/collect_results.py --only tokenizer
 """
 
@@ -18,7 +18,7 @@ from tokembed import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.json"
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("benchmarks.md", "claims.md", "training.md"))]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("benchmarks.md", "claims.md", "scale.md", "training.md"))]
 SOURCES = {
     "tokenizer": "benchmark_tokenizer.json",
     "large_texts": "benchmark_large_texts.json",
@@ -27,6 +27,7 @@ SOURCES = {
     "presets": "benchmark_presets_wikitext2.json",
     "unseen": "benchmark_unseen_wikitext2.json",
     "scaling": "benchmark_scaling.json",
+    "processes": "benchmark_processes_wikitext2.json",
     "softmax": "softmax_comparison.json",
     "retrieval": "retrieval_wikitext2.json",
 }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from test_scripts import SCRIPT, run
 
-from tokembed import BPEModel, BPETokenizerLoader
-from tokembed.benchmarks import encoding, ladder, large_texts, matrix, results as results_module, scaling
+from tokembed import BPEModel, BPETokenizerLoader, TrainingConfig, train_skipgram
+from tokembed.benchmarks import encoding, ladder, large_texts, matrix, processes, results as results_module, scaling
 from tokembed.bpe import whole_texts
 from tokembed.figures import benchmarks, canvas
 
@@ -169,3 +171,33 @@ def test_scaling_is_measured_and_drawn(tmp_path: Path) -> None:
     assert set(saved["exponents"]) == {"learning merges", "encoding", "training, an epoch"}
     assert (tmp_path / "visualizations/plots/01_tokenization/scaling.png").is_file()
     canvas.save(benchmarks.plot_scaling(saved["runs"], saved["exponents"]), tmp_path, "again", "")
+
+
+def test_a_loss_on_other_text_moves_no_vector_and_is_that_of_the_vectors() -> None:
+    ids = np.random.default_rng(0).integers(0, 50, 4000).astype(np.int32)
+    result = train_skipgram(ids, 50, TrainingConfig(epochs=1, embedding_dim=16, workers=1))
+    before = result.target_vectors.copy()
+    assert processes.loss_on(ids[:1000], result) == processes.loss_on(ids[:1000], result)
+    assert np.array_equal(result.target_vectors, before)
+    blank = replace(result, target_vectors=np.zeros_like(before), context_vectors=np.zeros_like(before))
+    assert processes.loss_on(ids, blank) == pytest.approx(11 * np.log(2), rel=0.03), "less where a negative is the positive"
+
+
+def test_a_repeated_text_has_a_tenth_of_its_tokens_replaced_by_others_of_it() -> None:
+    ids = np.arange(3000, dtype=np.int32)
+    long = processes.repeated(ids).reshape(-1, ids.size)
+    assert (long != ids).mean() == pytest.approx(0.1, abs=0.01)
+    assert np.isin(long, ids).all()
+
+
+@pytest.mark.parametrize("numbers", [["1"], pytest.param(["1", "2"], marks=pytest.mark.endurance)])
+def test_processes_are_measured_beside_threads_on_the_same_parts(tmp_path: Path, numbers: list[str]) -> None:
+    flags = ("--dataset", "pydocs", "--num-merges", "300", "--rounds", "1", "--numbers", *numbers)
+    done = run(tmp_path, *flags, script=SCRIPT.with_name("benchmark_processes.py"))
+    assert done.returncode == 0, done.stderr
+    (saved,) = tmp_path.rglob("benchmark_processes_pydocs.json")
+    runs = [processes.ProcessesRun(**each) for each in json.loads(saved.read_text())["runs"]]
+    assert [run.name for run in runs] == 2 * [each.name for each in processes.contenders([int(number) for number in numbers])]
+    assert runs[-1].num_tokens == 10 * runs[0].num_tokens
+    assert all(row[3:5] != ["", ""] for row in processes.rows(runs) if "processes" in row[1])
+    assert all(math.isfinite(run.held_out_loss or math.nan) for run in runs)

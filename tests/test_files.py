@@ -46,3 +46,21 @@ def test_a_folder_a_pipe_and_a_device_are_not_replaced(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
         with pytest.raises(ValueError, match="name a file to write"):
             files.write_atomic(path, "text")
+
+
+def test_temporary_files_of_what_was_made_since_are_removed_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name, second in {
+        "deep/.a.ids.0123abcd.tmp.npy": 1,
+        "deep/a.ids.npy": 2,
+        "deep/.b.0123abcd.tmp": 1,
+        "deep/b": 2,
+        "deep/.a.ids.4567abcd.tmp.npy": 3,  # another process is writing it
+        ".never.0123abcd.tmp.npy": 1,
+        ".hidden": 1,
+    }.items():
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (second, second))
+    files.remove_outrun(tmp_path)
+    left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [".a.ids.4567abcd.tmp.npy", ".hidden", ".never.0123abcd.tmp.npy", "a.ids.npy", "b"]

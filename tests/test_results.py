@@ -14,7 +14,7 @@ from tokembed.benchmarks import claims, results
 COLLECT = SCRIPT.with_name("collect_results.py")
 
 
-PAGES = ("README.md", "docs/benchmarks.md", "docs/claims.md", "docs/training.md")
+PAGES = ("README.md", "docs/benchmarks.md", "docs/claims.md", "docs/scale.md", "docs/training.md")
 
 
 @pytest.fixture(scope="module")

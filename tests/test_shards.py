@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import RAW, raw_file
 from scripts import TRAIN_BPE, run
 
 from tokembed import load_corpus, train_bpe, workspace
@@ -64,6 +65,17 @@ def test_shards_of_mixed_kinds_give_the_merges_and_ids_of_the_single_text(folder
     else:
         assert ids.tolist() == [each for text in corpus.chunks(1 << 30) for each in tokenizer.encode(text)]
     assert len(load_corpus(str(folder / "*.parquet")).shards) == 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.endurance
+def test_wikitext2_in_forty_shards_gives_the_merges_and_ids_of_the_single_text(tmp_path: Path) -> None:
+    raw_file("wikitext2/train.txt")
+    text = load_corpus("wikitext2", raw_dir=RAW).text
+    write_shards(tmp_path / "corpus", text, 40)
+    corpus = load_corpus(tmp_path / "corpus")
+    tokenizer, path, _ = workspace.tokenizer_for(corpus, 10_000)
+    assert tokenizer.merges == train_bpe(text, 10_000).merges
+    assert np.array_equal(workspace.token_ids_for(corpus, tokenizer, path)[0], tokenizer.encode_array(text))
 
 
 def test_documents_are_independent(tmp_path: Path) -> None:

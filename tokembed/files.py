@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CHAPTER = "01_tokenization"
+TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(\.\w+|)")  # of `atomic_path`
 SAFETENSORS_TEMPORARY = re.compile(r"\.tmp\w{6}")  # beside the file that it is told to write, to replace it in the end
 ABANDONED_SECONDS = 3600.0  # a temporary file not written to for so long was left behind by a process that was killed
 
@@ -138,6 +139,18 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> None:
     """Write `data` (text as UTF-8, line ends as they are) to `path` in one step."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def remove_outrun(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files of a folder, and those below it, that are older than the file that they were to become.
+
+    Each is of a process that was killed, and another has done its work since.
+    """
+    for temporary in Path(folder).rglob(".*"):
+        if match := TEMPORARY.fullmatch(temporary.name):
+            with contextlib.suppress(OSError):  # another process was faster, or the file was never made
+                if temporary.stat().st_mtime < temporary.with_name("".join(match.groups())).stat().st_mtime:
+                    temporary.unlink()
 
 
 def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:

@@ -2,6 +2,6 @@
 
 Read `timing.py` (how contenders are timed in turn) and `peers.py` (who they are), then what is timed: `ladder.py` (the steps
 from the naive encoder to the fast one), `encoding.py`, `matrix.py` and `large_texts.py` (by kind of text), `training.py`,
-`scaling.py`. `facts.py` measures what no benchmark has; `results.py` makes the tables, and `claims.py` with `claims.toml` sets
-what was claimed beside what was measured.
+`scaling.py`, `processes.py`. `facts.py` measures what no benchmark has; `results.py` makes the tables, and `claims.py` with
+`claims.toml` sets what was claimed beside what was measured.
 """

@@ -13,6 +13,7 @@ from typing import Any
 
 from tokembed.analysis.experiments import QUOTED
 from tokembed.analysis.vocabularies import MODELS
+from tokembed.benchmarks import processes
 from tokembed.benchmarks.claims import Results, claim_rows
 from tokembed.benchmarks.training import SCORES, TrainingRun, by_name, mean_and_margin, median_of, speed_ratios
 
@@ -252,6 +253,11 @@ def _presets(results: Results) -> str:
     return table("|".join(["", "training", "tokens/s", *SCORES.values()]), rows)
 
 
+def _processes(results: Results) -> str:
+    rows = processes.rows([processes.ProcessesRun(**run) for run in results["processes"]["runs"]])
+    return table(" |  | tokens/s | to as many threads | loss of the last epoch | loss on text held out", rows)
+
+
 def _unseen(results: Results) -> str:
     """Return the scores of unseen words: means over the draws that took words out, and those of the text as it is."""
     runs, rows = results["unseen"]["runs"], []
@@ -303,6 +309,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "sizes": _sizes,
     "training": _training,
     "presets": _presets,
+    "processes": _processes,
     "unseen": _unseen,
     "softmax": _softmax,
     "retrieval": _retrieval,

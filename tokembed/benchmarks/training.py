@@ -207,7 +207,7 @@ def by_name(runs: Sequence[TrainingRun]) -> dict[str, list[TrainingRun]]:
     return {name: [run for run in runs if run.name == name] for name in dict.fromkeys(run.name for run in runs)}
 
 
-def median_of(runs: Sequence[TrainingRun], key: str) -> float:
+def median_of(runs: Sequence[object], key: str) -> float:
     """Return the median of a field over runs."""
     return float(statistics.median(getattr(run, key) for run in runs))
 

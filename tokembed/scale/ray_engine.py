@@ -92,6 +92,7 @@ def encode_shards(corpus: ShardedCorpus, tokenizer: BPETokenizerLoader, folder: 
     in_order = tuple(made[shard.name] for shard in corpus.shards)
     manifest = parts.Manifest(corpus.fingerprint, tokenizer.fingerprint, in_order)
     parts.write_manifest(folder, manifest, tokenizer, counts)
+    files.remove_outrun(folder)  # of workers that were killed, whose shards others have done
     return manifest, num_kept
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import mmap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.integer[Any]]
+FORGET_TOKENS = 1 << 20  # at a time: 4 MB
 
 
 class TokenStream:
@@ -31,10 +33,17 @@ class TokenStream:
         return self._starts[-1]
 
     def blocks(self, first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of blocks of at most `size` tokens of `first` to `last` (exclusive), none across two arrays."""
+        """Yield the bounds of blocks of at most `size` tokens of `first` to `last` (exclusive), none across two arrays.
+
+        The memory of mapped tokens that lie far enough behind is given back: some thread may still be on the last of them.
+        """
         while first < last:
             end = min(first + size, last, self._starts[bisect.bisect_right(self._starts, first)])
             yield first, end
+            if end // FORGET_TOKENS > first // FORGET_TOKENS:
+                behind = (end // FORGET_TOKENS - 1) * FORGET_TOKENS
+                for array in self._between(behind - FORGET_TOKENS, behind):
+                    forget(array)
             first = end
 
     def locate(self, first: int) -> tuple[Ids, int]:
@@ -48,9 +57,28 @@ class TokenStream:
         >>> TokenStream([np.arange(4), np.arange(8)]).share(0, 2).arrays
         [array([0, 1, 2, 3]), array([0, 1])]
         """
-        bounds = [number * self.size // size for number in (rank, rank + 1)]
+        first, last = (number * self.size // size for number in (rank, rank + 1))
+        return TokenStream(self._between(first, last), self.first_position + first)
+
+    def _between(self, first: int, last: int) -> list[Ids]:
+        """Return the arrays of tokens `first` to `last` (exclusive)."""
         arrays = [
-            array[max(bounds[0] - start, 0) : max(bounds[1] - start, 0)]
-            for array, start in zip(self.arrays, self._starts, strict=False)
+            array[max(first - start, 0) : max(last - start, 0)] for array, start in zip(self.arrays, self._starts, strict=False)
         ]
-        return TokenStream([array for array in arrays if len(array)], self.first_position + bounds[0])
+        return [array for array in arrays if len(array)]
+
+
+def forget(ids: Ids) -> None:
+    """Give the memory of a memory-mapped array, (N,), back to the system, which reads it from the file again when it is needed.
+
+    Other arrays stay, and so do maps that can be written to: theirs may be the only copy.
+    """
+    owner: Any = ids
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, np.memmap) and owner.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        # A map begins at a page, less than one before the array.
+        first_page = owner.ctypes.data // mmap.PAGESIZE
+        place = ids.ctypes.data // mmap.PAGESIZE - first_page
+        num_bytes = ids.ctypes.data + ids.nbytes - (first_page + place) * mmap.PAGESIZE
+        owner.base.madvise(mmap.MADV_DONTNEED, place * mmap.PAGESIZE, num_bytes)
