@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
-from tokembed.analysis.neighbours import query_words
+from tokembed.analysis.neighbours import OFTEN, describe_neighbours, query_words
 from tokembed.bpe.splitting import is_unspaced
 from tokembed.vectors.embeddings import UnknownWordError
 from tokembed.vectors.storage import VectorsFileError, count_whole_words, read_tensors
@@ -200,3 +200,19 @@ def test_vectors_are_copied_and_cannot_be_changed() -> None:
 def test_counts_that_64_bits_cannot_hold_are_refused() -> None:
     with pytest.raises(ValueError, match="below 2\\^63"):
         Embeddings(["a"], [[1.0]], counts=np.array([2**63], dtype=np.uint64))
+
+
+def test_a_rare_word_is_no_ones_neighbour_where_there_are_enough_others() -> None:
+    vectors = np.random.default_rng(1).normal(size=(150, 8))
+    vectors[1] = vectors[0]
+    counts = np.array([50, OFTEN - 1] + [OFTEN] * 148)
+    words = [f"word{letter}{other}</w>" for letter in "abcdefghijklmno" for other in "abcdefghij"]
+    embeddings = Embeddings(words, vectors, counts=counts)
+    assert embeddings.most_similar("wordaa", 1)[0][0] == "wordab</w>"
+    found = describe_neighbours(embeddings, ["wordaa", "wordab"], topn=149)
+    shown = [word for _, _, word, _ in found.rows]
+    assert "wordab" not in shown
+    assert "wordaa" in shown, "a rare word may be asked for"
+    assert f"{OFTEN} times" in found.note
+    few = Embeddings(words[:90], vectors[:90], counts=counts[:90])
+    assert describe_neighbours(few, ["wordaa"]).data[0][1][0][0] == "wordab"

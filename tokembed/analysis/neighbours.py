@@ -24,6 +24,11 @@ QUERY_WORDS = (
 
 NUM_KEPT, NUM_KEPT_NEIGHBOURS = 8, 4  # words whose neighbours a checkpoint keeps for each epoch, and how many
 
+# A vector that few occurrences trained is near to others by chance: among the novel's words that occur 15 times, a synonym (of
+# the development list) is one of the five nearest 2.6 times as often as among all, although a third of the synonyms are rarer.
+OFTEN = 15
+FEWEST_SHOWN = 100
+
 TOO_LITTLE = "too little text, or too few epochs"
 NOISE_COSINE = (
     0.95  # on average; the novel's is 0.98 after three epochs, and 0.89 after five, when neighbours begin to make sense
@@ -76,6 +81,28 @@ def query_words(embeddings: Embeddings, count: int) -> list[str]:
     return (chosen + rest)[:count]
 
 
+def shown_words(embeddings: Embeddings) -> tuple[npt.NDArray[np.bool_], int]:
+    """Return which tokens may be shown as neighbours, (V,), and how often they occur at least.
+
+    Whole words that occur 15 times, or less often where there are too few of them; without counts, all whole words.
+
+    >>> shown_words(Embeddings(["ice</w>", "snow</w>", "sn"], [[1.0], [1.0], [1.0]], counts=[20, 3, 20]))
+    (array([ True,  True, False]), 0)
+    """
+    by_count = np.sort([] if embeddings.counts is None else embeddings.counts[embeddings.is_word])[::-1]
+    if embeddings.counts is None or len(by_count) < FEWEST_SHOWN:
+        return embeddings.is_word, 0
+    least = min(OFTEN, int(by_count[FEWEST_SHOWN - 1]))
+    return embeddings.is_word & (embeddings.counts >= least), least
+
+
+def nearest_words(embeddings: Embeddings, query: str, topn: int) -> list[tuple[str, float]]:
+    """Return what `most_similar` does, of `shown_words` alone."""
+    is_shown, _ = shown_words(embeddings)
+    found = embeddings.most_similar(query, len(embeddings), words_only=True)
+    return [(token, score) for token, score in found if is_shown[embeddings.token_to_index[token]]][:topn]
+
+
 def display_token(token: str, rule: Splitting = SPLITTINGS["words"]) -> str:
     """Return a token as people read it: a word as it is, a fragment with a hyphen where its word continues.
 
@@ -93,16 +120,14 @@ def display_token(token: str, rule: Splitting = SPLITTINGS["words"]) -> str:
 def describe_neighbours(
     embeddings: Embeddings, queries: Sequence[str] = (), *, words_only: bool = True, num_queries: int = 10, topn: int = 5
 ) -> Finding:
-    """Report the tokens nearest to the words asked for, or to some words of the corpus."""
+    """Report the tokens nearest to the words asked for, or to some words of the corpus.
+
+    Of words, only those that occur often enough (`shown_words`).
+    """
     chosen = list(queries) or query_words(embeddings, num_queries)
+    nearest = nearest_words if words_only else Embeddings.most_similar
     found = [
-        (
-            query,
-            [
-                (display_token(token, embeddings.rule), score)
-                for token, score in embeddings.most_similar(query, topn, words_only=words_only)
-            ],
-        )
+        (query, [(display_token(token, embeddings.rule), score) for token, score in nearest(embeddings, query, topn)])
         for query in chosen
     ]
     labels = [with_fragments(embeddings, query) for query in chosen]
@@ -112,7 +137,11 @@ def describe_neighbours(
         lines.append(f"  {label:<{width}} " + "  ".join(f"{word:>13} {score:.2f}" for word, score in near))
     composed = [label for label, query in zip(labels, chosen, strict=True) if label != query]
     made = "composed of n-grams" if embeddings.composition is not None else "means of the tokens that they are cut into"
-    note = f"Not tokens, but {made}: {', '.join(composed)}." if composed else ""
+    notes = [f"Not tokens, but {made}: {', '.join(composed)}."] if composed else []
+    _, least = shown_words(embeddings)
+    if words_only and least > 1:
+        notes.append(f"Neighbours are words that occur {least} times or more.")
+    note = " ".join(notes)
     rows = [(query, rank, word, round(score, 4)) for query, near in found for rank, (word, score) in enumerate(near, 1)]
     return Finding("nearest_neighbours", found, lines, note, ("query", "rank", "neighbour", "cosine"), rows)
 
@@ -120,16 +149,17 @@ def describe_neighbours(
 def neighbour_measure(
     tokenizer: BPETokenizerLoader, facts: StreamFacts, num_queries: int = NUM_KEPT
 ) -> Callable[[TrainingResult], dict[str, list[str]]]:
-    """Return what finds, in a training's rows, the whole words nearest to a few of `query_words`; they are chosen once."""
+    """Return what finds, in a training's rows, the `shown_words` nearest to a few of `query_words`; they are chosen once."""
 
     @functools.cache
     def words_and_rows(counts: bytes) -> tuple[list[str], npt.NDArray[np.intp], list[int]]:
         trained = np.frombuffer(counts, dtype=np.int64)
         nothing = np.zeros((len(trained), 1), dtype=np.float32)
         rows = Embeddings.of_trained_rows(tokenizer.id_to_token, nothing, trained, tokenizer, facts.word_counts)
-        words = [rows.word_of(rows.tokens[row]) for row in np.flatnonzero(rows.is_word)]
+        is_shown, _ = shown_words(rows)
+        words = [rows.word_of(rows.tokens[row]) for row in np.flatnonzero(is_shown)]
         chosen = [words.index(query) for query in query_words(rows, num_queries) if query in words]
-        return words, np.flatnonzero(trained)[rows.is_word], chosen
+        return words, np.flatnonzero(trained)[is_shown], chosen
 
     def measure(result: TrainingResult) -> dict[str, list[str]]:
         words, rows, chosen = words_and_rows(result.counts.astype(np.int64).tobytes())
@@ -159,5 +189,7 @@ def neighbour_table(embeddings: Embeddings, num_queries: int = 8, topn: int = 5)
     if noise := noise_in(embeddings):
         return f"\nnearest neighbours: none to show, since {noise}\n"
     _, *lines = describe_neighbours(embeddings, num_queries=num_queries, topn=topn).lines
-    heading = f"nearest neighbours (cosine), among {int(embeddings.is_word.sum()):,} whole words"
+    is_shown, least = shown_words(embeddings)
+    heading = f"nearest neighbours (cosine), among {int(is_shown.sum()):,} whole words"
+    heading += f" that occur {least} times or more" if least > 1 else ""
     return "\n".join(["", heading, *lines, ""])
