@@ -7,6 +7,7 @@ uv run python phase3_embeddings/evaluate_embeddings.py --dataset wikitext2 --wor
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 
@@ -36,17 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     noise = noise_in(embeddings)
     if noise:
         cli.describe_row("noise", f"{noise}; scores of such vectors mean nothing")
-    cli.describe_row(
-        "synonyms",
-        "no AUC" if noise else f"AUC {synonyms.auc:.3f}",
-        f"mean cosine {synonyms.synonym_cosine:.2f}, of random pairs {synonyms.random_cosine:.2f}",
-        f"{synonyms.num_covered} of {synonyms.num_pairs} pairs",
-    )
+    known = f"{synonyms.num_known} of {synonyms.num_pairs} pairs of words with a token each"
+    if math.isnan(synonyms.auc):
+        cli.describe_row("synonyms", f"no AUC: {known}, too few to tell", "this text has other words")
+    else:
+        cosines = f"mean cosine {synonyms.synonym_cosine:.2f}, of random pairs {synonyms.random_cosine:.2f}"
+        cli.describe_row("synonyms", "no AUC" if noise else f"AUC {synonyms.auc:.3f}", cosines, known)
     for file in args.word_pairs:
         pairs = evaluation.evaluate_word_pairs(embeddings, file)
-        cli.describe_row(
-            "word pairs", f"Spearman {pairs.spearman:.3f}", f"{pairs.num_covered} of {pairs.num_pairs} pairs", file
-        )
+        coverage = f"{pairs.num_covered} of {pairs.num_pairs} pairs, {pairs.num_known} of words with a token each"
+        cli.describe_row("word pairs", f"Spearman {pairs.spearman:.3f}", coverage, file)
     for file in args.analogies:
         analogies = evaluation.evaluate_analogies(embeddings, file)
         coverage = f"{analogies.num_covered:,} of {analogies.num_questions:,} questions"

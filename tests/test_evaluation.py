@@ -7,7 +7,7 @@ import pytest
 from gensim.models import KeyedVectors
 from gensim.test.utils import datapath
 
-from tokembed import Embeddings
+from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
 from tokembed.vectors import evaluation
 from tokembed.vectors.evaluation import (
     evaluate_analogies,
@@ -72,9 +72,20 @@ def test_synonyms_are_scored_by_the_share_of_pairs_that_they_beat() -> None:
     ]
     # Cosines of all pairs are computed in float32, a synonym's in float64: its tie with itself may fall either way.
     assert score.auc == pytest.approx(np.mean(beaten), abs=0.51 / len(pairs))
-    assert (score.num_covered, score.num_pairs) == (2, 3)
+    assert (score.num_covered, score.num_pairs, score.num_known) == (2, 3, 2)
     assert score.random_cosine == pytest.approx(np.mean(cosines), abs=1e-6)
     assert np.isnan(evaluate_synonyms(embeddings, [("un", "heard")]).auc)
+
+
+def test_words_made_of_parts_alone_get_no_score(pydocs: str) -> None:
+    """Composed vectors are alike: synonyms that a text lacks would beat all its words."""
+    tokenizer = BPETokenizerLoader(train_bpe(pydocs, 3000))
+    token_ids = tokenizer.encode_array(pydocs)
+    result = train_skipgram(token_ids, tokenizer.vocab_size, TrainingConfig(epochs=1, composition="ngrams"))
+    embeddings = Embeddings.from_training(result, tokenizer, token_ids)
+    score = evaluate_synonyms(embeddings, read_synonyms("test"))
+    assert (score.num_covered, score.num_known < 11) == (44, True)
+    assert np.isnan([score.auc, score.synonym_cosine]).all()
 
 
 def test_the_two_lists_of_synonyms_share_no_pair_and_both_are_long_enough() -> None:

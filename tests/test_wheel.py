@@ -29,7 +29,7 @@ path, embeddings = workspace.trained_embeddings("pydocs")
 assert path.is_relative_to(Path.cwd()), "files are made where one is, not where the package lies"
 assert embeddings.most_similar("list")
 assert report.entries()
-assert evaluation.evaluate_synonyms(embeddings, evaluation.read_synonyms("test")).auc > 0
+assert evaluation.evaluate_synonyms(embeddings, evaluation.read_synonyms("test")).num_pairs == 44
 print("trained on", len(ids), "tokens")
 """
 

@@ -225,7 +225,7 @@ def mean_and_margin(values: Sequence[float]) -> tuple[float, float]:
     >>> mean, round(margin, 2)
     (2.0, 2.48)
     """
-    if len(values) < 2:
+    if len(values) < 2 or math.isnan(sum(values)):
         return statistics.mean(values), math.nan
     from scipy.stats import t
 

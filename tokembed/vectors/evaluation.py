@@ -34,6 +34,7 @@ INFLECTIONS = (
 SHORTEST_LEMMA = 4  # "thing" is no inflection of "th"
 LIKE_COUNTS = 25  # on either side of a lemma
 FREQUENT_WORDS = 1000  # synonyms are compared with all pairs of so many frequent words
+LEAST_KNOWN = 0.25  # of the pairs of synonyms, to be scored: words made of parts are alike, whatever they mean
 
 
 def _rows(path: str | os.PathLike[str], parse: Callable[[list[str]], _T], wanted: str, *, has_heading: bool) -> list[_T]:
@@ -75,11 +76,14 @@ class WordPairScore:
         Rank correlation over the covered pairs, -1 to 1; NaN when fewer than two are covered.
     num_covered, num_pairs : int
         Pairs both of whose words have a vector, and pairs in the file.
+    num_known : int
+        Pairs both of whose words have a token of their own; in the others, one is made of parts.
     """
 
     spearman: float
     num_covered: int
     num_pairs: int
+    num_known: int
 
 
 def read_word_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
@@ -108,7 +112,8 @@ def evaluate_word_pairs(embeddings: Embeddings, path: str | os.PathLike[str]) ->
     covered = [pair for pair in pairs if pair[0] in embeddings and pair[1] in embeddings]
     cosines = np.array([embeddings.similarity(first, second) for first, second, _ in covered])
     scores = np.array([score for _, _, score in covered])
-    return WordPairScore(spearman(cosines, scores), len(covered), len(pairs))
+    known = num_known(embeddings, [pair[:2] for pair in pairs])
+    return WordPairScore(spearman(cosines, scores), len(covered), len(pairs), known)
 
 
 def spearman(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
@@ -135,6 +140,9 @@ class SynonymScore:
         Means over the synonyms, and over all pairs of frequent words.
     num_covered, num_pairs : int
         Synonym pairs both of whose words have a vector, and pairs in the list.
+    num_known : int
+        Those both of whose words have a token of their own. Where they are fewer than a quarter of the list, the other figures
+        are NaN: the text, or the vocabulary, does not have these words.
     """
 
     auc: float
@@ -142,6 +150,7 @@ class SynonymScore:
     random_cosine: float
     num_covered: int
     num_pairs: int
+    num_known: int
 
 
 def read_synonyms(name: str | os.PathLike[str] = "test") -> list[tuple[str, str]]:
@@ -168,12 +177,18 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
     unit = embeddings.unit_vectors[frequent]
     others = np.sort(np.concatenate([unit[row + 1 :] @ unit[row] for row in range(len(frequent))] or [np.empty(0)]))
     covered = [pair for pair in synonyms if pair[0] in embeddings and pair[1] in embeddings]
-    if not covered or not others.size:
-        return SynonymScore(math.nan, math.nan, math.nan, len(covered), len(synonyms))
+    coverage = len(covered), len(synonyms), num_known(embeddings, synonyms)
+    if coverage[-1] < LEAST_KNOWN * len(synonyms) or not others.size:
+        return SynonymScore(math.nan, math.nan, math.nan, *coverage)
     cosines = np.array([embeddings.similarity(first, second) for first, second in covered])
     ranks = (np.searchsorted(others, cosines, "left") + np.searchsorted(others, cosines, "right")) / 2
     auc = float(ranks.mean()) / others.size
-    return SynonymScore(auc, float(cosines.mean()), float(others.mean()), len(covered), len(synonyms))
+    return SynonymScore(auc, float(cosines.mean()), float(others.mean()), *coverage)
+
+
+def num_known(embeddings: Embeddings, pairs: Sequence[tuple[str, str]]) -> int:
+    """Return how many pairs of words have a token of its own for both."""
+    return sum(len(embeddings.tokens_of(first)) == len(embeddings.tokens_of(second)) == 1 for first, second in pairs)
 
 
 def synonym_measure(
