@@ -71,18 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         compared = training.compare_trainers(tokenizer, ids, config, args.rounds)
     else:
         jobs = training.JOBS[args.kind]()
-        compared = training.compare_settings(corpus, config, jobs, args.rounds, **cli.learning_settings(args))
+        learning, holds_out = cli.learning_settings(args), args.kind == "batches"
+        compared = training.compare_settings(corpus, config, jobs, args.rounds, holds_out=holds_out, **learning)
 
     scores = training.SCORES
-    heading = f"\n  {'':<22}{'seed':>5}{'seconds':>9}{'tokens/s':>12}{'pairs/token':>13}{'loss':>9}"
+    heading = f"\n  {'':<22}{'seed':>5}{'seconds':>9}{'tokens/s':>12}{'pairs/token':>13}{'loss':>9}{'held out':>10}"
     print(heading + "".join(f"{name:>13}" for name in scores.values()))
     runs = []
     for run in compared:
         runs.append(run)
         values = "".join(f"{getattr(run, key):>13.3f}" for key in scores)
         speed = f"{run.seconds:>9.1f}{run.tokens_per_second:>12,.0f}{run.pairs_per_token:>13.3f}"
-        loss = f"{run.loss:>9.4f}" if run.loss else f"{'':>9}"
-        print(f"  {run.name:<22}{run.seed:>5}{speed}{loss}{values}", flush=True)
+        losses = "".join(
+            f"{loss:>{width}.4f}" if loss else " " * width for loss, width in ((run.loss, 9), (run.held_out_loss, 10))
+        )
+        print(f"  {run.name:<22}{run.seed:>5}{speed}{losses}{values}", flush=True)
     print("\n  medians of times and speeds; means of scores with their 95 % confidence intervals")
     for line in training.summary(runs):
         print(f"  {line}")

@@ -24,6 +24,7 @@ SOURCES = {
     "large_texts": "benchmark_large_texts.json",
     "training_wikitext2": "benchmark_training_wikitext2.json",
     "training_frankenstein": "benchmark_training_frankenstein.json",
+    "batches": "benchmark_batches_wikitext2.json",
     "presets": "benchmark_presets_wikitext2.json",
     "unseen": "benchmark_unseen_wikitext2.json",
     "scaling": "benchmark_scaling.json",

@@ -14,7 +14,7 @@ from PIL import Image
 from test_scripts import SCRIPT, run
 
 from tokembed import BPEModel, BPETokenizerLoader, TrainingConfig, train_skipgram
-from tokembed.benchmarks import encoding, ladder, large_texts, matrix, processes, results as results_module, scaling
+from tokembed.benchmarks import encoding, ladder, large_texts, matrix, processes, results as results_module, scaling, training
 from tokembed.bpe import whole_texts
 from tokembed.figures import benchmarks, canvas
 
@@ -177,10 +177,10 @@ def test_a_loss_on_other_text_moves_no_vector_and_is_that_of_the_vectors() -> No
     ids = np.random.default_rng(0).integers(0, 50, 4000).astype(np.int32)
     result = train_skipgram(ids, 50, TrainingConfig(epochs=1, embedding_dim=16, workers=1))
     before = result.target_vectors.copy()
-    assert processes.loss_on(ids[:1000], result) == processes.loss_on(ids[:1000], result)
+    assert training.loss_on(ids[:1000], result) == training.loss_on(ids[:1000], result)
     assert np.array_equal(result.target_vectors, before)
     blank = replace(result, target_vectors=np.zeros_like(before), context_vectors=np.zeros_like(before))
-    assert processes.loss_on(ids, blank) == pytest.approx(11 * np.log(2), rel=0.03), "less where a negative is the positive"
+    assert training.loss_on(ids, blank) == pytest.approx(11 * np.log(2), rel=0.03), "less where a negative is the positive"
 
 
 def test_a_repeated_text_has_a_tenth_of_its_tokens_replaced_by_others_of_it() -> None:

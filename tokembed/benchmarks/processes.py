@@ -7,26 +7,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.benchmarks.training import median_of
+from tokembed.benchmarks.training import hold_out, loss_on, median_of
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.scale import parts
 from tokembed.skipgram import sampling
-from tokembed.skipgram.hogwild import HogwildEngine
-from tokembed.skipgram.stream import TokenStream
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.storage import count_whole_words, load_checkpoint
 from tokembed.workspace import checksum_of
 
 REPEATS = 10  # of a text, for a long one
 REPLACED = 0.1  # of its tokens, by others of the text
-HELD_OUT = 0.02  # of a text, at its end
-NO_RATE = 1e-20  # a learning rate that moves no vector: added to a 32-bit number, so little changes no bit of it
 
 
 @dataclass(frozen=True)
@@ -77,12 +73,12 @@ def contenders(numbers: Sequence[int]) -> list[Contender]:
 
 def write_texts(folder: Path, name: str, ids: npt.NDArray[np.int32], tokenizer: BPETokenizerLoader) -> list[Text]:
     """Write parts of a text without its end, for ten epochs, and of the same text repeated, for one; the end is held out."""
-    end = ids.size - int(ids.size * HELD_OUT)
+    ids, held_out = hold_out(ids)
     texts = [
-        Text(name, folder / "short", epochs=10, held_out=ids[end:]),
-        Text(f"{name}, {REPEATS} times", folder / "long", epochs=1, held_out=ids[end:]),
+        Text(name, folder / "short", epochs=10, held_out=held_out),
+        Text(f"{name}, {REPEATS} times", folder / "long", epochs=1, held_out=held_out),
     ]
-    for text, stream in zip(texts, (ids[:end], repeated(ids[:end])), strict=True):
+    for text, stream in zip(texts, (ids, repeated(ids)), strict=True):
         write_parts(text.folder, stream, tokenizer)
     return texts
 
@@ -129,15 +125,6 @@ def train(script: Path, text: Text, way: Contender, seed: int, tokenizer: BPETok
         if done.returncode:
             raise ChildProcessError(f"{script.name} failed: {done.stderr.strip()[-500:]}")
         return load_checkpoint(next(Path(output).glob("*.safetensors")), tokenizer)
-
-
-def loss_on(ids: npt.NDArray[np.int32], result: TrainingResult) -> float:
-    """Return the mean loss of a pair of other text, ids (N,), by a training's vectors, which stay as they are."""
-    config = replace(result.config, learning_rate=NO_RATE, epochs=1)
-    engine = HogwildEngine(TokenStream([ids]), result.counts, config, 1)
-    engine.restore(result.target_vectors, result.context_vectors)
-    num_pairs, loss = engine.train(0, 0, ids.size, lambda *_: None)
-    return loss / num_pairs
 
 
 def rows(runs: Sequence[ProcessesRun]) -> list[list[str]]:

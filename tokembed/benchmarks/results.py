@@ -257,6 +257,21 @@ def _processes(results: Results) -> str:
     return table(" |  | tokens/s | to as many threads | loss of the last epoch | loss on text held out", rows)
 
 
+def _batches(results: Results) -> str:
+    """Return the threads and torch's sizes of batches; losses with what they are above the threads'."""
+    runs = _runs(results["batches"]["runs"])
+    threads, rows = runs["threads"], []
+    for name, own in runs.items():
+        slower = statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in zip(threads, own, strict=True))
+        row = [name, f"{median_of(own, 'tokens_per_second'):,.0f}", "" if own is threads else f"{slower:.1f}"]
+        for key in ("loss", "held_out_loss"):
+            mean, base = (statistics.mean(getattr(run, key) for run in each) for each in (own, threads))
+            row.append(f"{mean:.3f}" + ("" if own is threads else f" ({mean / base - 1:+.1%})"))
+        rows.append([*row, *_scores(own)])
+    heading = "|".join(["", "tokens/s", "times slower", "loss while training", "held-out loss after it", *SCORES.values()])
+    return table(heading, rows)
+
+
 def _unseen(results: Results) -> str:
     """Return the scores of unseen words: means over the draws that took words out, and those of the text as it is."""
     runs, rows = results["unseen"]["runs"], []
@@ -307,6 +322,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "ladder": _ladder,
     "sizes": _sizes,
     "training": _training,
+    "batches": _batches,
     "presets": _presets,
     "processes": _processes,
     "unseen": _unseen,

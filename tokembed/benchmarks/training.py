@@ -16,14 +16,18 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import PRESETS
 from tokembed.corpora.corpus import Corpus
 from tokembed.device import available_cores
+from tokembed.skipgram.hogwild import HogwildEngine
 from tokembed.skipgram.settings import TrainingConfig
-from tokembed.skipgram.training import train_skipgram
+from tokembed.skipgram.stream import TokenStream
+from tokembed.skipgram.training import TrainingResult, train_skipgram
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.evaluation import evaluate_synonyms, evaluate_word_pairs, read_synonyms
 from tokembed.vectors.storage import count_whole_words
 from tokembed.workspace import default_num_merges, token_ids_for, tokenizer_for
 
 LARGE_VOCABULARY = 200_000
+HELD_OUT = 0.02  # of a text, at its end
+NO_RATE = 1e-20  # a learning rate that moves no vector: added to a 32-bit number, so little changes no bit of it
 SCORES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "synonym_auc": "synonym AUC"}
 
 
@@ -39,7 +43,8 @@ class TimedRun:
 
 @dataclass(frozen=True)
 class TrainingRun(TimedRun):
-    """A training, and how good its vectors are. `loss` is the last epoch's; gensim's lies.
+    """A training, and how good its vectors are. `loss` is the last epoch's; gensim's lies. `held_out_loss` is that of a text
+    which was not trained on, by the finished vectors.
 
     `pairs_per_token` is counted by ours; for gensim it is its own count of the tokens that subsampling left, times the W + 1
     pairs that a window of 1 to W on either side makes on average.
@@ -50,6 +55,7 @@ class TrainingRun(TimedRun):
     wordsim353: float
     simlex999: float
     synonym_auc: float
+    held_out_loss: float | None = None
 
 
 def score(embeddings: Embeddings) -> dict[str, float]:
@@ -64,14 +70,37 @@ def score(embeddings: Embeddings) -> dict[str, float]:
 
 
 def train_ours(
-    tokenizer: BPETokenizerLoader, token_ids: npt.NDArray[np.int32], config: TrainingConfig, name: str = "tokembed"
+    tokenizer: BPETokenizerLoader,
+    token_ids: npt.NDArray[np.int32],
+    config: TrainingConfig,
+    name: str = "tokembed",
+    *,
+    holds_out: bool = False,
 ) -> TrainingRun:
-    """Train by ours; the time is the sum of its epochs'."""
+    """Train by ours, on all but the text's end if it `holds_out` that; the time is the sum of its epochs'."""
+    token_ids, held_out = hold_out(token_ids) if holds_out else (token_ids, token_ids[:0])
     result = train_skipgram(token_ids, tokenizer.vocab_size, config)
     embeddings = Embeddings.from_training(result, tokenizer, token_ids)
     pairs = statistics.mean(result.num_pairs) / token_ids.size
     times = sum(result.seconds), result.tokens_per_second
-    return TrainingRun(name, config.seed, *times, pairs, result.epoch_losses[-1], **score(embeddings))
+    held_out_loss = loss_on(held_out, result) if held_out.size else None
+    scores = score(embeddings)
+    return TrainingRun(name, config.seed, *times, pairs, result.epoch_losses[-1], **scores, held_out_loss=held_out_loss)
+
+
+def hold_out(ids: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return a text, ids (N,), without its end, and the end."""
+    end = ids.size - int(ids.size * HELD_OUT)
+    return ids[:end], ids[end:]
+
+
+def loss_on(ids: npt.NDArray[np.int32], result: TrainingResult) -> float:
+    """Return the mean loss of a pair of other text, ids (N,), by a training's vectors, which stay as they are."""
+    config = replace(result.config, learning_rate=NO_RATE, epochs=1)
+    engine = HogwildEngine(TokenStream([ids]), result.counts, config, 1)
+    engine.restore(result.target_vectors, result.context_vectors)
+    num_pairs, loss = engine.train(0, 0, ids.size, lambda *_: None)
+    return loss / num_pairs
 
 
 def compare_trainers(
@@ -167,11 +196,17 @@ JOBS = {"presets": preset_jobs, "sweep": sweep_jobs, "batches": batch_jobs}
 
 
 def compare_settings(
-    corpus: Corpus, config: TrainingConfig, jobs: Mapping[str, Mapping[str, Any]], rounds: int, **learning: Any
+    corpus: Corpus,
+    config: TrainingConfig,
+    jobs: Mapping[str, Mapping[str, Any]],
+    rounds: int,
+    *,
+    holds_out: bool = False,
+    **learning: Any,
 ) -> Iterator[TrainingRun]:
     """Train with each job's changes of the settings, in turn, `rounds` seeds each; yield each run.
 
-    `learning` are settings of `train_bpe`, the same for all.
+    `learning` are settings of `train_bpe`, the same for all. If it `holds_out` the text's end, runs have a `held_out_loss`.
     """
     own = {field.name for field in fields(TrainingConfig)}
     streams = {}
@@ -183,7 +218,7 @@ def compare_settings(
     for seed in range(1, rounds + 1):
         for name, changes in jobs.items():
             changed = replace(config, seed=seed, **{key: value for key, value in changes.items() if key in own})
-            yield train_ours(*streams[name], changed, name)
+            yield train_ours(*streams[name], changed, name, holds_out=holds_out)
 
 
 def summary(runs: Sequence[TrainingRun]) -> list[str]:
