@@ -37,7 +37,7 @@ REMEDIES = {
     "TokenizerFileError": ": phase2_analysis/tokenizer.py --tokenizer FILE shows texts with it",
     "ResumeError": ". Give --resume the flags of the earlier run (--preset, --num-merges), or train again without it",
     "LostProcessError": ". Start it again with --resume",
-    "MemoryError": ". See 'out of memory' in the README",
+    "MemoryError": ". See 'out of memory' in docs/troubleshooting.md",
 }
 
 
