@@ -32,8 +32,7 @@ PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "ray": "'ray[data]'"}
 
 # What to do about an error of the library, which knows no flags. By name: importing the classes would load numpy for --help.
 REMEDIES = {
-    "VocabularyNotFoundError": "",  # its message says it: another corpus would be no help
-    "CorpusNotFoundError": ", or use --dataset pydocs, which needs no network",
+    "UnreachableCorpusError": ", or use --dataset pydocs, which needs no network",
     "TokenizerFileError": ": phase2_analysis/tokenizer.py --tokenizer FILE shows texts with it",
     "ResumeError": ". Give --resume the flags of the earlier run (--preset, --num-merges), or train again without it",
     "LostProcessError": ". Start it again with --resume",

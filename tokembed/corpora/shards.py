@@ -25,7 +25,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tokembed.corpora.corpus import READ_BYTES, Corpus, CorpusError, CorpusNotFoundError, State, state_of, stream_text
+from tokembed.corpora.corpus import (
+    READ_BYTES,
+    Corpus,
+    CorpusError,
+    CorpusNotFoundError,
+    State,
+    UnreachableCorpusError,
+    state_of,
+    stream_text,
+)
 
 TEXT_KINDS = (".txt", ".txt.gz", ".txt.zst")
 ROW_KINDS = {".jsonl": "json", ".parquet": "parquet"}  # and what `datasets` calls them
@@ -275,7 +284,7 @@ def _translate_hub_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise CorpusNotFoundError(f"could not stream {name} from the hub ({_first_line(error)})") from error
+        raise UnreachableCorpusError(f"could not stream {name} from the hub ({_first_line(error)})") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -25,6 +25,7 @@ from tokembed.corpora.corpus import (
     CorpusError,
     CorpusNotFoundError,
     TokenizerFileError,
+    UnreachableCorpusError,
     decode_text,
     state_of,
     stream_text,
@@ -64,7 +65,7 @@ def load_corpus(
     CorpusError
         Unknown name or split, an empty, binary or non-UTF-8 file.
     CorpusNotFoundError
-        No such file, and no download; the message says where to put it.
+        No such file; an `UnreachableCorpusError` where there was no download either: the message says where to put it.
     """
     if str(name).startswith("hf:"):
         return shards.load_hub(str(name), split, text_field)
@@ -124,7 +125,7 @@ def _load_frankenstein(folders: list[Path]) -> Corpus:
         try:
             download.download(GUTENBERG_URL, source, _check_download)
         except download.DownloadError as error:
-            raise CorpusNotFoundError(
+            raise UnreachableCorpusError(
                 f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {files.display_path(source)} "
                 "(or set TOKEMBED_RAW_DIR to the folder that has it)"
             ) from error
@@ -177,7 +178,7 @@ def _download_wikitext2(folder: Path) -> Path:
         texts = {split: "".join(splits[split]["text"]) for split in SPLITS}
     except Exception as error:  # whatever the hub's client raises: its errors share no base class
         reason = str(error).strip().splitlines()
-        raise CorpusNotFoundError(
+        raise UnreachableCorpusError(
             f"no WikiText-2: could not load {WIKITEXT_REPOSITORY[0]} ({reason[0] if reason else type(error).__name__}). "
             f"Put its splits at {files.display_path(folder)}/train.txt, validation.txt and test.txt "
             "(or set TOKEMBED_RAW_DIR to the folder that has wikitext2/)"
