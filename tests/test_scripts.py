@@ -570,7 +570,11 @@ def test_vectors_of_one_text_are_never_shown_as_those_of_another(tmp_path: Path)
     train = ("--epochs", "1", "--num-merges", "200", "--embedding-dim", "8")
     assert run(tmp_path, "--dataset", "a/mine.txt", *train).returncode == 0
     assert run(tmp_path, "--dataset", "a/mine.txt", script=EVALUATE).returncode == 0
-    for dataset, message in (("b/mine.txt", "another text"), ("c/mine.txt", "no such file: c/mine.txt\n"), ("frankenstien", "did you mean")):
+    for dataset, message in (
+        ("b/mine.txt", "another text"),
+        ("c/mine.txt", "no such file: c/mine.txt\n"),
+        ("frankenstien", "did you mean"),
+    ):
         done = run(tmp_path, "--dataset", dataset, script=EVALUATE)
         assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
     assert run(tmp_path, "--dataset", "b/mine.txt", *train).returncode == 0

@@ -101,7 +101,8 @@ def statistics_line(statistics: TextStatistics) -> str:
     numbers = statistics.num_characters, statistics.num_bytes, statistics.num_words, statistics.num_tokens
     return (
         f"{', '.join(map(counted, numbers, ('character', 'byte', 'word', 'token')))}: "
-        f"{statistics.characters_per_token:.2f} characters and {statistics.bytes_per_token:.2f} bytes per token, mean token length {statistics.mean_token_length:.2f}"
+        f"{statistics.characters_per_token:.2f} characters and {statistics.bytes_per_token:.2f} bytes per token, "
+        f"mean token length {statistics.mean_token_length:.2f}"
     )
 
 
