@@ -104,6 +104,8 @@ BAD_FILES = {
         ["--device", "abacus"],
         ["--engine", "steam"],
         ["--epochs", "many"],
+        ["--dataset", ""],
+        ["--output-dir", ""],
         ["--no-such-flag"],
     ],
     ids=" ".join,

@@ -263,6 +263,12 @@ def test_devices_are_chosen_and_refused_by_name(monkeypatch: pytest.MonkeyPatch)
             select_device(name)
 
 
+def test_without_torch_choosing_a_device_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="`pip install torch` installs it"):
+        select_device("cpu")
+
+
 def test_training_on_the_cpu_imports_no_torch() -> None:
     code = (
         "import sys; from tokembed import device; device.find_accelerator = lambda: None\n"

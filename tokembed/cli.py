@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import contextlib
 import importlib.util
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokembed.bpe.splitting import SPLITTINGS
+from tokembed.compilation import interrupt_again
 from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError, batch_size_for_accelerator
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
 
 def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
     _prepare_output()
-    unraisable_hook, sys.unraisablehook = sys.unraisablehook, _interrupt_again
+    unraisable_hook, sys.unraisablehook = sys.unraisablehook, interrupt_again
     try:
         status = main(argv)
         sys.stdout.flush()
@@ -165,28 +165,14 @@ def _ending_as_if_interrupted() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _interrupt_main_thread() -> None:
-    """Interrupt the main thread, also where it waits, if the system can."""
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    else:
-        _thread.interrupt_main()
-
-
-def _interrupt_again(unraisable: Any) -> None:
-    """Interrupt once more where Python has to ignore it: in what the compiler calls back while it makes or loads a kernel."""
-    if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        threading.Timer(0.01, _interrupt_main_thread).start()  # from within this call it would be ignored once more
-    else:
-        sys.__unraisablehook__(unraisable)
-
-
 def _one_line(error: BaseException) -> str:
     """Return what went wrong, and what to do about it."""
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"no such file: {error.filename}"
     if isinstance(error, IsADirectoryError) and error.filename:
         return f"{error.filename} is a folder, not a file"
+    if isinstance(error, OSError) and error.strerror:
+        return (f"{error.filename}: " if error.filename else "") + error.strerror
     said = " ".join(str(error).split()) or type(error).__name__
     remedies = [REMEDIES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in REMEDIES]
     return ("too little memory: " if isinstance(error, MemoryError) else "") + said + "".join(remedies[:1])
@@ -241,6 +227,13 @@ def positive_int(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
+
+
+def file_path(text: str) -> Path:
+    """Parse a path for argparse; an empty one would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: is a variable of the shell not set?")
+    return Path(text)
 
 
 def file_label(text: str) -> str:
@@ -326,7 +319,7 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="look at the vectors trained on this corpus (default: frankenstein)")
     add_text_field_flag(parser)
     add_splitting_flag(parser)
-    parser.add_argument("--checkpoint", type=Path, help="or at those in this file")
+    parser.add_argument("--checkpoint", type=file_path, help="or at those in this file")
 
 
 def add_text_field_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -346,7 +339,7 @@ def add_splitting_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup
 
 def add_plots_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag that says where figures go."""
-    parser.add_argument("--output-dir", type=Path, help="default: visualizations/plots/01_tokenization")
+    parser.add_argument("--output-dir", type=file_path, help="default: visualizations/plots/01_tokenization")
 
 
 def add_compare_flag(parser: argparse.ArgumentParser) -> None:

@@ -109,7 +109,7 @@ def artifact_name(corpus: Corpus) -> str:
         return corpus.name
     if isinstance(corpus, ShardedCorpus):
         name = re.sub(r"[^\w.-]+", "_", corpus.path.resolve().name if corpus.path else corpus.name)
-        return f"{name}_shards"
+        return name if corpus.path and corpus.path.is_file() else f"{name}_shards"
     if corpus.path is None:
         return corpus.name
     name = corpus.path.name.removesuffix(".gz").removesuffix(".txt")

@@ -191,7 +191,29 @@ def _download_wikitext2(folder: Path) -> Path:
 # ---------------------------------------------------------------- the user's own
 
 
+_CHOICES = f"{', '.join(NAMES)}, or the path of a .txt or .txt.gz file, or a folder or glob of shards"
+_DOCUMENTS = (".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".pptx", ".xlsx")
+_PACKED = (".zip", ".tar", ".tgz", ".7z", ".bz2", ".xz")
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file whose name says that its bytes are no text, though some would decode as one."""
+    suffix = path.suffix.lower()
+    if suffix == ".json" and b'"merges"' in path.read_bytes():
+        raise TokenizerFileError(f"{path} is a tokenizer, not a text to learn from")
+    if suffix == ".json":
+        raise CorpusError(
+            f"{path}: JSON is not read as text: name it .jsonl if it has one object a line, or .txt if it is plain text"
+        )
+    if suffix in _DOCUMENTS:
+        raise CorpusError(f"{path} is a document, not plain text: extract its text first, into a .txt file")
+    if suffix in _PACKED:
+        raise CorpusError(f"{path} is packed: unpack it first, or pack its text as .txt.gz or .txt.zst")
+
+
 def _load_file(name: str | os.PathLike[str], text_field: str) -> Corpus:
+    if not str(name).strip():  # as a path it would be the current folder
+        raise CorpusError(f"the dataset's name is empty (a variable that is not set?): choose {_CHOICES}")
     try:
         path = Path(name).expanduser()
         found, is_file = shards.find_shards(str(name), text_field), path.is_file()
@@ -205,10 +227,8 @@ def _load_file(name: str | os.PathLike[str], text_field: str) -> Corpus:
         if str(name).endswith(shards.KINDS) or path.suffix == ".gz" or len(path.parts) > 1:  # it looks like a path
             raise CorpusNotFoundError(f"no such file: {name}")
         close = "".join(f"did you mean {near}? " for near in difflib.get_close_matches(str(name), NAMES, n=1))
-        choices = f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file, or a folder or glob of shards"
-        raise CorpusError(f"unknown dataset {str(name)!r}: {close}{choices}")
-    if path.suffix == ".json" and b'"merges"' in path.read_bytes():
-        raise TokenizerFileError(f"{name} is a tokenizer, not a text to learn from")
+        raise CorpusError(f"unknown dataset {str(name)!r}: {close}choose {_CHOICES}")
+    _check_kind(path)
     corpus = Corpus(str(name), path, lambda: stream_text(path), state_of(path))
     num_read, parts = 0, []
     for part in stream_text(path):  # a packed file may be a thousand times larger than it looks: count what comes out
