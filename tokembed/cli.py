@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 DATASETS = "frankenstein, wikitext2, pydocs, a .txt or .txt.gz file, a folder or glob of shards, or hf:NAME[/CONFIG][:FIELD]"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
+Flags = argparse.ArgumentParser | argparse._ArgumentGroup
 BENCHMARK_PACKAGES = ("gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie")
 GROUP_OF_PACKAGE = {**dict.fromkeys(BENCHMARK_PACKAGES, " --group bench"), "ray": " --group scale", "torch": " --group torch"}
 PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "ray": "'ray[data]'"}
@@ -79,6 +80,9 @@ PRESETS = {
 }
 
 
+LARGE_CORPUS_CHARACTERS = 2_000_000
+SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
+LARGE_TEXT = f"{LARGE_CORPUS_CHARACTERS // 1_000_000} M characters"
 # What a text the size of a book is trained with where neither a flag nor a preset says otherwise, chosen on the development
 # synonyms of the novel.
 SMALL_TEXT = Preset({"epochs": 20, "window_size": 10, "composition": "ngrams"}, {"num_merges": 5000})
@@ -272,12 +276,13 @@ def settings_for_device(args: argparse.Namespace, device: str, num_tokens: int) 
     return {"batch_size": batch_size_for_accelerator(num_tokens)} if is_open else {}
 
 
-def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add a kebab-case flag for each setting of `TrainingConfig`; `config_from_flags` reads them back."""
+def add_training_flags(parser: Flags, small_text: Preset = PRESETS["balanced"]) -> None:
+    """Add a flag for each setting of `TrainingConfig`, which `config_from_flags` reads back; a small text may have its own."""
     for setting in fields(TrainingConfig):
-        kind = type(setting.default)
+        kind, small = type(setting.default), small_text.training.get(setting.name)
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        help_text = f"{setting.metadata['help']} (default: {setting.default})"
+        default = f"{setting.default}; {small} for a text of up to {LARGE_TEXT}" if small else setting.default
+        help_text = f"{setting.metadata['help']} (default: {default})"
         parser.add_argument(flag_of(setting.name), default=setting.default, help=help_text, **how)
 
 
@@ -289,15 +294,16 @@ def config_from_flags(args: argparse.Namespace) -> TrainingConfig:
         raise ValueError(f"{flag_of(error.name)} {error.reason}") from None
 
 
-def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the flags of every script that looks at a corpus and its tokenizer."""
+def add_corpus_flags(parser: Flags, small_merges: int = SMALL_CORPUS_MERGES) -> None:
+    """Add the flags of every script that looks at a corpus and its tokenizer; `small_merges` are learned from a small text."""
     parser.add_argument("--dataset", help=f"{DATASETS} (default: {DEFAULT_DATASET})")
     add_text_field_flag(parser)
-    parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
+    default = f"default: {small_merges}; {LARGE_CORPUS_MERGES} for a text over {LARGE_TEXT}"
+    parser.add_argument("--num-merges", type=positive_int, help=default)
     add_splitting_flag(parser)
 
 
-def add_learning_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_learning_flags(parser: Flags) -> None:
     """Add the flags that say how merges are learned."""
     parser.add_argument("--min-frequency", type=positive_int, default=2, help="the least count worth a merge (default: 2)")
     parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")
@@ -322,12 +328,12 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=file_path, help="or at those in this file")
 
 
-def add_text_field_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_text_field_flag(parser: Flags) -> None:
     """Add the flag that says where the text stands in a row of a corpus."""
     parser.add_argument("--text-field", default="text", help="a row's field that holds its text (default: text)")
 
 
-def add_splitting_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_splitting_flag(parser: Flags) -> None:
     """Add the flag that says how text is split into pieces."""
     parser.add_argument(
         "--splitting",
