@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tokembed import cli
 
@@ -27,8 +26,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--engine", choices=("threads", "ray"), default="threads", help="threads, or Ray's workers, on RAY_ADDRESS or here"
     )
-    parser.add_argument("--parts", type=Path, metavar="DIR", help="where --engine ray puts the ids of each shard")
-    parser.add_argument("--output", type=Path, help="the tokenizer's file (default: in data/processed/01_tokenization)")
+    parser.add_argument("--parts", type=cli.file_path, metavar="DIR", help="where --engine ray puts the ids of each shard")
+    parser.add_argument(
+        "--output", type=cli.file_path, help="the tokenizer's file (default: in data/processed/01_tokenization)"
+    )
     parser.add_argument(
         "--show-steps", type=cli.positive_int, metavar="N", help="print N merges of a small text, as a textbook does"
     )

@@ -30,16 +30,16 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     parser.add_argument("text", nargs="*", help="texts; - reads lines from standard input (default: three test sentences)")
-    parser.add_argument("--file", type=Path, help="a UTF-8 text file, one text per line")
+    parser.add_argument("--file", type=cli.file_path, help="a UTF-8 text file, one text per line")
     cli.add_corpus_flags(parser)
     cli.add_learning_flags(parser)
-    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="use this saved one instead of learning one")
+    parser.add_argument("--tokenizer", type=cli.file_path, metavar="FILE", help="use this saved one instead of learning one")
     cli.add_compare_flag(parser)
     parser.add_argument(
         "--color", choices=("auto", "always", "never"), default="auto", help="default: auto; NO_COLOR is heeded"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, one object per text")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a coloured page, too")
+    parser.add_argument("--html", type=cli.file_path, metavar="FILE", help="write a coloured page, too")
     return parser.parse_args(argv)
 
 

@@ -26,7 +26,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     cli.add_corpus_flags(parser)
     cli.add_learning_flags(parser)
     parser.set_defaults(dataset="wikitext2")
-    parser.add_argument("--parts", type=Path, metavar="DIR", help="train on these parts, an epoch, instead of a corpus")
+    parser.add_argument(
+        "--parts", type=cli.file_path, metavar="DIR", help="train on these parts, an epoch, instead of a corpus"
+    )
     parser.add_argument(
         "--numbers", nargs="+", type=cli.positive_int, default=[2], help="of threads, and of processes (default: 2)"
     )

@@ -38,7 +38,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; status 1 if a page differs from the results")
-    parser.add_argument("--page", type=Path, help="a file with such tables (default: the README and the pages in docs)")
+    parser.add_argument(
+        "--page", type=cli.file_path, help="a file with such tables (default: the README and the pages in docs)"
+    )
     parser.add_argument("--only", nargs="+", choices=[*SOURCES, "facts"], help="collect these, and keep the others")
     return parser.parse_args(argv)
 

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, reason in missing.items():
         cli.describe_row("", f"without {educations.TITLES[name]}: {reason}")
     film = None
-    if args.film or (args.film is None and own and own.num_characters <= workspace.LARGE_CORPUS_CHARACTERS):
+    if args.film or (args.film is None and own and own.num_characters <= cli.LARGE_CORPUS_CHARACTERS):
         try:
             film = educations.film_of(path, embeddings, own)
             cli.describe_row("film", f"{len(film.tokens)} words in {film.epochs[-1]} epochs")

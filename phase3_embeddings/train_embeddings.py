@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokembed import cli
@@ -34,17 +33,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; every setting of training is a flag, its default in `TrainingConfig`."""
     parser = cli.Parser(__doc__)
     data = parser.add_argument_group("data")
-    cli.add_corpus_flags(data)
+    cli.add_corpus_flags(data, cli.SMALL_TEXT.tokens["num_merges"])
     cli.add_learning_flags(data)
     data.add_argument(
         "--vocabulary-threshold", type=int, default=0, help="split rarer tokens into their parts (default: 0, none)"
     )
     data.add_argument("--max-tokens", type=cli.positive_int, help="train on the first so many tokens only")
-    data.add_argument("--parts", type=Path, metavar="DIR", help="train on what train_bpe.py --engine ray has put there")
-    data.add_argument("--output-dir", type=Path, help="default: models/checkpoints/01_tokenization")
+    data.add_argument(
+        "--parts", type=cli.file_path, metavar="DIR", help="train on what train_bpe.py --engine ray has put there"
+    )
+    data.add_argument("--output-dir", type=cli.file_path, help="default: models/checkpoints/01_tokenization")
     data.add_argument("--name", type=cli.file_label, help="part of the file's name (default: none)")
     data.add_argument("--resume", action="store_true", help="continue an earlier run that was stopped, or for more --epochs")
-    cli.add_training_flags(parser.add_argument_group("training"))
+    cli.add_training_flags(parser.add_argument_group("training"), cli.SMALL_TEXT)
     args = cli.parse_with_preset(parser, argv)
     if args.parts and (args.dataset or args.num_merges or args.vocabulary_threshold or args.max_tokens):
         parser.error(

@@ -40,9 +40,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dimensions", action="store_true", help="train at 10 to 200 dimensions and compare, instead")
     parser.add_argument("--softmax", action="store_true", help="train with the full softmax and with negatives, instead")
     parser.add_argument("--rare-words", action="store_true", help="make words rare, train, and compare their vectors, instead")
-    parser.add_argument(
-        "--num-merges", type=cli.positive_int, help="of those trainings (default: as in training, or the preset)"
+    merges = (
+        f"{cli.SMALL_CORPUS_MERGES}; {cli.LARGE_CORPUS_MERGES} for a text over {cli.LARGE_TEXT}, the preset's for rare words"
     )
+    parser.add_argument("--num-merges", type=cli.positive_int, help=f"of those trainings (default: {merges})")
     parser.add_argument("--epochs", type=cli.positive_int, help="of those trainings (default: 20, but 10 for softmax)")
     cli.add_learning_flags(parser)
     args = parser.parse_args(argv)

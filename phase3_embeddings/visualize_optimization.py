@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tokembed import cli
 
@@ -17,7 +16,7 @@ from tokembed import cli
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.Parser(__doc__)
-    parser.add_argument("--results", type=Path, help="default: benchmark_tokenizer.json where the benchmark writes it")
+    parser.add_argument("--results", type=cli.file_path, help="default: benchmark_tokenizer.json where the benchmark writes it")
     cli.add_plots_flag(parser)
     return parser.parse_args(argv)
 

@@ -156,6 +156,28 @@ def test_a_missing_file_and_an_unknown_name_are_told_apart(tmp_path: Path) -> No
         load_corpus("wikitext2", split="dev")
 
 
+def test_an_empty_name_is_refused_instead_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "note.txt").write_text("some text")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CorpusError, match="the dataset's name is empty"):
+        load_corpus("")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("a.json", "name it .jsonl"), ("a.PDF", "extract its text first"), ("a.zip", "unpack it first")]
+)
+def test_a_file_named_as_no_text_is_refused_with_what_to_do(name: str, remedy: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("%PDF-1.4 or {}, as text")
+    with pytest.raises(CorpusError, match=remedy):
+        load_corpus(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.py", "a.log", "a.csv", "a"])
+def test_a_file_of_any_other_name_is_read_as_text(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("some text")
+    assert load_corpus(tmp_path / name).text == "some text"
+
+
 @given(st.lists(st.text(), min_size=1), st.integers(1, 30))
 def test_chunks_join_to_the_text_and_cut_no_word(parts: list[str], size: int) -> None:
     text = "".join(parts)

@@ -24,7 +24,8 @@ from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, 
 from tokembed.analysis.clusters import MAX_CLUSTERS, cluster_rows
 from tokembed.analysis.film import Film, film_words, training_film
 from tokembed.corpora.corpus import Corpus
-from tokembed.pages import educations, explorer
+from tokembed.figures import canvas, tokenization
+from tokembed.pages import educations, explorer, report
 
 SAMPLE = next(iter(explorer.SAMPLES.values()))
 EXPLORE = SCRIPT.with_name("explore.py")
@@ -756,6 +757,26 @@ def test_only_sums_that_come_out_right_are_offered(browser: Any, tmp_path: Path,
 
 
 # ---------------------------------------------------------------- the page itself
+
+
+def test_an_empty_text_has_no_merges_to_speak_of(visit: Visit) -> None:
+    visit.page.fill("#text", " ")
+    visit.page.wait_for_function("() => element('merge-message').textContent === 'There is no text to merge.'")
+    visit.page.fill("#text", SAMPLE)
+    visit.page.wait_for_function("() => element('merge-message').textContent.startsWith('Last merge in this text')")
+
+
+def test_a_reports_figures_scroll_in_their_frames_on_a_telephone_and_the_page_does_not(browser: Any, tmp_path: Path) -> None:
+    canvas.save(tokenization.plot_token_lengths({"1": 5, "2": 3, "3": 2, "4+": 40}), tmp_path, "token_lengths", "a caption")
+    (tmp_path / "report.html").write_text(report.report_page(tmp_path, "a report", [])[0], encoding="utf-8")
+    page = browser.new_page(viewport={"width": 390, "height": 740})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("document.querySelector('figure').clientWidth") < 390
+    assert page.evaluate("document.querySelector('figure img').clientWidth") >= 720
+    page.set_viewport_size({"width": 1200, "height": 740})
+    assert page.evaluate("(figure => figure.scrollWidth === figure.clientWidth)(document.querySelector('figure'))")
+    page.close()
 
 
 def test_the_page_asks_for_nothing_and_nothing_goes_wrong(browser: Any, page_file: Path) -> None:

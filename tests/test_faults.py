@@ -154,7 +154,7 @@ def test_a_folder_that_must_not_be_written_is_one_line_and_status_1(
     monkeypatch.setattr(refusal, "folder", str(tmp_path / FOLDERS[place]))
     done = run(tmp_path, "--dataset", "pydocs", "--num-merges", "200", script=script)
     assert done.returncode == 1, done.stderr
-    assert "Permission denied" in only_line(done)
+    assert re.fullmatch(r"error: [^\[\]]+(?<!\.tmp): Permission denied", only_line(done))
 
 
 def test_an_abandoned_temporary_file_goes_and_a_fresh_one_stays(tmp_path: Path) -> None:

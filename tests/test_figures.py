@@ -139,6 +139,9 @@ def test_a_character_that_any_installed_font_has_is_drawn(tmp_path: Path, monkey
         assert canvas.drawable("a未\U0010fffe") == "a未[U+10FFFE]"
         axes = tokenization.plot_top_subwords([Subword("未", 5, True)])
         canvas.save(axes, tmp_path, "figure", "")  # a missing glyph would be a warning, an error here
+        geometry.plot_projection(
+            Projection(np.eye(4, 2), ["未", "a", "b", "c"], ["未", "未", None, None])
+        )  # measures its labels
     finally:
         canvas._font_of.cache_clear()
 
@@ -238,6 +241,20 @@ def test_every_word_of_a_kind_has_a_label_and_no_labels_overlap() -> None:
     assert not any(first.overlaps(second) for first, second in itertools.combinations(boxes, 2))
 
 
+def test_no_bars_label_is_below_the_legend() -> None:
+    sizes = [
+        {"words": words, "naive_seconds": 1.0, "encode_seconds": 0.01, "array_seconds": array_seconds,
+         "first_pass_rate": 0.5, "four_passes_rate": 0.9, "cache_bytes": 100_000}
+        for words, array_seconds in ((1000, 1 / 3972), (10_000, 1 / 3000))
+    ]  # fmt: skip
+    axes = benchmarks.plot_tokenizer_results(sizes, [{"name": "tokembed", "median": 1.0}], 1000)
+    axes.figure.draw_without_rendering()
+    for panel in axes.figure.axes[:2]:
+        legend = panel.get_legend().get_window_extent()
+        assert panel.texts
+        assert not [text for text in panel.texts if text.get_window_extent().overlaps(legend)]
+
+
 def test_senses_that_do_not_differ_are_said_not_to_and_all_panels_have_one_scale() -> None:
     first = geometry.plot_senses([lesson("light", True), lesson("left", False)])
     panels = first.figure.axes
@@ -253,6 +270,18 @@ def test_the_heatmap_is_white_at_the_mean_between_kinds_its_diagonal_blank_and_e
     assert image.colorbar.extend == "both"
     assert sum(image.get_clim()) / 2 == pytest.approx(0.15)
     assert [(frame.get_xy(), frame.get_width()) for frame in axes.patches] == [((-0.5, -0.5), 2), ((1.5, 1.5), 1)]
+
+
+def test_the_heatmaps_legend_is_in_the_order_of_its_rows_and_below_its_longest_word() -> None:
+    words = ["пользовательском", *map(str, range(5))]
+    axes = geometry.plot_heatmap(Heatmap(np.eye(6), words, list("dcbaef"), 0.0))
+    axes.figure.draw_without_rendering()
+    legend = axes.get_legend()
+    assert sorted(legend.texts, key=lambda text: (-round(text.get_window_extent().y0), text.get_window_extent().x0)) == [
+        text for name in "dcbaef" for text in legend.texts if text.get_text() == name
+    ]
+    lowest = min(label.get_window_extent().y0 for label in axes.get_xticklabels())
+    assert legend.get_window_extent().y1 < lowest
 
 
 def test_few_words_of_no_kind_have_labels_and_the_untrained_map_is_beside_without_any() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,35 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):
         files.check_writable(tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize("where", [None, "the temporary file"])
+def test_an_error_of_the_system_names_what_was_to_be_written(where: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+
+    def fail() -> None:
+        with files.atomic_path(path) as temporary:
+            raise OSError(28, "No space left on device", str(temporary) if where else None)
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        fail()
+    assert raised.value.filename == str(path)
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised, files.atomic_path(tmp_path / "copy"):
+        (tmp_path / "original").read_bytes()
+    assert raised.value.filename == str(tmp_path / "original")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(30, "Read-only file system", str(tmp_path / "tmpknqj8vw4"))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(OSError, match="Read-only") as raised:
+        files.check_writable(tmp_path)
+    assert raised.value.filename == str(tmp_path)
 
 
 def test_line_ends_are_written_as_they_are(tmp_path: Path) -> None:

@@ -173,6 +173,15 @@ def test_a_sense_without_uses_is_shown_as_such() -> None:
     assert not lesson.can_be_compared
     assert np.isnan(lesson.context_cosine)
     assert senses.polysemy(sense_embeddings(), "", "nature") is None
+    lines = senses.sense_lines(lesson)
+    assert "  not heavy: no use in this text was found" in lines
+    assert not [line for line in lines if "(not heavy)" in line]
+
+
+def test_a_word_that_a_text_uses_in_neither_sense_is_left_out_and_one_line_says_so() -> None:
+    found = senses.describe_senses(sense_embeddings(), "saw a feather and cork " * 9)
+    assert [line.partition(":")[0] for line in found.lines] == ["words of two senses"]
+    assert (found.data, list(found.rows)) == (None, [])
 
 
 def test_words_of_a_corpus_without_a_list_are_grouped_by_the_vectors_and_said_so() -> None:

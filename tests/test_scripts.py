@@ -33,7 +33,7 @@ from scripts import (
     start,
 )
 
-from tokembed import BPETokenizerLoader, Embeddings, load_corpus, train_bpe, workspace
+from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, cli, load_corpus, train_bpe, workspace
 from tokembed.corpora import sources as corpus_module
 
 
@@ -104,6 +104,8 @@ BAD_FILES = {
         ["--device", "abacus"],
         ["--engine", "steam"],
         ["--epochs", "many"],
+        ["--dataset", ""],
+        ["--output-dir", ""],
         ["--no-such-flag"],
     ],
     ids=" ".join,
@@ -148,6 +150,15 @@ def test_a_mistyped_flag_is_one_line_and_status_2(tmp_path: Path, script: Path) 
     done = run(tmp_path, "--no-such-flag", script=script)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: unrecognized arguments: --no-such-flag (--help lists the flags)\n"
+
+
+def test_help_tells_both_defaults_of_what_follows_the_size_of_the_text(tmp_path: Path) -> None:
+    told = " ".join(run(tmp_path, "--help").stdout.split())
+    for name, small in cli.SMALL_TEXT.training.items():
+        assert f"(default: {getattr(TrainingConfig, name)}; {small} for a text of up to 2 M characters)" in told
+    assert f"default: {cli.SMALL_TEXT.tokens['num_merges']}; 10000 for a text over 2 M characters" in told
+    merges_only = " ".join(run(tmp_path, "--help", script=TRAIN_BPE).stdout.split())
+    assert "default: 2000; 10000 for a text over 2 M characters" in merges_only
 
 
 @pytest.mark.parametrize("script", EVERY_SCRIPT, ids=lambda path: path.name)
@@ -570,7 +581,11 @@ def test_vectors_of_one_text_are_never_shown_as_those_of_another(tmp_path: Path)
     train = ("--epochs", "1", "--num-merges", "200", "--embedding-dim", "8")
     assert run(tmp_path, "--dataset", "a/mine.txt", *train).returncode == 0
     assert run(tmp_path, "--dataset", "a/mine.txt", script=EVALUATE).returncode == 0
-    for dataset, message in (("b/mine.txt", "another text"), ("c/mine.txt", "no such file"), ("frankenstien", "did you mean")):
+    for dataset, message in (
+        ("b/mine.txt", "another text"),
+        ("c/mine.txt", "no such file: c/mine.txt\n"),
+        ("frankenstien", "did you mean"),
+    ):
         done = run(tmp_path, "--dataset", dataset, script=EVALUATE)
         assert (done.returncode, message in done.stderr, done.stderr.count("\n")) == (2, True, 1), done.stderr
     assert run(tmp_path, "--dataset", "b/mine.txt", *train).returncode == 0

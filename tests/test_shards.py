@@ -240,6 +240,14 @@ def test_a_dataset_of_the_hub_is_streamed_by_its_name_configuration_and_field(mo
         load_corpus("hf:")
 
 
+def test_one_shard_by_itself_has_its_own_name_and_its_own_record(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("02.txt.zst", "03.jsonl", "03.jsonl"):
+        corpus = load_corpus(folder / name)
+        assert workspace.artifact_name(corpus) == name
+        workspace.tokenizer_for(corpus, 10)
+    assert "is gone" not in capsys.readouterr().err
+
+
 def test_a_script_takes_shards(folder: Path, tmp_path: Path) -> None:
     done = run(tmp_path, "--dataset", f"{folder}/*.jsonl", "--num-merges", "50", script=TRAIN_BPE)
     assert (done.returncode, "corpus_shards_bpe_50.json" in done.stdout) == (0, True), done.stderr

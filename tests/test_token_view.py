@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tokembed import BPETokenizerLoader, train_bpe
-from tokembed.analysis.tokenization import printable
+from tokembed.analysis.tokenization import printable, text_statistics
 from tokembed.pages import token_view
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
@@ -103,6 +103,12 @@ def test_cuts_stand_under_one_another_each_with_its_name_and_number(
 def test_number_of_tokens_in_words(tokenizer: BPETokenizerLoader) -> None:
     views = token_view.token_views(tokenizer, "the")
     assert [token_view.number_of(each) for each in ([], views[:1], views * 1234)] == ["0 tokens", "1 token", "1,234 tokens"]
+
+
+def test_one_of_a_thing_is_said_in_the_singular() -> None:
+    own = BPETokenizerLoader(train_bpe("a a a", 10))
+    line = token_view.statistics_line(text_statistics(own, "a"))
+    assert line.startswith("1 character, 1 byte, 1 word, 1 token: 1.00 characters")
 
 
 def test_page_and_json_show_the_vocabularies_that_a_text_is_compared_in(tokenizer: BPETokenizerLoader) -> None:

@@ -4,6 +4,7 @@ import importlib
 import re
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_a_rate_far_too_high_is_an_error_not_a_file_of_nan(ids: np.ndarray, toke
 
 
 EXTREMES: list[dict[str, Any]] = [
-    {"learning_rate": 1e6}, {"learning_rate": 50.0}, {"learning_rate": 1e-300}, {"min_learning_rate": 1e300},
+    {"learning_rate": 1e6}, {"learning_rate": 50.0}, {"learning_rate": 1e-300},
     {"num_negative_samples": 3000}, {"window_size": 1500}, {"ns_exponent": 100.0}, {"ns_exponent": -100.0},
     {"ns_exponent": -3.0}, {"subsample": 1e308}, {"subsample": 1e-320}, {"embedding_dim": 1}, {"embedding_dim": 2**31 - 1},
     {"batch_size": 2**31 - 1}, {"seed": 2**70}, {"workers": 50},
@@ -205,11 +206,21 @@ def test_a_stream_that_cannot_be_trained_on_is_refused(stream: Any, vocab_size: 
         ("batch_size", 0), ("learning_rate", float("nan")), ("learning_rate", 0), ("learning_rate", float("inf")),
         ("subsample", -1.0), ("min_count", 0), ("seed", -1), ("workers", -2), ("engine", "magic"), ("device", "tpu"),
         ("epochs", True), ("ns_exponent", "high"), ("ns_exponent", 1e308), ("batch_size", 10**23), ("embedding_dim", 2**31),
+        ("workers", 1025), ("min_learning_rate", 0.5),
     ],
 )  # fmt: skip
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name):
         TrainingConfig(**{name: value})
+
+
+def test_threads_that_the_system_does_not_start_are_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start_none)
+    with pytest.raises(OSError, match=r"no further thread \(can't start new thread\): give fewer workers"):
+        train_skipgram([0, 1, 2] * 50, 3, replace(SMALL, workers=2))
 
 
 def test_numpys_numbers_become_pythons() -> None:
@@ -250,6 +261,12 @@ def test_devices_are_chosen_and_refused_by_name(monkeypatch: pytest.MonkeyPatch)
     for name in ("tpu", "cpu:1", "cuda:x"):
         with pytest.raises(ValueError, match="unknown device"):
             select_device(name)
+
+
+def test_without_torch_choosing_a_device_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="`pip install torch` installs it"):
+        select_device("cpu")
 
 
 def test_training_on_the_cpu_imports_no_torch() -> None:

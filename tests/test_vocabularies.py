@@ -322,6 +322,11 @@ def test_a_published_name_is_found_where_corpora_are(monkeypatch: pytest.MonkeyP
         assert BPETokenizerLoader.from_tiktoken("r50k_base").encode("hello world") == [31373, 995]
 
 
+def test_a_name_that_is_neither_a_file_nor_published_is_told_with_those_that_are() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no such file: gpt-4.*choose r50k_base, cl100k_base, o200k_base"):
+        BPETokenizerLoader.from_tiktoken("gpt-4")
+
+
 def test_another_file_of_a_published_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TOKEMBED_RAW_DIR", str(tmp_path))
     (tmp_path / "r50k_base.tiktoken").write_bytes(GOOD)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import contextlib
 import importlib.util
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokembed.bpe.splitting import SPLITTINGS
+from tokembed.compilation import interrupt_again
 from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError, batch_size_for_accelerator
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 DEFAULT_DATASET, FALLBACK_DATASET = "frankenstein", "pydocs"
 DATASETS = "frankenstein, wikitext2, pydocs, a .txt or .txt.gz file, a folder or glob of shards, or hf:NAME[/CONFIG][:FIELD]"
 USER_ERROR, WORLD_ERROR, INTERRUPTED = 2, 1, 130
+Flags = argparse.ArgumentParser | argparse._ArgumentGroup
 BENCHMARK_PACKAGES = ("gensim", "gigatoken", "rustbpe", "snaptokens", "tiktoken", "tokenizers", "tokie")
 GROUP_OF_PACKAGE = {**dict.fromkeys(BENCHMARK_PACKAGES, " --group bench"), "ray": " --group scale", "torch": " --group torch"}
 PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "ray": "'ray[data]'"}
 
 # What to do about an error of the library, which knows no flags. By name: importing the classes would load numpy for --help.
 REMEDIES = {
-    "VocabularyNotFoundError": "",  # its message says it: another corpus would be no help
-    "CorpusNotFoundError": ", or use --dataset pydocs, which needs no network",
+    "UnreachableCorpusError": ", or use --dataset pydocs, which needs no network",
     "TokenizerFileError": ": phase2_analysis/tokenizer.py --tokenizer FILE shows texts with it",
     "ResumeError": ". Give --resume the flags of the earlier run (--preset, --num-merges), or train again without it",
     "LostProcessError": ". Start it again with --resume",
-    "MemoryError": ". See 'out of memory' in the README",
+    "MemoryError": ". See 'out of memory' in docs/troubleshooting.md",
 }
 
 
@@ -80,6 +80,9 @@ PRESETS = {
 }
 
 
+LARGE_CORPUS_CHARACTERS = 2_000_000
+SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
+LARGE_TEXT = f"{LARGE_CORPUS_CHARACTERS // 1_000_000} M characters"
 # What a text the size of a book is trained with where neither a flag nor a preset says otherwise, chosen on the development
 # synonyms of the novel.
 SMALL_TEXT = Preset({"epochs": 20, "window_size": 10, "composition": "ngrams"}, {"num_merges": 5000})
@@ -107,7 +110,7 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
 
 def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
     _prepare_output()
-    unraisable_hook, sys.unraisablehook = sys.unraisablehook, _interrupt_again
+    unraisable_hook, sys.unraisablehook = sys.unraisablehook, interrupt_again
     try:
         status = main(argv)
         sys.stdout.flush()
@@ -166,28 +169,14 @@ def _ending_as_if_interrupted() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _interrupt_main_thread() -> None:
-    """Interrupt the main thread, also where it waits, if the system can."""
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    else:
-        _thread.interrupt_main()
-
-
-def _interrupt_again(unraisable: Any) -> None:
-    """Interrupt once more where Python has to ignore it: in what the compiler calls back while it makes or loads a kernel."""
-    if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        threading.Timer(0.01, _interrupt_main_thread).start()  # from within this call it would be ignored once more
-    else:
-        sys.__unraisablehook__(unraisable)
-
-
 def _one_line(error: BaseException) -> str:
     """Return what went wrong, and what to do about it."""
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"no such file: {error.filename}"
     if isinstance(error, IsADirectoryError) and error.filename:
         return f"{error.filename} is a folder, not a file"
+    if isinstance(error, OSError) and error.strerror:
+        return (f"{error.filename}: " if error.filename else "") + error.strerror
     said = " ".join(str(error).split()) or type(error).__name__
     remedies = [REMEDIES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in REMEDIES]
     return ("too little memory: " if isinstance(error, MemoryError) else "") + said + "".join(remedies[:1])
@@ -244,6 +233,13 @@ def positive_int(text: str) -> int:
     return number
 
 
+def file_path(text: str) -> Path:
+    """Parse a path for argparse; an empty one would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: is a variable of the shell not set?")
+    return Path(text)
+
+
 def file_label(text: str) -> str:
     """Parse a part of a file's name, for argparse."""
     if not re.fullmatch(r"\w[\w.-]*", text):
@@ -280,12 +276,13 @@ def settings_for_device(args: argparse.Namespace, device: str, num_tokens: int) 
     return {"batch_size": batch_size_for_accelerator(num_tokens)} if is_open else {}
 
 
-def add_training_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add a kebab-case flag for each setting of `TrainingConfig`; `config_from_flags` reads them back."""
+def add_training_flags(parser: Flags, small_text: Preset = PRESETS["balanced"]) -> None:
+    """Add a flag for each setting of `TrainingConfig`, which `config_from_flags` reads back; a small text may have its own."""
     for setting in fields(TrainingConfig):
-        kind = type(setting.default)
+        kind, small = type(setting.default), small_text.training.get(setting.name)
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        help_text = f"{setting.metadata['help']} (default: {setting.default})"
+        default = f"{setting.default}; {small} for a text of up to {LARGE_TEXT}" if small else setting.default
+        help_text = f"{setting.metadata['help']} (default: {default})"
         parser.add_argument(flag_of(setting.name), default=setting.default, help=help_text, **how)
 
 
@@ -297,15 +294,16 @@ def config_from_flags(args: argparse.Namespace) -> TrainingConfig:
         raise ValueError(f"{flag_of(error.name)} {error.reason}") from None
 
 
-def add_corpus_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the flags of every script that looks at a corpus and its tokenizer."""
+def add_corpus_flags(parser: Flags, small_merges: int = SMALL_CORPUS_MERGES) -> None:
+    """Add the flags of every script that looks at a corpus and its tokenizer; `small_merges` are learned from a small text."""
     parser.add_argument("--dataset", help=f"{DATASETS} (default: {DEFAULT_DATASET})")
     add_text_field_flag(parser)
-    parser.add_argument("--num-merges", type=positive_int, help="default: 2000; 10000 for a text over 2 M characters")
+    default = f"default: {small_merges}; {LARGE_CORPUS_MERGES} for a text over {LARGE_TEXT}"
+    parser.add_argument("--num-merges", type=positive_int, help=default)
     add_splitting_flag(parser)
 
 
-def add_learning_flags(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_learning_flags(parser: Flags) -> None:
     """Add the flags that say how merges are learned."""
     parser.add_argument("--min-frequency", type=positive_int, default=2, help="the least count worth a merge (default: 2)")
     parser.add_argument("--no-lowercase", action="store_true", help="keep capitals")
@@ -327,15 +325,15 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="look at the vectors trained on this corpus (default: frankenstein)")
     add_text_field_flag(parser)
     add_splitting_flag(parser)
-    parser.add_argument("--checkpoint", type=Path, help="or at those in this file")
+    parser.add_argument("--checkpoint", type=file_path, help="or at those in this file")
 
 
-def add_text_field_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_text_field_flag(parser: Flags) -> None:
     """Add the flag that says where the text stands in a row of a corpus."""
     parser.add_argument("--text-field", default="text", help="a row's field that holds its text (default: text)")
 
 
-def add_splitting_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_splitting_flag(parser: Flags) -> None:
     """Add the flag that says how text is split into pieces."""
     parser.add_argument(
         "--splitting",
@@ -347,7 +345,7 @@ def add_splitting_flag(parser: argparse.ArgumentParser | argparse._ArgumentGroup
 
 def add_plots_flag(parser: argparse.ArgumentParser) -> None:
     """Add the flag that says where figures go."""
-    parser.add_argument("--output-dir", type=Path, help="default: visualizations/plots/01_tokenization")
+    parser.add_argument("--output-dir", type=file_path, help="default: visualizations/plots/01_tokenization")
 
 
 def add_compare_flag(parser: argparse.ArgumentParser) -> None:

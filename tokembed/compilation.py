@@ -7,6 +7,7 @@ To import numba and have it read what it kept costs a process one to two seconds
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import functools
@@ -15,6 +16,8 @@ import importlib
 import importlib.util
 import logging
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -250,3 +253,19 @@ def _entries(name: str, count: int) -> str:
     # Arrays made of addresses own nothing, so what would free them is never called; yet numba names it.
     text = str(made)
     return text + '\ndefine linkonce_odr void @"NRT_MemInfo_call_dtor"(i8* %"info") {\n ret void\n}\n'
+
+
+def _interrupt_main_thread() -> None:
+    """Interrupt the main thread, also where it waits, if the system can."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+
+
+def interrupt_again(unraisable: Any) -> None:
+    """Interrupt once more where Python has to ignore it: in what the compiler calls back while it makes or loads a kernel."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        threading.Timer(0.01, _interrupt_main_thread).start()  # from within this call it would be ignored once more
+    else:
+        sys.__unraisablehook__(unraisable)

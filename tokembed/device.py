@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import platform
 import sys
@@ -55,7 +56,11 @@ def select_device(requested: str = "auto") -> torch.device:
     ------
     ValueError
         An unknown name, or a device that this machine or this build of torch does not have.
+    ModuleNotFoundError
+        There is no torch; the message says how to install it.
     """
+    if importlib.util.find_spec("torch") is None:
+        raise ModuleNotFoundError("the package torch is not installed: `pip install torch` installs it", name="torch")
     import torch
 
     kind = check_device_name(requested)

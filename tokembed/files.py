@@ -83,8 +83,18 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise NotADirectoryError(f"{folder} can't be made a folder: a file is in the way") from None
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _naming(error, folder) from None
+
+
+def _naming(error: OSError, path: Path) -> OSError:
+    """Have an error of the system's name what was to be written, instead of a temporary file or nothing."""
+    if error.errno:
+        error.filename = display_path(path)
+    return error
 
 
 @contextlib.contextmanager
@@ -105,8 +115,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     prefix, suffix = f".{path.stem}.", f".tmp{path.suffix}"
     _remove_abandoned(path.parent, prefix, suffix)
     temporary = path.parent / f"{prefix}{secrets.token_hex(4)}{suffix}"
-    # As `open` makes files, so that the process's umask decides who may read it (`tempfile` makes them private).
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        # As `open` makes files, so that the process's umask decides who may read it (`tempfile` makes them private).
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise _naming(error, path) from None
     mode = stat.S_IMODE(temporary.stat().st_mode)
     try:
         yield temporary
@@ -114,6 +127,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(mode)  # safetensors puts a private file in its place
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # it is not of another file, which the block reads
+            raise _naming(error, path) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -28,7 +28,14 @@ from tokembed.bpe.model import FORMAT_VERSION, WORDS_VERSION, BPEModel, ModelFil
 from tokembed.bpe.rare_tokens import RareTokenSplitter
 from tokembed.bpe.splitting import UNSPACED
 from tokembed.bpe.tokenizer import BPETokenizerLoader
-from tokembed.cli import DEFAULT_DATASET, FALLBACK_DATASET, describe_row
+from tokembed.cli import (
+    DEFAULT_DATASET,
+    FALLBACK_DATASET,
+    LARGE_CORPUS_CHARACTERS,
+    LARGE_CORPUS_MERGES,
+    SMALL_CORPUS_MERGES,
+    describe_row,
+)
 from tokembed.corpora.corpus import Corpus, CorpusError
 from tokembed.corpora.shards import DEFAULT_FIELD, PART_CHARACTERS as PART_CHARACTERS, ShardedCorpus, shard_changes
 from tokembed.corpora.sources import NAMES, load_corpus
@@ -37,9 +44,7 @@ from tokembed.vectors import storage
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.storage import LABEL_MARK, VectorsFileError, aside_of
 
-SMALL_CORPUS_MERGES, LARGE_CORPUS_MERGES = 2_000, 10_000
 BATCH_CHARACTERS = 1 << 20  # of short documents that are encoded together
-LARGE_CORPUS_CHARACTERS = 2_000_000
 UNSPACED_SHARE = 0.2
 MAX_MARK_BYTES = 4096  # of the line behind kept token ids
 
@@ -109,7 +114,7 @@ def artifact_name(corpus: Corpus) -> str:
         return corpus.name
     if isinstance(corpus, ShardedCorpus):
         name = re.sub(r"[^\w.-]+", "_", corpus.path.resolve().name if corpus.path else corpus.name)
-        return f"{name}_shards"
+        return name if corpus.path and corpus.path.is_file() else f"{name}_shards"
     if corpus.path is None:
         return corpus.name
     name = corpus.path.name.removesuffix(".gz").removesuffix(".txt")

@@ -163,7 +163,8 @@ def _readable(before: Sequence[str], word: str, after: Sequence[str]) -> str:
 
 def describe_senses(embeddings: Embeddings, text: str) -> Finding:
     """Report words of two senses with one vector, and whether their contexts tell the senses apart."""
-    lessons = [lesson for word in known_senses() if (lesson := polysemy(embeddings, text, word))]
+    known = [lesson for word in known_senses() if (lesson := polysemy(embeddings, text, word))]
+    lessons = [lesson for lesson in known if any(uses.texts for uses in lesson.uses)]
     rows = [
         (lesson.word, sense.name, use)
         for lesson in lessons
@@ -176,10 +177,14 @@ def describe_senses(embeddings: Embeddings, text: str) -> Finding:
         f"{SIGNIFICANT} on, the senses' contexts differ no more than by chance: not told apart."
     )
     compared = [lesson for lesson in lessons if lesson.can_be_compared]
-    lines = [line for lesson in lessons for line in ("", *sense_lines(lesson))][1:]
+    blocks = [sense_lines(lesson) for lesson in lessons]
+    unused = [word for word in known_senses() if word not in {lesson.word for lesson in lessons}]
     if not compared:
         asked = ", ".join(known_senses())
-        lines += ["", f"words of two senses: no figure, as this text has none of {asked} {FEWEST_USES} times in each sense"]
+        blocks.append([f"words of two senses: no figure, as this text has none of {asked} {FEWEST_USES} times in each sense"])
+    elif unused:
+        blocks.append([f"words of two senses that this text does not use in either, so left out: {', '.join(unused)}"])
+    lines = [line for block in blocks for line in ("", *block)][1:]
     return Finding("polysemy", compared or None, lines, note, ("word", "sense", "use"), rows)
 
 
@@ -195,8 +200,12 @@ def sense_lines(lesson: Polysemy) -> list[str]:
         number = f"{len(uses.texts)} use{'s' if len(uses.texts) > 1 else ''} in this text, such as"
         lines.append(f"  {sense.name}: " + (number if uses.texts else "no use in this text was found"))
         lines += [f"    … {use} …" for use in uses.texts[:2]]
-    near = ", ".join(f"{word} ({lesson.senses[side].name})" for word, _, side in lesson.neighbours[:6])
-    lines.append(f"  its neighbours, each with the sense it is closer to: {near}")
+    nearest = lesson.neighbours[:6]
+    if all(uses.texts for uses in lesson.uses):
+        near = ", ".join(f"{word} ({lesson.senses[side].name})" for word, _, side in nearest)
+        lines.append(f"  its neighbours, each with the sense it is closer to: {near}")
+    else:
+        lines.append(f"  its neighbours, whatever the sense, as one has no use: {', '.join(word for word, *_ in nearest)}")
     if lesson.can_be_compared:
         not_apart = "not told apart: random splits of the uses often differ as much"
         lines.append(

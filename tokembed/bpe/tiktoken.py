@@ -27,7 +27,7 @@ def load_ranks(
     path: str | os.PathLike[str], splitting: str | None = None, special_tokens: Mapping[str, int] | None = None
 ) -> BPEModel:
     """Read a rank file; see `BPETokenizerLoader.from_tiktoken`."""
-    if path in PUBLISHED and not Path(path).exists():
+    if not Path(path).exists():
         path = find_vocabulary(str(path))
     with open(path, "rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)

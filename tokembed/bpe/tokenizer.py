@@ -160,8 +160,8 @@ class BPETokenizerLoader:
 
         Raises
         ------
-        ModelFileError
-            The file is no rank file; the message names the line.
+        ModelFileError, VocabularyNotFoundError
+            The file is no rank file (the message names the line), or there is neither such a file nor such a published one.
         ValueError
             It is none of the published ones and `splitting` is not given.
 

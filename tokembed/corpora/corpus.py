@@ -24,7 +24,11 @@ class CorpusError(ValueError):
 
 
 class CorpusNotFoundError(CorpusError, FileNotFoundError):
-    """A corpus whose file is not there and could not be downloaded."""
+    """A corpus whose file is not there."""
+
+
+class UnreachableCorpusError(CorpusNotFoundError):
+    """A corpus that had to be downloaded, and could not be."""
 
 
 class TokenizerFileError(CorpusError):

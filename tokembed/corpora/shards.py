@@ -25,7 +25,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tokembed.corpora.corpus import READ_BYTES, Corpus, CorpusError, CorpusNotFoundError, State, state_of, stream_text
+from tokembed.corpora.corpus import (
+    READ_BYTES,
+    Corpus,
+    CorpusError,
+    CorpusNotFoundError,
+    State,
+    UnreachableCorpusError,
+    state_of,
+    stream_text,
+)
 
 TEXT_KINDS = (".txt", ".txt.gz", ".txt.zst")
 ROW_KINDS = {".jsonl": "json", ".parquet": "parquet"}  # and what `datasets` calls them
@@ -219,12 +228,12 @@ def shard_changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 
 def find_shards(name: str, text_field: str = DEFAULT_FIELD) -> tuple[Path, tuple[FileShard, ...]] | None:
-    """Return the folder and the shards of a folder, of a glob, or of one file of rows; None for any other name."""
+    """Return the folder and the shards of a folder or a glob, or a file of rows and its one shard; None for any other name."""
     path = Path(name).expanduser()
     if path.is_dir():
         folder, found = path, [each for each in path.rglob("*") if not any(p[0] == "." for p in each.relative_to(path).parts)]
     elif path.is_file() and path.name.endswith(KINDS[2:]):
-        folder, found = path.parent, [path]
+        return path, (FileShard(path.name, path, text_field),)
     elif glob.has_magic(str(path)) and not path.exists():
         parts = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
         folder, found = Path(*parts), [Path(each) for each in glob.glob(str(path), recursive=True)]  # noqa: PTH207
@@ -275,7 +284,7 @@ def _translate_hub_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise CorpusNotFoundError(f"could not stream {name} from the hub ({_first_line(error)})") from error
+        raise UnreachableCorpusError(f"could not stream {name} from the hub ({_first_line(error)})") from error
 
 
 def _first_line(error: Exception) -> str:

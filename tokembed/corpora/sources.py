@@ -25,6 +25,7 @@ from tokembed.corpora.corpus import (
     CorpusError,
     CorpusNotFoundError,
     TokenizerFileError,
+    UnreachableCorpusError,
     decode_text,
     state_of,
     stream_text,
@@ -64,7 +65,7 @@ def load_corpus(
     CorpusError
         Unknown name or split, an empty, binary or non-UTF-8 file.
     CorpusNotFoundError
-        No such file, and no download; the message says where to put it.
+        No such file; an `UnreachableCorpusError` where there was no download either: the message says where to put it.
     """
     if str(name).startswith("hf:"):
         return shards.load_hub(str(name), split, text_field)
@@ -124,7 +125,7 @@ def _load_frankenstein(folders: list[Path]) -> Corpus:
         try:
             download.download(GUTENBERG_URL, source, _check_download)
         except download.DownloadError as error:
-            raise CorpusNotFoundError(
+            raise UnreachableCorpusError(
                 f"no Frankenstein: {error}. Download {GUTENBERG_URL} by hand and save it as {files.display_path(source)} "
                 "(or set TOKEMBED_RAW_DIR to the folder that has it)"
             ) from error
@@ -177,7 +178,7 @@ def _download_wikitext2(folder: Path) -> Path:
         texts = {split: "".join(splits[split]["text"]) for split in SPLITS}
     except Exception as error:  # whatever the hub's client raises: its errors share no base class
         reason = str(error).strip().splitlines()
-        raise CorpusNotFoundError(
+        raise UnreachableCorpusError(
             f"no WikiText-2: could not load {WIKITEXT_REPOSITORY[0]} ({reason[0] if reason else type(error).__name__}). "
             f"Put its splits at {files.display_path(folder)}/train.txt, validation.txt and test.txt "
             "(or set TOKEMBED_RAW_DIR to the folder that has wikitext2/)"
@@ -190,7 +191,29 @@ def _download_wikitext2(folder: Path) -> Path:
 # ---------------------------------------------------------------- the user's own
 
 
+_CHOICES = f"{', '.join(NAMES)}, or the path of a .txt or .txt.gz file, or a folder or glob of shards"
+_DOCUMENTS = (".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub", ".pptx", ".xlsx")
+_PACKED = (".zip", ".tar", ".tgz", ".7z", ".bz2", ".xz")
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file whose name says that its bytes are no text, though some would decode as one."""
+    suffix = path.suffix.lower()
+    if suffix == ".json" and b'"merges"' in path.read_bytes():
+        raise TokenizerFileError(f"{path} is a tokenizer, not a text to learn from")
+    if suffix == ".json":
+        raise CorpusError(
+            f"{path}: JSON is not read as text: name it .jsonl if it has one object a line, or .txt if it is plain text"
+        )
+    if suffix in _DOCUMENTS:
+        raise CorpusError(f"{path} is a document, not plain text: extract its text first, into a .txt file")
+    if suffix in _PACKED:
+        raise CorpusError(f"{path} is packed: unpack it first, or pack its text as .txt.gz or .txt.zst")
+
+
 def _load_file(name: str | os.PathLike[str], text_field: str) -> Corpus:
+    if not str(name).strip():  # as a path it would be the current folder
+        raise CorpusError(f"the dataset's name is empty (a variable that is not set?): choose {_CHOICES}")
     try:
         path = Path(name).expanduser()
         found, is_file = shards.find_shards(str(name), text_field), path.is_file()
@@ -204,10 +227,8 @@ def _load_file(name: str | os.PathLike[str], text_field: str) -> Corpus:
         if str(name).endswith(shards.KINDS) or path.suffix == ".gz" or len(path.parts) > 1:  # it looks like a path
             raise CorpusNotFoundError(f"no such file: {name}")
         close = "".join(f"did you mean {near}? " for near in difflib.get_close_matches(str(name), NAMES, n=1))
-        choices = f"choose {', '.join(NAMES)}, or the path of a .txt or .txt.gz file, or a folder or glob of shards"
-        raise CorpusError(f"unknown dataset {str(name)!r}: {close}{choices}")
-    if path.suffix == ".json" and b'"merges"' in path.read_bytes():
-        raise TokenizerFileError(f"{name} is a tokenizer, not a text to learn from")
+        raise CorpusError(f"unknown dataset {str(name)!r}: {close}choose {_CHOICES}")
+    _check_kind(path)
     corpus = Corpus(str(name), path, lambda: stream_text(path), state_of(path))
     num_read, parts = 0, []
     for part in stream_text(path):  # a packed file may be a thousand times larger than it looks: count what comes out

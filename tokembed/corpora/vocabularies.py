@@ -14,7 +14,7 @@ URL = "https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
 
 
 class VocabularyNotFoundError(CorpusNotFoundError):
-    """A published vocabulary whose file is not there and could not be downloaded."""
+    """A vocabulary that is no file and not published, or whose file could not be downloaded."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,12 @@ def find_vocabulary(name: str) -> Path:
     Raises
     ------
     VocabularyNotFoundError
-        There is none, and no download; the message says where to put it.
+        There is none, and no download, and the message says where to put it; or no vocabulary of this name is published.
     ValueError
         The file found is another one, by its SHA-256.
     """
+    if name not in PUBLISHED:
+        raise VocabularyNotFoundError(f"no such file: {name}, nor is it a published vocabulary: choose {', '.join(PUBLISHED)}")
     file_name = f"{name}.tiktoken"
     for folder in files.raw_dirs(None):
         for path in (folder / file_name, folder / "vocabularies" / file_name):

@@ -155,11 +155,8 @@ def _write_png(axes: Axes, path: Path, caption: str, source: str) -> None:
     for text in texts:  # a legend's, say
         if (shown := "\n".join(map(drawable, text.get_text().split("\n")))) != text.get_text():
             text.set_text(shown)
-    characters = sorted(set("".join(text.get_text() for text in texts)))
-    families = dict.fromkeys([MAIN_FONT, *(family for each in characters if each.isprintable() and (family := _font_of(each)))])
-    for text in texts:
-        text.set_fontfamily(list(families))
         text.set_parse_math(False)  # a dollar sign is a dollar sign
+    choose_fonts(figure)
     title = " ".join(axes.get_title("left").split())
     about = {"Title": files.encodable(title), "Description": caption, "Source": files.encodable(source)}
     with files.atomic_path(path) as temporary:
@@ -182,6 +179,20 @@ def _font_of(character: str) -> str | None:
         if face.get_char_index(ord(character)) and (character.isspace() or face.load_char(ord(character)).width):
             return family
     return None
+
+
+def fonts_of(texts: Iterable[str]) -> list[str]:
+    """Return the fonts that these texts need to be measured and drawn in: matplotlib's own, then others for what it lacks."""
+    characters = sorted(set("".join(texts)))
+    return list(dict.fromkeys([MAIN_FONT, *(font for each in characters if each.isprintable() and (font := _font_of(each)))]))
+
+
+def choose_fonts(figure: Figure) -> None:
+    """Have each text of a figure in the fonts that it needs, before it is measured or drawn."""
+    texts = figure.findobj(Text)
+    families = fonts_of(text.get_text() for text in texts)
+    for text in texts:
+        text.set_fontfamily(families)
 
 
 @cache

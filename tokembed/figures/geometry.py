@@ -26,12 +26,15 @@ from tokembed.figures.canvas import (
     ORANGE,
     SMALL,
     VERMILION,
+    choose_fonts,
+    fonts_of,
     group_styles,
     ink,
     label_axes,
     label_width,
     new_axes,
     panels,
+    text_width,
     token_label,
 )
 
@@ -87,10 +90,12 @@ def plot_heatmap(heatmap: Heatmap, *, ax: Axes | None = None) -> Axes:
     for kind, (colour, _) in styles.items():
         first, size = kinds.index(kind) - 0.5, kinds.count(kind)
         ax.add_patch(Rectangle((first, first), size, size, fill=False, edgecolor=ink(colour), linewidth=2.2, zorder=3))
-    handles = [ax.plot([], [], "s", color=colour, label=token_label(name))[0] for name, (colour, _) in styles.items()]
-    longest = max(label_width(text.get_text()) for text in ax.get_xticklabels())
-    columns = _num_columns(styles, 4)
-    _legend_below(ax, 0, 0.15 + 0.062 * longest, handles=handles, fontsize=SMALL, ncols=columns)  # under the words
+    in_order = dict.fromkeys(kinds)
+    handles = [ax.plot([], [], "s", color=styles[name][0], label=token_label(name))[0] for name in in_order]
+    columns = _num_columns(in_order, 4)
+    by_column = [handle for column in range(columns) for handle in handles[column::columns]]  # to be read row by row
+    longest = max(text_width(text.get_text(), SMALL) for text in ax.get_xticklabels())
+    _legend_below(ax, 0, 0.15 + longest, handles=by_column, fontsize=SMALL, ncols=columns)  # under the words
     within, is_within = cosines, np.equal.outer(kinds, kinds) & ~is_diagonal
     title = "Cosines of words, kind by kind"
     if is_within.any() and float(within[is_within].mean()) > heatmap.between:
@@ -210,13 +215,15 @@ def _place_labels(
     The first `required` get a label anyway, where it hides least; of the others, those that find no room get none.
     """
     assert isinstance(ax.figure, Figure)
+    choose_fonts(ax.figure)
     ax.figure.draw_without_rendering()  # the layout is settled before places are measured
+    fonts = fonts_of(words)
     point_size = ax.figure.dpi / 72  # pixels
     centers = ax.transData.transform(points)
     low, high = np.array(ax.get_window_extent().get_points())
     taken = np.hstack([centers - 3 * point_size, centers + 3 * point_size])  # boxes (n, 4): left, bottom, right, top
     for rank, place in enumerate(order):
-        style: dict[str, Any] = {"fontsize": SMALL - 1, "color": colours[place], "ha": "center", "va": "center"}
+        style: dict[str, Any] = {"size": SMALL - 1, "color": colours[place], "ha": "center", "va": "center", "family": fonts}
         measured = ax.text(0, 0, words[place], **style)
         half = np.array(measured.get_window_extent().size) / 2
         measured.remove()

@@ -113,6 +113,8 @@ def plot_token_lengths(counts: Mapping[str, int], *, ax: Axes | None = None) -> 
     total = max(sum(counts.values()), 1)
     labels = [f"{count:,}\n({count / total:.0%})" for count in counts.values()]
     ax.bar_label(bars, labels=labels, fontsize=SMALL, padding=2)
+    for label in ax.texts:
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # no grid line runs through it
     ax.set_ylim(0, max(*counts.values(), 1) * 1.2)
     ax.yaxis.set_major_formatter("{x:,.0f}")
     title = "Token lengths in the vocabulary"

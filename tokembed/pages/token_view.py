@@ -82,17 +82,27 @@ def comparison_rows(cuts: Mapping[str, list[TokenView]], columns: int, *, colour
             yield (label + " " * (margin - display_width(label)) + row).rstrip()
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, in words.
+
+    >>> counted(1, "word"), counted(2000, "token")
+    ('1 word', '2,000 tokens')
+    """
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
 def number_of(views: list[TokenView]) -> str:
     """Return how many tokens there are, in words."""
-    return f"{len(views):,} token" + "s" * (len(views) != 1)
+    return counted(len(views), "token")
 
 
 def statistics_line(statistics: TextStatistics) -> str:
     """Return a text's numbers in one line."""
+    numbers = statistics.num_characters, statistics.num_bytes, statistics.num_words, statistics.num_tokens
     return (
-        f"{statistics.num_characters} characters, {statistics.num_bytes} bytes, {statistics.num_words} words, "
-        f"{statistics.num_tokens} tokens: {statistics.characters_per_token:.2f} characters and "
-        f"{statistics.bytes_per_token:.2f} bytes per token, mean token length {statistics.mean_token_length:.2f}"
+        f"{', '.join(map(counted, numbers, ('character', 'byte', 'word', 'token')))}: "
+        f"{statistics.characters_per_token:.2f} characters and {statistics.bytes_per_token:.2f} bytes per token, "
+        f"mean token length {statistics.mean_token_length:.2f}"
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,7 +89,7 @@ class HogwildEngine:
 
         with say_when_compiling(kernels.train_block), ThreadPoolExecutor(self.workers) as pool:
             try:
-                helpers = [pool.submit(work) for _ in range(self.workers - 1)]
+                helpers = [_started(pool, work) for _ in range(self.workers - 1)]
                 work()  # this thread is the last of them: a section of one worker starts none
                 for helper in helpers:
                     helper.result()
@@ -111,6 +112,14 @@ class HogwildEngine:
         return kernels.train_block(  # type: ignore[no-any-return]
             ids, start, end, self._tables, self._draws, first_rate, last_rate, draw_key, state, scratch
         )
+
+
+def _started(pool: ThreadPoolExecutor, work: Callable[[], None]) -> Future[None]:
+    """Have a further thread work; raise `OSError` where the system starts no more."""
+    try:
+        return pool.submit(work)
+    except RuntimeError as error:
+        raise OSError(f"the system starts no further thread ({error}): give fewer workers") from None
 
 
 def _scratch(config: TrainingConfig) -> kernels.Scratch:

@@ -13,6 +13,7 @@ from tokembed import device as devices
 MAX_LEARNING_RATE = 1e6  # far beyond any that learns, and far below what 32 bits hold
 MAX_EXPONENT = 100.0  # by then one token alone is drawn; far beyond, the powers of counts overflow
 MAX_INT = 2**31 - 1
+MAX_WORKERS = 1024
 MIN_BATCH, MAX_BATCH = 512, 16_384  # pairs per step on an accelerator
 TOKENS_PER_BATCHED_PAIR = 128
 ENGINES = ("auto", "hogwild", "torch")
@@ -79,7 +80,7 @@ class TrainingConfig:
     composition: str = _setting("off", "words of their parts, too: ngrams (character n-grams fitted to whole words) or off")
     early_stopping: int = _setting(0, "stop when the loss has not fallen for so many epochs; 0: never", 0)
     seed: int = _setting(1, "of all that is drawn", 0)
-    workers: int = _setting(0, "threads of the hogwild engine; 0: one per core", 0)
+    workers: int = _setting(0, "threads of the hogwild engine; 0: one per core", 0, MAX_WORKERS)
     engine: str = _setting("auto", "hogwild (CPU threads) or torch (batches on a device)")
     device: str = _setting("auto", "mps, cuda or cpu")
 
@@ -100,6 +101,10 @@ class TrainingConfig:
                 require(name, value >= low, f"at least {low:,}")
                 require(name, value <= high, f"at most {high:,}")
         require("learning_rate", self.learning_rate > 0, "above 0")
+        # The default gives way to a learning rate below it, as `rate_after` has it.
+        is_default = self.min_learning_rate == TrainingConfig.min_learning_rate
+        allowed = f"at most the learning rate of {self.learning_rate!r}"
+        require("min_learning_rate", is_default or self.min_learning_rate <= self.learning_rate, allowed)
         require("engine", self.engine in ENGINES, f"one of {', '.join(ENGINES)}")
         require("composition", self.composition in COMPOSITIONS, f"one of {', '.join(COMPOSITIONS)}")
         try:

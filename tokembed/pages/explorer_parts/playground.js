@@ -144,10 +144,12 @@ function showMerges() {
   if (document.activeElement !== element("merge-number")) {
     element("merge-number").value = numMerges;
   }
-  element("merge-message").textContent = [
+  const sentences = [
     last === undefined ? "No merge yet: every character is a token." : `Last merge in this text: ${described(last)}.`,
     next === undefined ? "No later one changes it." : `Next: ${described(next)}.`,
-  ].join(" ");
+  ];
+  const isEmpty = element("text").value.trim() === "";
+  element("merge-message").textContent = isEmpty ? "There is no text to merge." : sentences.join(" ");
   element("previous-merge").disabled = last === undefined;
   element("next-merge").disabled = next === undefined;
 }
