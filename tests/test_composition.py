@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
-from tokembed.vectors.composition import Composition, ngrams_of
+from tokembed.vectors.composition import RIDGE, Composition, ngrams_of
 from tokembed.vectors.embeddings import UnknownWordError
 from tokembed.vectors.storage import Checkpointer, VectorsFileError, read_tensors, write_tensors
 
@@ -46,14 +48,31 @@ def test_fitted_ngrams_solve_the_ridge_regression() -> None:
     known = [[ngram for ngram in ngrams_of(word) if ngram in found.ngrams] for word in words]
     sums = [sum(map(len, each)) for each in known]
     a = np.array(
-        [
-            [each.count(ngram) * len(ngram) / total**0.75 for ngram in found.ngrams]
-            for each, total in zip(known, sums, strict=True)
-        ]
+        [[each.count(ngram) * len(ngram) / total for ngram in found.ngrams] for each, total in zip(known, sums, strict=True)]
     )
-    expected = np.linalg.solve(a.T @ a + np.eye(len(found.ngrams)), a.T @ (unit - unit.mean(axis=0)))
-    expected *= np.linalg.norm(vectors, axis=1).mean()
-    np.testing.assert_allclose(found.vectors.astype(float), expected, atol=2e-3)
+    centred = unit - unit.mean(axis=0)
+    expected = np.linalg.solve(a.T @ a + RIDGE * np.eye(len(found.ngrams)), a.T @ centred)
+    scale = np.linalg.norm(vectors, axis=1).mean()
+    np.testing.assert_allclose(found.vectors.astype(float), scale * expected, atol=2e-3)
+    np.testing.assert_allclose(found.residuals.astype(float), scale * (centred - a @ expected), atol=2e-3)
+
+
+def test_an_unseen_word_gets_the_residuals_of_the_words_spelled_like_it() -> None:
+    words = ["walked", "walks", "banana"]
+    composition = Composition(["<w"], np.zeros((1, 3)), np.zeros(3), words=words, residuals=np.eye(3))
+
+    def spelled(word: str) -> Counter[str]:
+        return Counter({ngram: len(ngram) * number for ngram, number in Counter(ngrams_of(word)).items() if len(ngram) >= 4})
+
+    asked, known = spelled("walker"), [spelled(word) for word in words]
+    products = np.array([sum(asked[ngram] * other[ngram] for ngram in other) for other in known])
+    lengths = [math.sqrt(sum(value**2 for value in each.values())) for each in (asked, *known)]
+    cosines = products / lengths[0] / np.array(lengths[1:])
+    assert cosines[0] > cosines[1] > cosines[2] == 0
+    np.testing.assert_allclose(composition.vector("walker"), cosines**5 / (cosines**4).sum(), rtol=1e-5)
+    stranger = composition.vector("wry")
+    assert stranger is not None
+    assert not stranger.any(), "no word shares a longer n-gram with it"
 
 
 def test_off_gives_the_trained_rows_bit_for_bit(tmp_path: Path) -> None:
@@ -111,7 +130,8 @@ def test_what_is_damaged_is_refused(tmp_path: Path) -> None:
     embeddings, _ = trained(tmp_path)
     embeddings.save(tmp_path / "vectors.safetensors")
     tensors, metadata = read_tensors(tmp_path / "vectors.safetensors")
-    for damaged in ({**metadata, "ngrams": "[1]"}, {**metadata, "ngrams": '["ab"]'}):
+    for damage in ({"ngrams": "[1]"}, {"ngrams": '["ab"]'}, {"ngram_words": "[1]"}, {"ngram_words": '["ab"]'}):
+        damaged = {**metadata, **damage}
         write_tensors(tmp_path / "damaged.safetensors", tensors, damaged)
         with pytest.raises(VectorsFileError):
             Embeddings.load(tmp_path / "damaged.safetensors")
@@ -173,12 +193,12 @@ def test_a_checkpoint_of_a_version_without_composition_gives_its_rows(tmp_path: 
     assert np.array_equal(old.vector("king"), off.vector("king"))
 
 
-def test_ngrams_of_a_file_that_names_no_exponents_are_averaged(tmp_path: Path) -> None:
+def test_ngrams_of_a_file_without_relatives_or_exponents_are_averaged(tmp_path: Path) -> None:
     composition = Composition(["<i", "ic", "ice"], np.eye(3), np.zeros(3))
     embeddings = Embeddings(["icy</w>"], [[1.0, 0.0, 0.0]], composition=composition)
     embeddings.save(tmp_path / "vectors.safetensors")
     tensors, metadata = read_tensors(tmp_path / "vectors.safetensors")
-    del metadata["ngram_exponents"]
+    del metadata["ngram_exponents"], metadata["ngram_words"], tensors["ngram_residuals"]
     write_tensors(tmp_path / "earlier.safetensors", tensors, metadata)
     np.testing.assert_allclose(Embeddings.load(tmp_path / "earlier.safetensors").vector("ice"), [1 / 3] * 3, rtol=1e-5)
     write_tensors(tmp_path / "damaged.safetensors", tensors, {**metadata, "ngram_exponents": "[1, null]"})

@@ -110,13 +110,26 @@ def composition_in(tensors: Tensors, metadata: dict[str, str]) -> Composition | 
         or not 0 <= max(map(abs, exponents)) <= 9
     ):
         raise ValueError(f"its n-grams have no two exponents, but {exponents!r:.60}")
-    return Composition(ngrams, tensors["ngram_vectors"], tensors["ngram_mean"], (exponents[0], exponents[1]))
+    words = _parse_json(metadata.get("ngram_words", "[]"))  # those of earlier files have no relatives
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError("the words that its n-grams were fitted to are not a list of texts")
+    fitted = ngrams, tensors["ngram_vectors"], tensors["ngram_mean"], (exponents[0], exponents[1])
+    return Composition(*fitted, words, tensors.get("ngram_residuals"))
 
 
 def composition_parts(composition: Composition) -> tuple[Tensors, dict[str, str]]:
     """Return arrays and metadata that keep a composition in a file; `composition_in` reads them."""
-    metadata = {"ngrams": json.dumps(composition.ngrams), "ngram_exponents": json.dumps(composition.exponents)}
-    return {"ngram_vectors": composition.vectors, "ngram_mean": composition.mean}, metadata
+    tensors: Tensors = {
+        "ngram_vectors": composition.vectors,
+        "ngram_mean": composition.mean,
+        "ngram_residuals": composition.residuals,
+    }
+    metadata = {
+        "ngrams": json.dumps(composition.ngrams),
+        "ngram_exponents": json.dumps(composition.exponents),
+        "ngram_words": json.dumps(composition.words),
+    }
+    return tensors, metadata
 
 
 def _parse_json(text: str) -> Any:
