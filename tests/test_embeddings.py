@@ -9,8 +9,8 @@ from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tokembed import BPETokenizerLoader, Embeddings, TrainingConfig, train_bpe, train_skipgram
-from tokembed.analysis.neighbours import OFTEN, describe_neighbours, query_words
-from tokembed.bpe.splitting import is_unspaced
+from tokembed.analysis.neighbours import OFTEN, describe_neighbours, nearest_words, query_words, with_fragments
+from tokembed.bpe.splitting import byte_characters, is_unspaced, rule_of
 from tokembed.vectors.embeddings import UnknownWordError
 from tokembed.vectors.storage import VectorsFileError, count_whole_words, read_tensors
 
@@ -216,3 +216,14 @@ def test_a_rare_word_is_no_ones_neighbour_where_there_are_enough_others() -> Non
     assert f"{OFTEN} times" in found.note
     few = Embeddings(words[:90], vectors[:90], counts=counts[:90])
     assert describe_neighbours(few, ["wordaa"]).data[0][1][0][0] == "wordab"
+
+
+def test_a_word_with_and_without_a_space_is_one_neighbour_and_never_its_own() -> None:
+    rule = rule_of("gpt2")
+    tokens = [byte_characters(text.encode()) for text in (" ice", "ice", " snow", "snow", " fire")]
+    tokenizer = BPETokenizerLoader(train_bpe("ice snow fire " * 9, 9, splitting="gpt2"))
+    embeddings = Embeddings(tokens, [[1, 0], [0.9, 0.1], [0.8, 0.3], [0.7, 0.4], [0, 1]], tokenizer)
+    found = [embeddings.word_of(token) for token, _ in nearest_words(embeddings, "ice", 5)]
+    assert found == ["snow", "fire"]
+    assert with_fragments(embeddings, "snow") == "snow"
+    assert embeddings.rule == rule

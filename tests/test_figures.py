@@ -322,3 +322,12 @@ def test_the_moving_picture_merges_as_the_tokenizer_does_and_ends_on_the_map(tmp
         assert (image.size, image.n_frames) == ((moving.WIDTH, moving.HEIGHT), len(frames))
         assert len(frames) == len(steps) + moving.NUM_BETWEEN
         assert image.info["loop"] == 0
+
+
+def test_training_progress_of_a_text_without_synonyms_has_no_panel_for_them() -> None:
+    nan = float("nan")
+    rows = [(0, nan, 0.0, nan, nan), (1, 3.5, 0.9, nan, nan), (2, 3.1, 0.5, nan, nan)]
+    drawn = training.plot_training_progress(TrainingProgress(rows, "", [])).figure.axes
+    assert [axes.get_title(loc="left") for axes in drawn] == ["Loss: lower is better", "Similarity of words"]
+    with_synonyms = [(epoch, loss, cosine, cosine, 0.6) for epoch, loss, cosine, *_ in rows]
+    assert len(training.plot_training_progress(TrainingProgress(with_synonyms, "", [])).figure.axes) == 3

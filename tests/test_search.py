@@ -157,3 +157,14 @@ def test_a_mistake_is_one_line_and_status_2(searchable: Path, arguments: tuple[s
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_text_without_spaces_is_searched_by_its_tokens() -> None:
+    text = "创建一个文件。\n\n删除这个目录。\n\n打印文件的名字。" * 20
+    tokenizer = BPETokenizerLoader(train_bpe(text, 60, splitting="o200k"))
+    random = np.random.default_rng(0).normal(size=(tokenizer.vocab_size, 8))
+    embeddings = Embeddings(tokenizer.id_to_token, random, tokenizer, np.ones(tokenizer.vocab_size, dtype=np.int64))
+    index = PassageIndex(embeddings, ["创建一个文件。", "删除这个目录。", "打印文件的名字。"])
+    assert not index.unknown_words("删除目录")
+    (best, *_) = index.nearest("删除目录", 3, by="tfidf")
+    assert best.place == 1

@@ -26,7 +26,7 @@ from tokembed import files
 from tokembed.bpe.learning import train_bpe, train_bpe_from_counts
 from tokembed.bpe.model import FORMAT_VERSION, WORDS_VERSION, BPEModel, ModelFileError
 from tokembed.bpe.rare_tokens import RareTokenSplitter
-from tokembed.bpe.splitting import UNSPACED
+from tokembed.bpe.splitting import SPLITTINGS, UNSPACED
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.cli import (
     DEFAULT_DATASET,
@@ -374,7 +374,9 @@ def trained_embeddings(
     if own and len(kept) > 1:  # texts of one file name
         path = next((each for each in kept if _text_of(each) == own.fingerprint), path)
     if not path.is_file():
-        raise VectorsFileError(f"there are no trained vectors in {files.display_path(path)}: {command} makes them")
+        others = [] if checkpoint else [rule for rule in SPLITTINGS if checkpoints_of(name, rule)]
+        hint = f"; there are some by another rule: --splitting {others[0]}" if others else ""
+        raise VectorsFileError(f"there are no trained vectors in {files.display_path(path)}: {command} makes them{hint}")
     embeddings = Embeddings.load(path)
     if own and embeddings.tokenizer and _text_of(embeddings) != own.fingerprint:
         raise VectorsFileError(

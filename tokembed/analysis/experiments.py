@@ -71,8 +71,13 @@ def describe_training(
         for epoch, (loss, entry) in enumerate(zip([math.nan, *losses], history, strict=True))
     ]
     lines = ["by epoch: loss, mean cosine of frequent words and of synonyms, synonym AUC (0 is before training)"]
-    lines += ["  {:>3}{:>9.4f}{:>8.3f}{:>8.3f}{:>8.3f}".format(*row) for row in rows]
-    note = f"{SYNONYM_AUC} Synonyms: the test list. Epoch 0: before training."
+    for epoch, loss, *more in rows:
+        lines.append(f"  {epoch:>3}{_number(loss, 9, 4)}" + "".join(_number(value, 8, 3) for value in more))
+    has_synonyms = any("auc" in entry for entry in history)
+    note = (
+        f"{SYNONYM_AUC} Synonyms: the test list." if has_synonyms else "No synonyms: this text has other words than the list."
+    )
+    note += " Epoch 0: before training."
     kept = neighbours[-1] if neighbours else {}
     word = word_to_follow(embeddings, kept) if embeddings is not None else ""
     epochs = sorted({epoch for epoch in (*FOLLOWED_EPOCHS, len(neighbours)) if epoch <= len(neighbours)})
@@ -82,6 +87,10 @@ def describe_training(
         lines += [f"  {epoch:>3}  {', '.join(near)}" for epoch, near in followed]
         note += f" Of {len(kept)} words followed, “{word}” ends up with the nearest neighbours; bold: those of the last epoch."
     return Finding("training_progress", TrainingProgress(rows, word, followed), lines, note, ("epoch", "loss", *names), rows)
+
+
+def _number(value: float, width: int, digits: int) -> str:
+    return f"{'-':>{width}}" if math.isnan(value) else f"{value:>{width}.{digits}f}"
 
 
 # ---------------------------------------------------------------- dimensions

@@ -98,10 +98,14 @@ def shown_words(embeddings: Embeddings) -> tuple[npt.NDArray[np.bool_], int]:
 
 
 def nearest_words(embeddings: Embeddings, query: str, topn: int) -> list[tuple[str, float]]:
-    """Return what `most_similar` does, of `shown_words` alone."""
+    """Return what `most_similar` does, of `shown_words` alone; of a word's tokens, with and without a space, the nearer."""
     is_shown, _ = shown_words(embeddings)
-    found = embeddings.most_similar(query, len(embeddings), words_only=True)
-    return [(token, score) for token, score in found if is_shown[embeddings.token_to_index[token]]][:topn]
+    nearest: dict[str, tuple[str, float]] = {}
+    for token, score in embeddings.most_similar(query, len(embeddings), words_only=True):
+        if is_shown[embeddings.token_to_index[token]]:
+            nearest.setdefault(embeddings.word_of(token), (token, score))
+    nearest.pop(query, None)
+    return [*nearest.values()][:topn]
 
 
 def display_token(token: str, rule: Splitting = SPLITTINGS["words"]) -> str:
@@ -178,7 +182,7 @@ def neighbour_measure(
 def with_fragments(embeddings: Embeddings, word: str) -> str:
     """Return a word, and the tokens whose mean its vector is where it is no token of its own: "xyzzy (from x·y·zz·y)"."""
     tokens = embeddings.tokens_of(word)
-    if tokens in ([word], [embeddings.rule.token_of(word)]):
+    if len(tokens) == 1 and embeddings.word_of(tokens[0]) == embeddings.word_of(embeddings.rule.token_of(word)):
         return word
     if embeddings.composition is not None:
         return f"{word} (from its n-grams)"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.bpe.splitting import PIECE_PATTERN, lower, pieces
+from tokembed.bpe.splitting import PIECE_PATTERN, is_unspaced, lower, pieces
 from tokembed.vectors.composition import unit_rows
 from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.formats import SIF, static_rows
@@ -119,11 +119,18 @@ class PassageIndex:
         self._embeddings = embeddings
         self._rows = static_rows(embeddings, sif, remove_common=remove_common)
         self._vectors = self._unit_vectors(passages)  # (P, D)
-        self._tfidf = TfidfVectorizer(analyzer=pieces, sublinear_tf=True)
+        self._tfidf = TfidfVectorizer(analyzer=self._terms, sublinear_tf=True)
         try:
             self._weights = self._tfidf.fit_transform(passages)  # (P, words), sparse, of length 1
         except ValueError:
             raise ValueError("there is nothing to search: the text has no words") from None
+
+    def _terms(self, text: str) -> list[str]:
+        """Return a text's words, lowered; in a script without spaces, under a byte-level rule, the tokens of its clauses."""
+        tokenizer = self._embeddings.tokenizer
+        if tokenizer is None or not tokenizer.rule.is_lossless:
+            return pieces(text)
+        return [term for piece in pieces(text) for term in (tokenizer.tokenize(piece) if is_unspaced(piece) else [piece])]
 
     def _unit_vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         return unit_rows(text_vectors(self._rows, self._embeddings, texts).astype(np.float32))
@@ -146,7 +153,7 @@ class PassageIndex:
         return [
             word
             for word, forms in words.items()
-            if forms[1] not in known and not {*map(rule.token_of, forms)} & token_to_id.keys()
+            if not {*self._terms(word)} & known and not {*map(rule.token_of, forms)} & token_to_id.keys()
         ]
 
     def nearest(self, query: str, topn: int, by: str = "both") -> list[Hit]:

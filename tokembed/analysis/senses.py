@@ -201,11 +201,13 @@ def sense_lines(lesson: Polysemy) -> list[str]:
         lines.append(f"  {sense.name}: " + (number if uses.texts else "no use in this text was found"))
         lines += [f"    … {use} …" for use in uses.texts[:2]]
     nearest = lesson.neighbours[:6]
-    if all(uses.texts for uses in lesson.uses):
+    if min(len(uses.texts) for uses in lesson.uses) > 1:
         near = ", ".join(f"{word} ({lesson.senses[side].name})" for word, _, side in nearest)
         lines.append(f"  its neighbours, each with the sense it is closer to: {near}")
     else:
-        lines.append(f"  its neighbours, whatever the sense, as one has no use: {', '.join(word for word, *_ in nearest)}")
+        lines.append(
+            f"  its neighbours, whatever the sense, as one has hardly a use: {', '.join(word for word, *_ in nearest)}"
+        )
     if lesson.can_be_compared:
         not_apart = "not told apart: random splits of the uses often differ as much"
         lines.append(

@@ -50,32 +50,41 @@ def plot_dimensions(rows: Sequence[tuple[int, float, float]]) -> Axes:
 
 
 def plot_training_progress(progress: TrainingProgress) -> Axes:
-    """Draw loss, cosines and synonym AUC by epoch in three panels, epoch 0 before training; below, a word's neighbours."""
+    """Draw loss, cosines and synonym AUC by epoch in three panels, epoch 0 before training; below, a word's neighbours.
+
+    Of a text that has no synonyms there is no third panel.
+    """
     epochs, losses, random_cosine, synonym_cosine, aucs = (np.array(column) for column in zip(*progress.rows, strict=True))
+    has_synonyms = bool(np.isfinite(aucs).any())
+    num_panels = 3 if has_synonyms else 2
     if progress.neighbours:
-        loss, cosine, auc, *below = panels(3, height=5.0, rows=2, height_ratios=[3.0, 1.25])
+        drawn = panels(num_panels, height=5.0, rows=2, height_ratios=[3.0, 1.25])
+        (loss, cosine, *ranking), below = drawn[:num_panels], drawn[num_panels:]
         grid = below[0].get_gridspec()
         for unused in below:
             unused.remove()
         assert grid is not None
         _draw_neighbours(loss.figure.add_subplot(grid[1, :]), progress)
     else:
-        loss, cosine, auc = panels(3, height=3.6)
+        loss, cosine, *ranking = panels(num_panels, height=3.6)
     loss.plot(epochs[1:], losses[1:], "o-", color=BLUE, markersize=3)
     for values, colour, line, name in (
         (random_cosine, BLUE, "-", "all pairs of\nfrequent words"),
         (synonym_cosine, ORANGE, "--", "synonyms"),
     ):
-        cosine.plot(epochs, values, line, marker="o", color=colour, markersize=3, label=name)
-    cosine.legend(fontsize=SMALL - 1, frameon=False)
-    auc.plot(epochs, aucs, "o-", color=GREEN, markersize=3)
-    auc.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
-    auc.annotate("chance", (epochs[-1], 0.5), (0, 3), textcoords="offset points", ha="right", fontsize=SMALL - 1, color=GREY)
-    for axes in (loss, cosine, auc):
+        if np.isfinite(values).any():
+            cosine.plot(epochs, values, line, marker="o", color=colour, markersize=3, label=name)
+    cosine.legend(*cosine.get_legend_handles_labels(), fontsize=SMALL - 1, frameon=False)
+    for auc in ranking:
+        auc.plot(epochs, aucs, "o-", color=GREEN, markersize=3)
+        auc.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
+        at = epochs[-1], 0.5
+        auc.annotate("chance", at, (0, 3), textcoords="offset points", ha="right", fontsize=SMALL - 1, color=GREY)
+        label_axes(auc, "Synonym ranking", "epoch", "synonym AUC")
+    for axes in (loss, cosine, *ranking):
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
     label_axes(loss, "Loss: lower is better", "epoch", "mean loss per pair")
     label_axes(cosine, "Similarity of words", "epoch", "mean cosine of pairs")
-    label_axes(auc, "Synonym ranking", "epoch", "synonym AUC")
     return loss
 
 

@@ -241,10 +241,10 @@ def train_skipgram(
                 + (", and vectors hold numbers that are not finite" if math.isfinite(mean_loss) else "")
                 + f"; lower the learning rate ({config.learning_rate}), or take fewer negatives or a narrower window"
             )
+        if on_checkpoint:  # first: of what has been told, nothing is lost
+            on_checkpoint(result)
         if on_epoch:
             on_epoch(epoch + 1, mean_loss, num_tokens / elapsed)
-        if on_checkpoint:
-            on_checkpoint(result)
     return result
 
 

@@ -141,8 +141,8 @@ class SynonymScore:
     num_covered, num_pairs : int
         Synonym pairs both of whose words have a vector, and pairs in the list.
     num_known : int
-        Those both of whose words have a token of their own. Where they are fewer than a quarter of the list, the other figures
-        are NaN: the text, or the vocabulary, does not have these words.
+        Those both of whose words have a token of their own. Where they are fewer than a quarter of the list, the AUC and the
+        synonyms' cosine are NaN: the text, or the vocabulary, does not have these words.
     """
 
     auc: float
@@ -179,7 +179,7 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
     covered = [pair for pair in synonyms if pair[0] in embeddings and pair[1] in embeddings]
     coverage = len(covered), len(synonyms), num_known(embeddings, synonyms)
     if coverage[-1] < LEAST_KNOWN * len(synonyms) or not others.size:
-        return SynonymScore(math.nan, math.nan, math.nan, *coverage)
+        return SynonymScore(math.nan, math.nan, float(others.mean()) if others.size else math.nan, *coverage)
     cosines = np.array([embeddings.similarity(first, second) for first, second in covered])
     ranks = (np.searchsorted(others, cosines, "left") + np.searchsorted(others, cosines, "right")) / 2
     auc = float(ranks.mean()) / others.size
@@ -196,7 +196,7 @@ def synonym_measure(
 ) -> Callable[[TrainingResult], dict[str, float]]:
     """Return what a training's history is made of: `SYNONYM_FIGURES` of a result on these ids, by the test list.
 
-    A corpus that has none of the synonyms gives no figures.
+    A corpus that has few of the synonyms gives the cosine of random pairs alone.
     """
     synonyms = read_synonyms("test")
     facts = token_ids if isinstance(token_ids, StreamFacts) else StreamFacts.of(token_ids, tokenizer)
