@@ -122,13 +122,13 @@ def compare_unseen_words(args: argparse.Namespace, corpus: Corpus) -> int:
     best = cli.PRESETS["best"]
     tokenizer, _ = workspace.prepare_tokens(corpus, args.num_merges or best.tokens["num_merges"], **cli.learning_settings(args))
     config = TrainingConfig(**{**best.training, "workers": args.workers})
-    heading = f"\n  {'':<12}{'draw':>5}{'seconds':>9}"
+    heading = f"\n  {'':<12}{'draw':>5}{'seed':>5}{'seconds':>9}"
     print(heading + "".join(f"{name:>14}{'pairs':>7}" for name in unseen.LISTS))
     runs = []
     for run in unseen.compare_unseen(corpus, tokenizer, config, best.tokens["vocabulary_threshold"], args.rounds):
         runs.append(run)
         values = "".join(f"{run.spearman[name]:>14.3f}{run.num_pairs[name]:>7}" for name in unseen.LISTS)
-        print(f"  {run.name:<12}{run.draw:>5}{run.seconds:>9.1f}{values}", flush=True)
+        print(f"  {run.name:<12}{run.draw:>5}{run.seed:>5}{run.seconds:>9.1f}{values}", flush=True)
     path = files.plots_dir() / f"benchmark_unseen_{workspace.artifact_name(corpus)}.json"
     files.write_atomic(path, json.dumps({"machine": timing.machine(), "runs": runs}, indent=1, default=asdict) + "\n")
     cli.describe_row("\nsaved", files.display_path(path))

@@ -160,8 +160,8 @@ def test_a_mistake_is_one_line_and_status_2(searchable: Path, arguments: tuple[s
 
 
 def test_a_text_without_spaces_is_searched_by_its_tokens() -> None:
-    text = "创建一个文件。\n\n删除这个目录。\n\n打印文件的名字。" * 20
-    tokenizer = BPETokenizerLoader(train_bpe(text, 60, splitting="o200k"))
+    words = "创建 文件 删除 目录 打印 名字 这个 一个 的".split()
+    tokenizer = BPETokenizerLoader(train_bpe("\n".join(words * 20), 60, splitting="o200k"))
     random = np.random.default_rng(0).normal(size=(tokenizer.vocab_size, 8))
     embeddings = Embeddings(tokenizer.id_to_token, random, tokenizer, np.ones(tokenizer.vocab_size, dtype=np.int64))
     index = PassageIndex(embeddings, ["创建一个文件。", "删除这个目录。", "打印文件的名字。"])

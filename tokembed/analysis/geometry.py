@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.analysis.finding import Finding
-from tokembed.analysis.neighbours import query_words
+from tokembed.analysis.neighbours import nearest_words, query_words
 from tokembed.skipgram.training import TrainingResult
 from tokembed.vectors.embeddings import Embeddings, unit_rows
 from tokembed.vectors.evaluation import WORD_LISTS
@@ -97,7 +97,7 @@ def words_of_kinds(embeddings: Embeddings, corpus_name: str) -> tuple[dict[str, 
     kinds: dict[str, str] = {}
     for query in query_words(embeddings, 6):
         if query not in kinds:
-            near = (embeddings.word_of(token) for token, _ in embeddings.most_similar(query, 5, words_only=True))
+            near = (embeddings.word_of(token) for token, _ in nearest_words(embeddings, query, 5))
             kinds |= {word: f"like {query}" for word in (query, *near) if word not in kinds}
     return kinds, False
 

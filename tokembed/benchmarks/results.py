@@ -273,14 +273,15 @@ def _batches(results: Results) -> str:
 
 
 def _unseen(results: Results) -> str:
-    """Return the scores of unseen words: means over the draws that took words out, and those of the text as it is."""
+    """Return the scores of unseen words: means over the draws that took words out, and over seeds with the text as it is."""
     runs, rows = results["unseen"]["runs"], []
     for what, is_drawn in (("words taken out", True), ("words that WikiText-2 lacks", False)):
         for name in dict.fromkeys(run["name"] for run in runs):
             own = [run for run in runs if run["name"] == name and bool(run["draw"]) == is_drawn]
             cells = []
             for key in ("wordsim353", "simlex999"):
-                mean, pairs = statistics.mean(run["spearman"][key] for run in own), sum(run["num_pairs"][key] for run in own)
+                mean = statistics.mean(run["spearman"][key] for run in own)
+                pairs = sum({run["draw"]: run["num_pairs"][key] for run in own}.values())
                 cells.append(f"{mean:.3f} ({pairs} pairs)")
             title = "`--preset best`" if name == "tokembed" else name
             rows.append([what, title, f"{statistics.median(run['seconds'] for run in own):.0f} s", *cells])
