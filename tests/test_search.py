@@ -160,7 +160,7 @@ def test_a_mistake_is_one_line_and_status_2(searchable: Path, arguments: tuple[s
 
 
 def test_a_text_without_spaces_is_searched_by_its_tokens() -> None:
-    words = "创建 文件 删除 目录 打印 名字 这个 一个 的".split()
+    words = ["创建", "文件", "删除", "目录", "打印", "名字", "这个", "一个", "的"]
     tokenizer = BPETokenizerLoader(train_bpe("\n".join(words * 20), 60, splitting="o200k"))
     random = np.random.default_rng(0).normal(size=(tokenizer.vocab_size, 8))
     embeddings = Embeddings(tokenizer.id_to_token, random, tokenizer, np.ones(tokenizer.vocab_size, dtype=np.int64))

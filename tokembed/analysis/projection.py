@@ -173,7 +173,8 @@ def describe_projection(
         if corpus_name in COMPARISONS:
             answers.insert(0, compared(embeddings, kind_of, COMPARISONS[corpus_name]))
         answers = [(said[0].upper() + said[1:], measured[0].upper() + measured[1:]) for said, measured in answers if said]
-        title = answers[0][0]
+        if method != "pca":  # whose two directions may show it otherwise
+            title = answers[0][0]
         note += f" In all dimensions: {' '.join(measured + '.' for _, measured in answers)}"
         lines += [f"  {measured}" for _, measured in answers]
     return Finding(

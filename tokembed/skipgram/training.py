@@ -197,6 +197,8 @@ def train_skipgram(
             f"nothing to learn: {num_trained} of {num_different} different tokens occur {config.min_count} times or more "
             f"among {num_tokens:,}; give more text or a lower min_count"
         )
+    if resume is not None:
+        check_resumable(resume, config, counts)
     if group and not isinstance(token_ids, TokenStream):
         stream = stream.share(group.rank, group.size)
     choice = Choice(*choose_engine(config), {})
@@ -206,7 +208,6 @@ def train_skipgram(
     if on_choice:
         on_choice(choice)
     if resume is not None:
-        check_resumable(resume, config, counts)
         engine.restore(resume.target_vectors, resume.context_vectors)
     losses, pairs, seconds = (resume.epoch_losses, resume.num_pairs, resume.seconds) if resume else ([], [], [])
     result = TrainingResult(
