@@ -111,7 +111,7 @@ def _vector(plain: Embeddings, composition: Composition, word: str, kind: str) -
         return own
     if kind == "parts" or plain.rule.token_of(word) not in plain.token_to_index:
         return parts
-    (both,) = composition.blended([word], own[None])
+    both: npt.NDArray[np.float32] = composition.blended([word], own[None])[0]
     return both
 
 
