@@ -19,8 +19,8 @@ from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.training import train_skipgram
-from tokembed.vectors.composition import OWN_SHARE, Composition
-from tokembed.vectors.embeddings import Embeddings, unit_rows
+from tokembed.vectors.composition import Composition
+from tokembed.vectors.embeddings import Embeddings
 from tokembed.vectors.evaluation import LIKE_COUNTS, inflected_pairs, inflection_ranks
 from tokembed.vectors.storage import count_whole_words
 
@@ -111,8 +111,7 @@ def _vector(plain: Embeddings, composition: Composition, word: str, kind: str) -
         return own
     if kind == "parts" or plain.rule.token_of(word) not in plain.token_to_index:
         return parts
-    own_unit, parts_unit = unit_rows(np.stack([own, parts]))
-    both: npt.NDArray[np.float32] = (OWN_SHARE * own_unit + (1 - OWN_SHARE) * parts_unit).astype(np.float32)
+    both: npt.NDArray[np.float32] = composition.blended([word], own[None])[0]
     return both
 
 
