@@ -159,7 +159,7 @@ def test_a_mistake_is_one_line_and_status_2(searchable: Path, arguments: tuple[s
     assert done.stderr.count("\n") == 1
 
 
-def test_a_text_without_spaces_is_searched_by_its_tokens() -> None:
+def test_a_text_without_spaces_is_searched_by_its_characters() -> None:
     words = ["创建", "文件", "删除", "目录", "打印", "名字", "这个", "一个", "的"]
     tokenizer = BPETokenizerLoader(train_bpe("\n".join(words * 20), 60, splitting="o200k"))
     random = np.random.default_rng(0).normal(size=(tokenizer.vocab_size, 8))

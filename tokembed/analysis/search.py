@@ -83,6 +83,19 @@ def _cut(paragraph: str) -> list[str]:
     return [paragraph[start:end] for start, end in itertools.pairwise(starts)]
 
 
+def terms_of(text: str) -> list[str]:
+    """Return a text's words, lowered; of a clause in a script without spaces, each two characters that stand side by side.
+
+    >>> terms_of("New files 创建文件")
+    ['new', 'files', '创建', '建文', '文件']
+    """
+    return [
+        term
+        for piece in pieces(text)
+        for term in (map("".join, itertools.pairwise(piece)) if is_unspaced(piece) and len(piece) > 1 else [piece])
+    ]
+
+
 def text_vectors(rows: npt.NDArray[np.float32], embeddings: Embeddings, texts: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return the mean of the rows of each text's tokens, (N, D); zeros for a text without any."""
     from scipy.sparse import csr_matrix
@@ -119,18 +132,11 @@ class PassageIndex:
         self._embeddings = embeddings
         self._rows = static_rows(embeddings, sif, remove_common=remove_common)
         self._vectors = self._unit_vectors(passages)  # (P, D)
-        self._tfidf = TfidfVectorizer(analyzer=self._terms, sublinear_tf=True)
+        self._tfidf = TfidfVectorizer(analyzer=terms_of, sublinear_tf=True)
         try:
             self._weights = self._tfidf.fit_transform(passages)  # (P, words), sparse, of length 1
         except ValueError:
             raise ValueError("there is nothing to search: the text has no words") from None
-
-    def _terms(self, text: str) -> list[str]:
-        """Return a text's words, lowered; in a script without spaces, under a byte-level rule, the tokens of its clauses."""
-        tokenizer = self._embeddings.tokenizer
-        if tokenizer is None or not tokenizer.rule.is_lossless:
-            return pieces(text)
-        return [term for piece in pieces(text) for term in (tokenizer.tokenize(piece) if is_unspaced(piece) else [piece])]
 
     def _unit_vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         return unit_rows(text_vectors(self._rows, self._embeddings, texts).astype(np.float32))
@@ -153,7 +159,7 @@ class PassageIndex:
         return [
             word
             for word, forms in words.items()
-            if not {*self._terms(word)} & known and not {*map(rule.token_of, forms)} & token_to_id.keys()
+            if not {*terms_of(word)} & known and not {*map(rule.token_of, forms)} & token_to_id.keys()
         ]
 
     def nearest(self, query: str, topn: int, by: str = "both") -> list[Hit]:
