@@ -178,7 +178,7 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
     others = np.sort(np.concatenate([unit[row + 1 :] @ unit[row] for row in range(len(frequent))] or [np.empty(0)]))
     covered = [pair for pair in synonyms if pair[0] in embeddings and pair[1] in embeddings]
     coverage = len(covered), len(synonyms), num_known(embeddings, synonyms)
-    if coverage[-1] < LEAST_KNOWN * len(synonyms) or not others.size:
+    if not covered or coverage[-1] < LEAST_KNOWN * len(synonyms) or not others.size:
         return SynonymScore(math.nan, math.nan, float(others.mean()) if others.size else math.nan, *coverage)
     cosines = np.array([embeddings.similarity(first, second) for first, second in covered])
     ranks = (np.searchsorted(others, cosines, "left") + np.searchsorted(others, cosines, "right")) / 2
@@ -187,7 +187,7 @@ def evaluate_synonyms(embeddings: Embeddings, synonyms: list[tuple[str, str]]) -
 
 
 def num_known(embeddings: Embeddings, pairs: Sequence[tuple[str, str]]) -> int:
-    """Return how many pairs of words have a token of its own for both."""
+    """Return how many of the pairs have two words with a token of its own each."""
     return sum(len(embeddings.tokens_of(first)) == len(embeddings.tokens_of(second)) == 1 for first, second in pairs)
 
 
