@@ -1,4 +1,4 @@
-"""Time training by processes beside threads, by the training script itself, with the loss on text that is held out.
+"""Time training by processes and machines beside threads, by the training script itself, with the loss on text held out.
 
 uv run python phase3_embeddings/benchmark_processes.py
 uv run python phase3_embeddings/benchmark_processes.py --numbers 1 2 4 --rounds 1
@@ -30,7 +30,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--parts", type=cli.file_path, metavar="DIR", help="train on these parts, an epoch, instead of a corpus"
     )
     parser.add_argument(
-        "--numbers", nargs="+", type=cli.positive_int, default=[2], help="of threads, and of processes (default: 2)"
+        "--numbers",
+        nargs="+",
+        type=cli.positive_int,
+        default=[2],
+        help="of threads, processes and machines (default: 2)",
     )
     parser.add_argument("--rounds", type=cli.positive_int, default=3, help="runs of each, with as many seeds (default: 3)")
     return parser.parse_args(argv)

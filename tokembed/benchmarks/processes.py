@@ -1,7 +1,11 @@
-"""Training by processes beside threads: the same parts and seeds, each run started as a user starts it."""
+"""Training by processes and machines beside threads: the same parts and seeds, each run started as a user starts it.
+
+Machines are this one several times: processes that `torchrun` takes for machines, which share no tables.
+"""
 
 from __future__ import annotations
 
+import socket
 import statistics
 import subprocess
 import sys
@@ -37,16 +41,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to use cores: so many processes, each of so many threads."""
+    """A way to use cores: so many machines, each of so many processes, each of so many threads."""
 
-    processes: int
-    threads: int
+    machines: int = 1
+    processes: int = 1
+    threads: int = 1
 
     @property
     def name(self) -> str:
         """As a table calls it."""
-        number, unit = (self.processes, "processes") if self.processes > 1 else (self.threads, "threads")
-        return f"{number} {unit}" if number > 1 else "1 thread"
+        sizes = {"machines": self.machines, "processes": self.processes, "threads": self.threads}
+        return next((f"{size} {unit}" for unit, size in sizes.items() if size > 1), "1 thread")
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,13 @@ class ProcessesRun:
 
 
 def contenders(numbers: Sequence[int]) -> list[Contender]:
-    """Return, for each number, so many threads, and so many processes of a thread.
+    """Return, for each number, so many threads, so many processes of a thread, and so many machines of one.
 
     >>> [each.name for each in contenders([1, 2])]
-    ['1 thread', '2 threads', '2 processes']
+    ['1 thread', '2 threads', '2 processes', '2 machines']
     """
-    return [each for number in numbers for each in dict.fromkeys([Contender(1, number), Contender(number, 1)])]
+    kinds = ("threads", "processes", "machines")
+    return list(dict.fromkeys(Contender(**{kind: number}) for number in numbers for kind in kinds))
 
 
 def write_texts(folder: Path, name: str, ids: npt.NDArray[np.int32], tokenizer: BPETokenizerLoader) -> list[Text]:
@@ -116,15 +122,36 @@ def compare(script: Path, texts: Sequence[Text], ways: Sequence[Contender], roun
 
 def train(script: Path, text: Text, way: Contender, seed: int, tokenizer: BPETokenizerLoader) -> TrainingResult:
     """Run the training script on a text's parts, by `torchrun` for several processes; return what it has saved."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(way.processes)]
     with tempfile.TemporaryDirectory() as output:
         flags = {"parts": text.folder, "epochs": text.epochs, "seed": seed, "workers": way.threads, "output-dir": output}
-        command = [sys.executable, *(torchrun if way.processes > 1 else []), str(script)]
-        command += [part for name, value in flags.items() for part in (f"--{name}", str(value))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ChildProcessError(f"{script.name} failed: {done.stderr.strip()[-500:]}")
+        command = [str(script), *(part for name, value in flags.items() for part in (f"--{name}", str(value)))]
+        jobs = [
+            subprocess.Popen(
+                [sys.executable, *launcher, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            for launcher in launchers(way)
+        ]
+        errors = [job.communicate()[1] for job in jobs]
+        for job, error in zip(jobs, errors, strict=True):
+            if job.returncode:
+                raise ChildProcessError(f"{script.name} failed: {error.strip()[-500:]}")
         return load_checkpoint(next(Path(output).glob("*.safetensors")), tokenizer)
+
+
+def launchers(way: Contender) -> list[list[str]]:
+    """Return the arguments of Python that start the training script, a list for each machine.
+
+    >>> launchers(Contender(threads=2))
+    [[]]
+    """
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(way.processes)]
+    if way.machines == 1:
+        return [[*torchrun, "--standalone"] if way.processes > 1 else []]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = ["--nnodes", str(way.machines), "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    return [[*torchrun, *meeting, "--node-rank", str(number)] for number in range(way.machines)]
 
 
 def rows(runs: Sequence[ProcessesRun]) -> list[list[str]]:
@@ -135,7 +162,7 @@ def rows(runs: Sequence[ProcessesRun]) -> list[list[str]]:
     found = []
     by_way = {(run.text, run.name): [each for each in runs if (each.text, each.name) == (run.text, run.name)] for run in runs}
     for (text, name), own in by_way.items():
-        threads = by_way.get((text, name.replace("processes", "threads")), own)
+        threads = by_way.get((text, f"{name.split()[0]} threads"), own)
         speed = f"{median_of(own, 'tokens_per_second') / 1e6:.2f} M"
         ratio = "" if threads is own else f"{ratio_of(own, threads, 'tokens_per_second'):.2f}"
         found.append([text, name, speed, ratio, *(_loss(own, threads, key) for key in ("loss", "held_out_loss"))])

@@ -1,39 +1,45 @@
-"""Train with several processes, on one machine or many: each trains on its share of the text, and their tables are combined.
+"""Train with several processes, on one machine or many: each trains on its share of the text.
 
-`torchrun` starts them. Each process has an equal share of the tokens, and an epoch is cut into sections: after a section the
-rows of the most frequent tokens are combined, after every fourth section all rows. Frequent rows are written by every process
-all the time, rare ones seldom by two. A section's moves travel while the next one is trained, and are added at its
-end: no process waits unless they travel for longer than a section takes.
+`torchrun` starts them. The processes of one machine write to the same two tables without locks, as the threads of one process
+do: to training it is the same. (On GPUs each process has tables of its own, and counts as a machine below.)
 
-How rows are combined. Let a row move by Δ_r in each of R processes. Their mean is right if each process alone would have taken
-the row to where it settles, but throws R - 1 of R updates away if not: with two processes, ten epochs then learn as much as
-five. The sum is right for few small updates, and diverges where each process overshoots for all (with eight, it does). A row
-whose n updates each close a share s of the gap to its rest, R times over in sequence, closes 1 - e^(-Rns) of it, each process
-alone 1 - e^(-ns), so the row moves by
+The tables of several machines are combined. An epoch is cut into sections; what a section has moved is summed over the machines
+while the next one is trained, and added at its end: nobody waits unless the sum travels for longer than a section takes.
 
-    Σ Δ_r (1 - e^(-Rns)) / (R (1 - e^(-ns)))
+How rows are combined. Let a row move by Δ_r in each of R machines. Their mean is right if each machine alone would have taken
+the row to where it settles, but throws R - 1 of R updates away if not: with two machines, ten epochs then learn as much as
+five. The sum is right for few small updates, and diverges where each machine overshoots for all. A row whose n updates
+each close a share s of the gap to its rest closes a = 1 - e^(-ns) of it in each machine, and R times over in sequence
+1 - e^(-Rns). So of the R moves this many are made:
 
-which is the sum for small ns and the mean for large. n is known from the token's frequency, and s = 0.05 η is measured: two
-processes then end within 0.6 % of the loss of one on Frankenstein and 0.2 % on WikiText-2 (with the mean: 4 % and 1 %), and
-eight stay stable (3 % on WikiText-2, with no loss in WordSim-353).
+    m = (1 - e^(-Rns)) / (1 - e^(-ns))
 
-What it costs. A ring all-reduce of b bytes among R nodes sends 2 b (R - 1) / R from each. With V = 1,000,000 tokens and
-D = 300 both tables are 2.4 GB: combining all rows once sends 4.7 GB from each of 64 nodes. Sections of 4 M tokens per node (an
-epoch of 16 G tokens) take two seconds at 2 M tokens per second. On 10 Gbit/s and on 1 Gbit/s, 64 nodes then do the work of
+which is R for small ns and 1 for large. The others' moves arrive a section late, though. With them the gap goes from section to
+section as g' = (1 - a) g - (m - 1) a g_before, which comes to rest without swinging if
 
->>> [round(64 * trained_share(1_000_000, 300, 64, 4e6, 2e6, gigabits / 8 * 1e9)) for gigabits in (10, 1)]
-[52, 11]
+    m ≤ 1 + (1 - a)² / 4a
 
-What a node sends hardly depends on R, but its share of the text shrinks: an epoch of 1 G tokens leaves 64 nodes sections of
-0.25 M, and on 10 Gbit/s they do the work of
+so m is the lesser of both, and the row moves by m/R Σ Δ_r. Without the second bound, four machines end 8 % behind one on a text
+of 100 MB. n is known from the token's frequency, and s = 0.05 η is measured. More often for frequent rows than for rare ones,
+as some do, gains nothing over all rows at once for as many bytes.
 
->>> round(64 * trained_share(1_000_000, 300, 64, 0.25e6, 2e6, 10 / 8 * 1e9))
-7
+What it costs. A ring all-reduce of b bytes among R machines sends 2 b (R - 1) / R from each. With V = 1,000,000 tokens and
+D = 300 both tables are 2.4 GB: combining them once sends 4.7 GB from each of 64 machines. Sections of 32 tokens a row at
+2 M tokens per second take 16 seconds. On 10 Gbit/s and on 1 Gbit/s, 64 machines then do the work of
+
+>>> [round(64 * trained_share(1_000_000, 300, 64, 32e6, 2e6, gigabits / 8 * 1e9)) for gigabits in (10, 1)]
+[64, 27]
+
+What a machine sends hardly depends on R, but its share of the text shrinks: an epoch of 1 G tokens leaves 64 machines sections
+of 1 M, and on 10 Gbit/s they do the work of
+
+>>> round(64 * trained_share(1_000_000, 300, 64, 1e6, 2e6, 10 / 8 * 1e9))
+8
 
 as 32 would. There it has stopped scaling. `docs/scale.md` has predictions beside measurements.
 
 References: McDonald, Hall, Mann (2010), Distributed Training Strategies for the Structured Perceptron (averaging);
-Ji, Satish, Li, Dubey (2016), Parallelizing Word2Vec in Shared and Distributed Memory, section IV (frequent rows more often).
+Ji, Satish, Li, Dubey (2016), Parallelizing Word2Vec in Shared and Distributed Memory (frequent rows more often).
 """
 
 from __future__ import annotations
@@ -41,10 +47,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -58,11 +67,10 @@ from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import Report, TrainingConfig
 from tokembed.skipgram.training import Engine
 
-MIN_SECTIONS, MAX_SECTIONS = 16, 64  # of an epoch
-SECTION_TOKENS = 1 << 15  # of each process, between the two
-ALL_ROWS_EVERY = 4  # sections
-FREQUENT_SHARE = 1 / 16  # of the rows: they are combined after every section
+MIN_SECTIONS = 8  # of an epoch
+ROW_TOKENS = 32  # of a longer one's sections, for each row of the tables
 GAP_CLOSED = 0.05  # by an update, as a share of the learning rate
+MEMORY_FILES = Path("/dev/shm")  # where Linux keeps them
 PATIENCE = timedelta(minutes=10)  # for a process that does not answer
 
 _T = TypeVar("_T")
@@ -91,10 +99,14 @@ class ProcessGroup:
         workers = config.workers or max(devices.available_cores() // local_size, 1)
         #: The configuration for this process: its own GPU, its share of the cores.
         self.config = replace(config, workers=workers, device=f"cuda:{self.local_rank}" if is_on_gpu else config.device)
+        self._local_size = local_size
         if is_on_gpu:
             torch.cuda.set_device(self.local_rank)
         self._device = torch.device(self.config.device if is_on_gpu else "cpu")
         dist.init_process_group("nccl" if is_on_gpu else "gloo", timeout=PATIENCE)
+        # Each process trains tables of its own, until `share_tables`.
+        self._num_tables, self._combines = self.size, True
+        self._combiners: Any = None  # torch's group of those who combine; None are all
 
     def __enter__(self) -> ProcessGroup:
         return self
@@ -128,6 +140,28 @@ class ProcessGroup:
             dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def share_tables(self, engine: Engine) -> None:
+        """Have all threads of a machine train the same two tables from here on, whichever process they are of."""
+        from tokembed.skipgram.hogwild import HogwildEngine
+
+        if not isinstance(engine, HogwildEngine):
+            return
+        tables = [table.numpy() for table in engine.tables()]
+        with contextlib.ExitStack() as kept:
+            is_first, is_shared = self.local_rank == 0, self._local_size > 1
+            own = kept.enter_context(_file_in_memory(tables)) if is_first and is_shared else None
+            found: list[Any] = [None] * self.size  # of each process: whether it is a machine's first, and its file
+            with _translate_lost_process():
+                dist.all_gather_object(found, (is_first, own))
+            if is_shared:
+                path = found[self.rank - self.local_rank][1]
+                engine.move_to(np.memmap(path, np.float32, "r+", shape=(2, *tables[0].shape)))
+            self._wait()  # then the file's name can go: all have mapped it
+        firsts = [rank for rank, (is_first, _) in enumerate(found) if is_first]
+        self._num_tables = len(firsts)
+        self._combines = self.local_rank == 0 and self._num_tables > 1
+        self._combiners = dist.new_group(firsts)
+
     def train_epoch(
         self, engine: Engine, epoch: int, num_tokens: int, counts: npt.NDArray[np.int64], report: Report
     ) -> tuple[int, float]:
@@ -135,17 +169,24 @@ class ProcessGroup:
 
         `num_tokens` are those of the share, `counts`, (V,), those of the whole stream.
         """
-        num_sections = sections_of(int(counts.sum()) // self.size)
-        combiner = _Combiner(engine, counts, self.config, self.size, self._device)
+        self._wait()  # until what is kept of the last epoch has been read from the tables
+        num_sections, combiner = 1, None
+        if self._combines:
+            num_sections = sections_of(int(counts.sum()) // self._num_tables, counts.size)
+            combiner = _Combiner(engine, counts, self.config, self._num_tables, self._device, self._combiners)
         num_pairs, loss = 0, 0.0
         bounds = np.linspace(0, num_tokens, num_sections + 1).astype(np.int64).tolist()
         for section, (first, last) in enumerate(itertools.pairwise(bounds), start=1):
             part_pairs, part_loss = engine.train(epoch, first, last, report)
             num_pairs, loss = num_pairs + part_pairs, loss + part_loss
+            if section == num_sections:
+                self._wait()  # until the others of this machine have ended too
+            if combiner:
+                combiner.finish()
+                rate = self.config.rate_after((epoch + (section - 1) / num_sections) / self.config.epochs)
+                combiner.start(1 / num_sections, rate)
+        if combiner:
             combiner.finish()
-            rate = self.config.rate_after((epoch + (section - 1) / num_sections) / self.config.epochs)
-            combiner.start(1 / num_sections, rate, all_rows=section % ALL_ROWS_EVERY == 0)
-        combiner.finish()
         totals = torch.tensor([num_pairs, loss], dtype=torch.float64, device=self._device)
         with _translate_lost_process():
             dist.all_reduce(totals)
@@ -157,75 +198,58 @@ class ProcessGroup:
 
 
 class _Combiner:
-    """Combines the tables of all processes while they go on training: what a section has moved is added one section late.
+    """Combines tables while they go on being trained: what a section has moved is added one section late.
 
-    `finish` leaves in each process' table what all have learned until `start`, and what this one has since.
+    `finish` leaves in each machine's tables what all have learned until `start`, and what this one has since.
     """
 
     def __init__(
-        self, engine: Engine, counts: npt.NDArray[np.int64], config: TrainingConfig, size: int, device: torch.device
+        self, engine: Engine, counts: npt.NDArray[np.int64], config: TrainingConfig, size: int, device: torch.device, group: Any
     ) -> None:
         self._tables = engine.tables()
-        self._combined = [table.clone() for table in self._tables]  # as all processes have them
-        self._size = size
+        self._combined = [table.clone() for table in self._tables]  # as all machines have them
+        self._size, self._group = size, group
         pairs = sampling.pairs_per_token(counts, config.window_size, config.subsample) * float(counts.sum()) / size
-        # Updates of each row in an epoch, in each process.
-        self._updates = [torch.from_numpy(each).to(device) * pairs for each in sampling.updates_per_pair(counts, config)]
-        num_frequent = max(int(counts.size * FREQUENT_SHARE), 1)
-        self._frequent = torch.from_numpy(np.argsort(-counts, kind="stable")[:num_frequent].copy()).to(device)
-        self._share_since = torch.zeros(counts.size, device=device)  # of the epoch, since a row was combined
-        self._pending: _Pending | None = None
+        # Updates of each row in an epoch, in each machine; (2, V, 1).
+        updates = [torch.from_numpy(each).to(device) * pairs for each in sampling.updates_per_pair(counts, config)]
+        self._updates = torch.stack(updates).unsqueeze(2)
+        self._own, self._summed = (torch.empty(2, *self._tables[0].shape, device=device) for _ in range(2))
+        self._work: Any = None
+        self._weights = self._updates
 
-    def start(self, share: float, rate: float, *, all_rows: bool) -> None:
-        """Begin to sum what rows have moved in a section, `share` of the epoch; rows are all, or the most frequent."""
-        self._share_since += share
-        rows = None if all_rows else self._frequent
-        since = _rows(self._share_since, rows)
-        own = torch.stack([_rows(new, rows) - _rows(old, rows) for new, old in zip(self._tables, self._combined, strict=True)])
-        closed = torch.stack([GAP_CLOSED * rate * _rows(updates, rows) * since for updates in self._updates])
-        if rows is None:
-            self._share_since.zero_()
-        else:
-            self._share_since[rows] = 0
-        summed = own.clone()
+    def start(self, share: float, rate: float) -> None:
+        """Begin to sum what rows have moved in a section, `share` of the epoch, at the learning rate `rate`."""
+        for own, table, combined in zip(self._own, self._tables, self._combined, strict=True):
+            torch.sub(table, combined, out=own)
+        self._summed.copy_(self._own)
+        self._weights = share_of_sum(GAP_CLOSED * rate * share * self._updates, self._size)
         with _translate_lost_process():
-            work = dist.all_reduce(summed, async_op=True)
-        self._pending = _Pending(work, rows, own, summed, share_of_sum(closed, self._size).unsqueeze(2))
+            self._work = dist.all_reduce(self._summed, group=self._group, async_op=True)
 
     def finish(self) -> None:
         """Wait for the sum that was begun, if any, and put it into the tables."""
-        if self._pending is None:
+        if self._work is None:
             return
-        pending, self._pending = self._pending, None
         with _translate_lost_process():
-            pending.work.wait()
-        moves = pending.summed.mul_(pending.weights)  # (2, rows, D)
+            self._work.wait()
+        self._work = None
+        moves = self._summed.mul_(self._weights)
         for combined, move in zip(self._combined, moves, strict=True):
-            _add(combined, pending.rows, move)
-        for table, move in zip(self._tables, moves.sub_(pending.own), strict=True):
-            _add(table, pending.rows, move)
+            combined.add_(move)
+        for table, move in zip(self._tables, moves.sub_(self._own), strict=True):
+            table.add_(move)
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """A sum under way: of `own` moves, (2, rows, D), into `summed`; rows are all if None."""
-
-    work: Any
-    rows: Tensor | None
-    own: Tensor
-    summed: Tensor
-    weights: Tensor
-
-
-def _rows(table: Tensor, rows: Tensor | None) -> Tensor:
-    return table if rows is None else table[rows]
-
-
-def _add(table: Tensor, rows: Tensor | None, moves: Tensor) -> None:
-    if rows is None:
-        table.add_(moves)
-    else:
-        table.index_add_(0, rows, moves)
+@contextlib.contextmanager
+def _file_in_memory(tables: Sequence[npt.NDArray[np.float32]]) -> Iterator[str]:
+    """Write tables to a file in memory, or on the disk where there is no room for them; yield its path, and remove it."""
+    size = sum(table.nbytes for table in tables)
+    has_room = MEMORY_FILES.is_dir() and shutil.disk_usage(MEMORY_FILES).free > size
+    with tempfile.NamedTemporaryFile(prefix="tokembed-", dir=MEMORY_FILES if has_room else None) as file:
+        for table in tables:
+            table.tofile(file)
+        file.flush()
+        yield file.name
 
 
 def trained_share(
@@ -236,19 +260,17 @@ def trained_share(
     Tables have `num_rows` of `dim` numbers; each of `size` processes trains on `section_tokens` at `tokens_per_second`.
     """
     training = section_tokens / tokens_per_second
-    all_rows = 2 * num_rows * dim * 4 * 2 * (size - 1) / size / bytes_per_second
-    travels = [all_rows, *[all_rows * FREQUENT_SHARE] * (ALL_ROWS_EVERY - 1)]
-    return len(travels) * training / sum(max(training, travel) for travel in travels)
+    travelling = 2 * num_rows * dim * 4 * 2 * (size - 1) / size / bytes_per_second
+    return training / max(training, travelling)
 
 
-def sections_of(num_tokens: int) -> int:
-    """Return into how many sections an epoch of `num_tokens` per process is cut: short ones would be mostly combining.
+def sections_of(num_tokens: int, num_rows: int) -> int:
+    """Return into how many sections an epoch of `num_tokens` per machine is cut: short ones would be mostly combining.
 
-    >>> [sections_of(num_tokens) for num_tokens in (50_000, 1_200_000, 12_000_000)]
-    [16, 36, 64]
+    >>> [sections_of(num_tokens, 10_000) for num_tokens in (50_000, 1_200_000, 12_000_000)]
+    [8, 8, 37]
     """
-    sections = num_tokens // SECTION_TOKENS // ALL_ROWS_EVERY * ALL_ROWS_EVERY
-    return max(MIN_SECTIONS, min(sections, MAX_SECTIONS))
+    return max(MIN_SECTIONS, num_tokens // (ROW_TOKENS * num_rows))
 
 
 @contextlib.contextmanager
@@ -264,10 +286,11 @@ def _translate_lost_process() -> Iterator[None]:
 
 
 def share_of_sum(closed: Tensor, size: int) -> Tensor:
-    """Return how much of the sum of R processes' moves a row makes: (1 - e^(-Rx)) / (R (1 - e^(-x))) for x = `closed`.
+    """Return how much of the sum of R machines' moves a row makes: m/R, for ns = `closed` (see above).
 
     >>> share_of_sum(torch.tensor([0.0, 0.1, 100.0]), 4).numpy().round(2).tolist()
-    [1.0, 0.8700000047683716, 0.25]
+    [1.0, 0.7900000214576721, 0.25]
     """
     x = closed.clamp(min=1e-4)
-    return torch.expm1(-size * x) / (size * torch.expm1(-x))
+    by_each, by_all = -torch.expm1(-x), -torch.expm1(-size * x)
+    return torch.minimum(by_all / by_each, 1 + (1 - by_each) ** 2 / (4 * by_each)) / size

@@ -43,6 +43,8 @@ class HogwildEngine:
             window_size=config.window_size,
             num_negatives=config.num_negative_samples,
         )
+        with say_when_compiling(kernels.train_block):  # or loading, which takes a second too: no epoch's time has it
+            self._train_block(0, 0, 0, _scratch(config))
 
     @property
     def target_vectors(self) -> npt.NDArray[np.float32]:
@@ -64,6 +66,10 @@ class HogwildEngine:
         import torch
 
         return torch.from_numpy(self._tables.targets), torch.from_numpy(self._tables.contexts)
+
+    def move_to(self, memory: npt.NDArray[np.float32]) -> None:
+        """Train in `memory`, (2, V, D padded), from here on: it holds both tables already, and others may write to it too."""
+        self._tables = kernels.Tables(*memory)
 
     def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]:
         """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss.
@@ -87,7 +93,7 @@ class HogwildEngine:
                     totals[start] = (pairs, loss)
                     report(end - start, pairs, loss)
 
-        with say_when_compiling(kernels.train_block), ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(self.workers) as pool:
             try:
                 helpers = [_started(pool, work) for _ in range(self.workers - 1)]
                 work()  # this thread is the last of them: a section of one worker starts none

@@ -209,6 +209,8 @@ def train_skipgram(
         on_choice(choice)
     if resume is not None:
         engine.restore(resume.target_vectors, resume.context_vectors)
+    if group:
+        group.share_tables(engine)
     losses, pairs, seconds = (resume.epoch_losses, resume.num_pairs, resume.seconds) if resume else ([], [], [])
     result = TrainingResult(
         engine.target_vectors, engine.context_vectors, counts, losses, pairs, seconds, num_tokens, config, description
