@@ -26,6 +26,7 @@ from tokembed import (
     cli,
     device as devices,
     files,
+    load_corpus,
     select_device,
     train_bpe,
     train_skipgram,
@@ -472,14 +473,15 @@ def test_the_last_good_checkpoint_survives_divergence(ids: np.ndarray, tokenizer
     assert all(np.isfinite(state.epoch_losses).all() for state in states)
 
 
-@pytest.mark.parametrize(("batch_size", "share_of_chance"), [(64, 0.6), (8192, 0.8)])
-def test_a_batch_of_any_size_learns_and_does_not_diverge(
-    ids: np.ndarray, tokenizer: BPETokenizerLoader, batch_size: int, share_of_chance: float
-) -> None:
-    """Without damping the large one ends in NaN: a frequent token's row gets thousands of steps from one stale vector."""
-    config = replace(SMALL, engine="torch", device="cpu", batch_size=batch_size, learning_rate=0.05)
-    result = train_skipgram(ids[:50_000], tokenizer.vocab_size, config)
-    assert result.epoch_losses[-1] < share_of_chance * 11 * np.log(2)
+@pytest.mark.parametrize(("batch_size", "learning_rate"), [(64, 0.05), (8192, 0.05), (8192, 0.1)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_batch_of_any_size_learns_and_does_not_diverge(batch_size: int, learning_rate: float, seed: int) -> None:
+    """Without damping the large ones end in NaN: a frequent token's row gets thousands of steps from one stale vector."""
+    text = load_corpus("pydocs").text  # few different tokens, each of them frequent: it diverged where others did not
+    tokenizer = BPETokenizerLoader(train_bpe(text, 2000))
+    config = replace(SMALL, engine="torch", device="cpu", batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    result = train_skipgram(tokenizer.encode_array(text)[:50_000], tokenizer.vocab_size, config)
+    assert result.epoch_losses[-1] < 0.6 * 11 * np.log(2)
     assert np.isfinite(result.target_vectors).all()
 
 
