@@ -22,7 +22,7 @@ BLOCK_TOKENS, BLOCK_BATCHES = 8192, 16  # whichever is more
 GROUP_POSITIONS = 16  # that share their negatives, and their targets' rows: more save rows, and cost scores that are no pair's
 NEGATIVES_DRAWN = 2  # by a group, times those a pair is due
 OUTSIDE = -1  # the id of a neighbour that is not there
-# By one term, as a share of the learning rate, see `model.damping`. With 0.1 the loss on held-out text is 0.1 % less in batches of
+# By one term, as a share of the learning rate, see `model.damping`. With 0.1 held-out text costs 0.1 % less in batches of
 # 16,384 pairs, but a text of 2,000 different tokens diverges at twice the usual rate.
 GAP_CLOSED = 0.15
 
