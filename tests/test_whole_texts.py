@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import os
 import pickle
 import sys
@@ -240,3 +241,24 @@ def test_real_text_gets_the_same_ids_on_any_number_of_threads(tokenizer: BPEToke
     expected = tokenizer.encode(text)
     for num_threads in (None, 1, 2, 5):
         assert np.array_equal(tokenizer.encode_array(text, num_threads), expected)
+
+
+@pytest.mark.parametrize("character", ["", "\xe9", "\u2013", "\u0416", "\u672a", "\U0001f600"])
+@pytest.mark.parametrize("gap", [1, 5, 15, 16, 17, 40, 5000])
+def test_utf8_is_pythons_however_much_of_it_is_ascii(character: str, gap: int) -> None:
+    room = np.empty(4 * finding.SHORT_TEXT, dtype=np.uint8)
+    for length in (finding.WORTH_A_LOOK, finding.WORTH_A_LOOK + 13):
+        text = (("x" * gap + character) * length)[:length]
+        expected = text.encode()
+        for found in (finding.utf8_of(text, room), finding.LongText(text).part(0, length, room)):
+            assert ctypes.string_at(found.address, found.size) == expected
+
+
+def test_a_short_text_with_a_surrogate_costs_no_desk(tokenizer: BPETokenizerLoader) -> None:
+    text = "\u2013 a dash, and words that are ASCII " * 200
+    expected = tokenizer.encode_array(text)
+    desks = len(tokenizer._bulk._desks)
+    with pytest.raises(ValueError, match="surrogate"):
+        tokenizer.encode_array(text + "\ud800")
+    assert len(tokenizer._bulk._desks) == desks
+    assert np.array_equal(tokenizer.encode_array(text), expected)

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from tokembed.bpe._memory import kernel, load_word, store_word, unit_at
+from tokembed.bpe._memory import kernel, store_word, unit_at
+
+_AT_ONCE = 16
+
+
+@intrinsic
+def _narrow(typing_context, address, width, output):
+    """Write the low bytes of 16 code points of `width` bytes, 1 or 2, a literal; return whether they are ASCII."""
+
+    def generate(context, builder, signature, arguments):
+        unit = ir.IntType(8 * width.literal_value)
+        lanes, octets = ir.VectorType(unit, _AT_ONCE), ir.VectorType(ir.IntType(8), _AT_ONCE)
+        units = builder.load(builder.inttoptr(arguments[0], lanes.as_pointer()), align=1)
+        narrow = units if unit.width == 8 else builder.trunc(units, octets)
+        builder.store(narrow, builder.inttoptr(arguments[2], octets.as_pointer()), align=1)
+        beyond = builder.icmp_unsigned(">", units, ir.Constant(lanes, [0x7F] * _AT_ONCE))
+        mask = builder.bitcast(beyond, ir.IntType(_AT_ONCE))
+        return builder.icmp_unsigned("==", mask, ir.Constant(ir.IntType(_AT_ONCE), 0))
+
+    if not isinstance(width, types.IntegerLiteral):
+        return None
+    return types.boolean(types.int64, width, types.int64), generate
 
 
 @kernel
 def write_utf8(address, width, start, end, output):
     """Write code points of `width` bytes as UTF-8; return the number of bytes, or -1 - the place of a surrogate.
 
-    At the address `output` there must be room for as many bytes as the code points can take, and eight more.
+    At the address `output` there must be room for as many bytes as the code points can take, and sixteen more.
     """
     first_output = output
-    # Eight bytes that are all ASCII are told by one comparison.
-    beyond_ascii = np.uint64(0x8080808080808080 if width == 1 else 0xFF80FF80FF80FF80)
-    at_once = 8 // width
-    position = start
+    position = next_try = start
     while position < end:
-        if width < 4 and position + at_once <= end:
-            word = load_word(address + width * position)
-            if word & beyond_ascii == 0:
-                if width == 2:
-                    word = (word | word >> np.uint64(8)) & np.uint64(0x0000FFFF0000FFFF)
-                    word = (word | word >> np.uint64(16)) & np.uint64(0xFFFFFFFF)
-                store_word(output, word)
-                output += at_once
-                position += at_once
+        if position >= next_try and position + _AT_ONCE <= end and width < 4:
+            place = address + width * position
+            is_ascii = _narrow(place, 1, output) if width == 1 else _narrow(place, 2, output)
+            next_try = position + _AT_ONCE
+            if is_ascii:
+                output += _AT_ONCE
+                position = next_try
                 continue
         unit = np.uint64(unit_at(address, width, position))
         low = np.uint64(0x80) | unit & np.uint64(0x3F)

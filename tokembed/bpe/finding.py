@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.bpe import _layouts as layouts
-from tokembed.bpe.splitting import Splitting, check_is_text, surrogate_error, unassigned
+from tokembed.bpe.splitting import Splitting, check_is_text, surrogate_error, unassigned, utf8
 from tokembed.compilation import machine_code
 from tokembed.device import available_cores
 
@@ -24,6 +24,7 @@ PART, MIN_PART = 1 << 19, 1 << 17  # characters, of 1 ms, and of what waking a s
 MAX_HELPERS = 256  # threads, in a process
 BLOCK_PIECES = 1 << 12  # found before anything is done with them
 SHORT_TEXT = 1 << 17  # characters, of which a copy as UTF-8 costs less than threads do
+WORTH_A_LOOK, SAMPLE = 1 << 12, 32  # from how many characters on so many are looked at, to see which way to UTF-8 is faster
 
 
 _utf8_of = ctypes.pythonapi.PyUnicode_AsUTF8AndSize
@@ -92,13 +93,24 @@ class LongText:
         """Return the UTF-8 of a part, in `room` if that is large enough; raise `ValueError` at a lone surrogate."""
         if self._is_utf8:
             return Utf8(self._text, self._address + start, end - start)
-        needed = (end - start) * (self._width + (self._width < 4)) + 8
+        needed = (end - start) * (self._width + (self._width < 4)) + 16
         octets = room if room is not None and room.size >= needed else np.empty(needed, dtype=np.uint8)
         write_utf8 = machine_code("tokembed.bpe._utf8_kernels", "write_utf8").call
         size = write_utf8(self._address, self._width, start, end, octets.ctypes.data)
         if size < 0:
             raise surrogate_error(self._text, -1 - size)
         return Utf8(octets, octets.ctypes.data, size)
+
+
+def utf8_of(text: str, room: npt.NDArray[np.uint8]) -> Utf8:
+    """Return the UTF-8 of a text of `WORTH_A_LOOK` to `SHORT_TEXT` characters, in `room` if it is written there.
+
+    Python writes it as fast as we do, but for text that is nearly all ASCII, such as English with its dashes.
+    """
+    sample = text[:: len(text) // SAMPLE]
+    if len(sample.encode("utf-8", "replace")) < 1.25 * len(sample):
+        return LongText(text).part(0, len(text), room)
+    return Utf8.of(utf8(text))
 
 
 class CompiledRule:

@@ -20,6 +20,7 @@ from tokembed.bpe.finding import (
     NUM_CODE_POINTS,
     PART,
     SHORT_TEXT,
+    WORTH_A_LOOK,
     CompiledRule,
     LongText,
     PieceFinder,
@@ -28,6 +29,7 @@ from tokembed.bpe.finding import (
     compiled_rule,
     in_parts,
     part_size,
+    utf8_of,
 )  # fmt: skip
 from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
 from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, utf8
@@ -186,24 +188,31 @@ class BulkEncoder:
     def encode(self, text: str, num_threads: int | None = None) -> npt.NDArray[np.int32]:
         """Return the token ids of a text; raise `ValueError` at a lone surrogate."""
         if self._desks and isinstance(text, str) and len(text) <= SHORT_TEXT:  # else a desk is to be made first
-            octets = utf8(text)
-            desk = self._take_desk(0)
-            size = len(octets)
-            used = self._encode_text(desk.table_address, address_of(octets), 0, size, size, desk.output_address, SHORT_TEXT)
+            if len(text) < WORTH_A_LOOK:  # of 60 characters every call counts
+                octets = utf8(text)
+                desk, address, size = self._take_desk(0), address_of(octets), len(octets)
+            else:
+                desk = self._take_desk(0)
+                try:
+                    octets, address, size = utf8_of(text, desk.octets)
+                except ValueError:  # no other error leaves the desk as it was
+                    self._put_back(desk, 0)
+                    raise
+            used = self._encode_text(desk.table_address, address, 0, size, size, desk.output_address, SHORT_TEXT)
             ids = desk.output[:used].copy()
             self._put_back(desk, 0)
             if used >= 0:
                 return ids
-        source = LongText(text)
+        long_text = LongText(text)
 
         def encode_part(worker: int, start: int, end: int) -> list[Output]:
             desk = self._take_desk(worker)
-            part = source.part(start, end, desk.octets)
+            part = long_text.part(start, end, desk.octets)
             outputs = self._run(desk, part, 0, part.size)
             self._put_back(desk, worker)  # not after an error: the table may be half written
             return outputs
 
-        return self._encode_parts(len(text), source.cuts(self._rule, num_threads), num_threads, encode_part)
+        return self._encode_parts(len(text), long_text.cuts(self._rule, num_threads), num_threads, encode_part)
 
     def encode_batch(
         self, texts: Iterable[str], num_threads: int | None = None
