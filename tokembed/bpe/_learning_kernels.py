@@ -147,7 +147,7 @@ def _sift_down(heap_counts, heap_pairs, size, count, pair, pair_keys):
     heap_pairs[hole] = pair
 
 
-@njit(cache=KEPT, nogil=True)
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True)
 def link_words(word_starts, word_counts, words):
     """Fill the per-position arrays from the words' bounds: weight (its word's frequency) and links, -1 at the ends."""
     previous, following, weights = words.previous, words.following, words.weights
@@ -159,7 +159,7 @@ def link_words(word_starts, word_counts, words):
             following[position] = position + 1 if position + 1 < end else -1
 
 
-@njit(cache=KEPT, nogil=True)
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True)
 def count_first_pairs(words, pairs):
     """Count the alphabet's adjacent pairs; return how many are distinct."""
     symbols, following, weights = words.symbols, words.following, words.weights
@@ -180,7 +180,7 @@ def count_first_pairs(words, pairs):
     return num_pairs
 
 
-@njit(cache=KEPT, nogil=True)
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True)
 def place_first_pairs(words, pairs, pool):
     """Write each first pair's positions into its run of the pool, in ascending order (sizes are counted up again)."""
     symbols, following = words.symbols, words.following
@@ -193,7 +193,7 @@ def place_first_pairs(words, pairs, pool):
             sizes[pair] += 1
 
 
-@njit(cache=KEPT, nogil=True)
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True)
 def push_pairs(first, last, min_frequency, pairs, heap, progress):
     """Put pairs first..last-1 on the heap, but for those too rare ever to be merged."""
     keys, counts, heap_counts, heap_pairs = pairs.keys, pairs.counts, heap.counts, heap.pairs
@@ -272,7 +272,7 @@ def _count_sides(replaced, symbol, words, sides):
     return num_partners
 
 
-@njit(cache=KEPT, nogil=True)
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True)
 def merge_some(words, pairs, pool, heap, sides, learned, progress, alphabet_size, min_frequency, until):
     """Learn merges until there are `until` of them, none is left (DONE), or the pair arrays must grow (FULL).
 
@@ -346,7 +346,7 @@ def merge_some(words, pairs, pool, heap, sides, learned, progress, alphabet_size
     return MORE
 
 
-@njit(cache=KEPT, nogil=True)
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True)
 def rehash(num_pairs, pairs):
     """Enter all pairs into an empty, larger table."""
     for pair in range(num_pairs):

@@ -17,6 +17,7 @@ from tokembed.bpe._memory import (
     least_of_16,
     load_byte,
     pointer,
+    prefetch,
     release,
     trailing_zeros,
 )  # fmt: skip
@@ -46,6 +47,12 @@ def _find_merge(left, right, merges, shift):
             return np.int32(merges[slot] & np.uint64(0x3FFFFF))
         slot = (slot + 1) & (num_slots - 1)
     return NO_PAIR
+
+
+@kernel
+def _ask_for_merge(left, right, merges, shift):
+    hashed = np.uint64(np.int64(left) << 21 | np.int64(right)) * _MULTIPLIER
+    prefetch(merges.ctypes.data + 8 * np.int64(hashed >> shift))
 
 
 @kernel
@@ -121,10 +128,12 @@ def _merge_few(symbols, size, made_address, merges, shift, first_merges, made_id
         made[partner] = made[place] = NO_PAIR
         behind &= left
         before = left & ~(_ALL_BITS << np.uint64(place))
+        i = 63 - leading_zeros(before)
         if behind != 0:
+            if before != 0:  # of two answers that lie far away the second is asked for before the first is there
+                _ask_for_merge(symbols[i], symbol, merges, shift)
             made[place] = _with_place(_find_merge(symbol, symbols[trailing_zeros(behind)], merges, shift), place)
         if before != 0:
-            i = 63 - leading_zeros(before)
             made[i] = _with_place(_find_merge(symbols[i], symbol, merges, shift), i)
     kept = 0
     while left != 0:
@@ -259,14 +268,6 @@ def _leave_bucket(place, bucket, buckets, earlier, later):
 
 
 @kernel
-def _merge(symbols, size, made_address, merges, shift, first_merges, made_ids):
-    """Merge symbols where they are; return how many remain, or -1 if there is no memory for it."""
-    if size <= FEW:
-        return _merge_few(symbols, size, made_address, merges, shift, first_merges, made_ids) if size > 1 else size
-    return _merge_many(symbols, size, merges, shift, made_ids)
-
-
-@kernel
 def _write_symbols(address, length, symbol_ids, lower_steps, end_of_word, symbols):
     """Write a word's characters, lowered, and the end of a word; return (symbols, unknown ones among them).
 
@@ -346,7 +347,10 @@ def tokens_of(address, length, rules_address, symbols_address, made_address):
         for i in range(length):
             symbols[i] = symbol_ids[load_byte(address + i)]
         size = length
-    size = _merge(symbols, size, made_address, merges, shift, first_merges, made_ids)
+    if size > FEW:
+        size = _merge_many(symbols, size, merges, shift, made_ids)
+    elif size > 1:
+        size = _merge_few(symbols, size, made_address, merges, shift, first_merges, made_ids)
     return size if num_unknown == 0 or size < 0 else _replace_unknown(symbols, size, rules.byte_base, rules.unknown)
 
 

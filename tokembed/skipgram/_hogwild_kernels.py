@@ -84,7 +84,7 @@ def _draw(position, key):
     return _mix(key + np.uint64(position) * _GOLDEN)
 
 
-@njit(cache=KEPT, nogil=True)
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True)
 def gather_kept(token_ids, start, end, draws, key, tokens, windows):
     """Collect the kept tokens of [start, end) and up to W kept ones on either side, with their windows.
 
@@ -289,7 +289,7 @@ def _log1p_of_fraction(z):
 
 
 # error_model: numba's own checks each division for zero and raises, which no vector instruction can do.
-@njit(cache=KEPT, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _errors(scores, signs, num_inputs, learning_rate):
     """Replace the scores by the errors E = η (Y - σ(S)); return the loss, the sum of -log σ(± S).
 
@@ -309,7 +309,7 @@ def _errors(scores, signs, num_inputs, learning_rate):
     return total
 
 
-@njit(cache=KEPT, nogil=True)
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True)
 def _draw_outputs(positive, draws, state, outputs, signs):
     """List the positive and K negatives, skipping those equal to it; return how many, and the generator's new state."""
     thresholds, aliases = draws.thresholds, draws.aliases
@@ -330,7 +330,7 @@ def _draw_outputs(positive, draws, state, outputs, signs):
     return count, state
 
 
-@njit(cache=KEPT, nogil=True, error_model="numpy")
+@njit(cache=KEPT, nogil=True, no_cfunc_wrapper=True, error_model="numpy")
 def train_block(token_ids, start, end, tables, draws, rate_at_start, rate_at_end, draw_key, state, scratch):
     """Train on positions start..end-1 of a stream, (N,); return the pairs' number and their summed loss.
 
