@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import os
 import shutil
 import subprocess
@@ -30,6 +32,14 @@ def test_compiling_is_said_and_reading_compiled_kernels_is_not(
             if isinstance(thread, threading.Timer):
                 thread.join()
     assert ("compiling kernels" in caplog.text) == is_said
+
+
+def test_the_collector_rests_while_a_kernel_is_compiled_and_not_after_an_error() -> None:
+    kernel = SimpleNamespace(signatures=[], stats=SimpleNamespace(cache_misses={}))
+    with contextlib.suppress(KeyError), compilation.say_when_compiling(kernel):
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled()
 
 
 @pytest.mark.endurance

@@ -67,8 +67,8 @@ from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import Report, TrainingConfig
 from tokembed.skipgram.training import Engine
 
-MIN_SECTIONS = 8  # of an epoch
-ROW_TOKENS = 32  # of a longer one's sections, for each row of the tables
+MIN_SECTIONS, MAX_SECTIONS = 8, 64  # of an epoch
+ROW_TOKENS = 32  # of a section, for each row of the tables, between the two
 GAP_CLOSED = 0.05  # by an update, as a share of the learning rate
 MEMORY_FILES = Path("/dev/shm")  # where Linux keeps them
 PATIENCE = timedelta(minutes=10)  # for a process that does not answer
@@ -267,10 +267,10 @@ def trained_share(
 def sections_of(num_tokens: int, num_rows: int) -> int:
     """Return into how many sections an epoch of `num_tokens` per machine is cut: short ones would be mostly combining.
 
-    >>> [sections_of(num_tokens, 10_000) for num_tokens in (50_000, 1_200_000, 12_000_000)]
-    [8, 8, 37]
+    >>> [sections_of(num_tokens, 10_000) for num_tokens in (1_200_000, 12_000_000, 1_200_000_000)]
+    [8, 37, 64]
     """
-    return max(MIN_SECTIONS, num_tokens // (ROW_TOKENS * num_rows))
+    return max(MIN_SECTIONS, min(num_tokens // (ROW_TOKENS * num_rows), MAX_SECTIONS))
 
 
 @contextlib.contextmanager
