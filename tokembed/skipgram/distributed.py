@@ -1,7 +1,7 @@
 """Train with several processes, on one machine or many: each trains on its share of the text.
 
 `torchrun` starts them. The processes of one machine write to the same two tables without locks, as the threads of one process
-do: to training it is the same. (On GPUs each process has tables of its own, and counts as a machine below.)
+do: to training it is the same. (Of the torch engine each process has tables of its own, and counts as a machine below.)
 
 The tables of several machines are combined. An epoch is cut into sections; what a section has moved is summed over the machines
 while the next one is trained, and added at its end: nobody waits unless the sum travels for longer than a section takes.
