@@ -7,10 +7,10 @@ The tables of several machines are combined. An epoch is cut into sections; what
 while the next one is trained, and added at its end: nobody waits unless the sum travels for longer than a section takes.
 
 How rows are combined. Let a row move by Δ_r in each of R machines. Their mean is right if each machine alone would have taken
-the row to where it settles, but throws R - 1 of R updates away if not: with two machines, ten epochs then learn as much as
-five. The sum is right for few small updates, and diverges where each machine overshoots for all. A row whose n updates
-each close a share s of the gap to its rest closes a = 1 - e^(-ns) of it in each machine, and R times over in sequence
-1 - e^(-Rns). So of the R moves this many are made:
+the row to where it settles, but throws R - 1 of R updates away if not. The sum is right for few small updates, and diverges
+where each machine overshoots for all (with four, it does; `docs/scale.md` has figures of all three). A row whose n updates each
+close a share s of the gap to its rest closes a = 1 - e^(-ns) of it in each machine, and R times over in sequence 1 - e^(-Rns).
+So of the R moves this many are made:
 
     m = (1 - e^(-Rns)) / (1 - e^(-ns))
 
