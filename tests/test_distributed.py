@@ -59,14 +59,16 @@ def assert_all_learned_what_one_learns(folder: Path, output: str, epochs: str, r
     assert last_loss(output) == pytest.approx(loss_of_one_process(folder, epochs), rel=rel)
 
 
-# Over seeds one process spreads by 0.2 %. Machines combine tables, and lose more of a text as small as this.
+# Over seeds one process spreads by 0.2 %. Machines combine tables, and lose more of a text as small as this: two some 1.7 %,
+# where tables that are not combined lose 75 %, and those of which the plain sum is taken 5 % (four diverge).
 @pytest.mark.parametrize(
     ("machines", "processes", "rel"),
     [
         pytest.param(1, 2, 0.005, marks=pytest.mark.endurance),
-        (2, 1, 0.015),
-        pytest.param(2, 2, 0.015, marks=pytest.mark.endurance),
-        pytest.param(4, 1, 0.07, marks=pytest.mark.endurance),
+        (2, 1, 0.03),
+        pytest.param(2, 2, 0.03, marks=pytest.mark.endurance),
+        pytest.param(4, 1, 0.04, marks=pytest.mark.endurance),
+        pytest.param(8, 1, 0.04, marks=pytest.mark.endurance),
     ],
 )
 def test_several_processes_learn_what_one_learns(tmp_path: Path, machines: int, processes: int, rel: float) -> None:
@@ -97,17 +99,17 @@ def test_tables_lie_in_memory_or_where_there_is_no_room_on_the_disk(tmp_path: Pa
         assert not Path(path).exists()
 
 
-@pytest.mark.parametrize("size", [2, 4, 8, 64])
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.03])  # of what the rule takes them to close, that updates do close
 @pytest.mark.parametrize("closed", [0.001, 0.03, 0.3, 3.0, 30.0])
-def test_machines_that_hear_of_one_another_a_section_late_come_to_rest_without_swinging(size: int, closed: float) -> None:
+@pytest.mark.parametrize("size", [2, 4, 8, 64])
+def test_machines_that_hear_of_one_another_a_section_late_come_to_rest(size: int, closed: float, share: float) -> None:
     weight = float(share_of_sum(torch.tensor([closed]), size))
-    own = 1 - math.exp(-closed)
-    gap, before = 1.0, 1.0
-    for _ in range(2000):
-        assert gap >= -1e-6, "beyond the rest"
-        assert gap <= before
+    own = 1 - math.exp(-closed * share)
+    gap, before, time_alone = 1.0, 1.0, 1 / own
+    for _ in range(10 + int(10 * time_alone)):
+        assert abs(gap) <= 1
         gap, before = (1 - own) * gap - (size * weight - 1) * own * before, gap
-    assert gap < 0.1
+    assert abs(gap) < 0.01
 
 
 def workers_of(job: subprocess.Popen[str]) -> list[psutil.Process]:
