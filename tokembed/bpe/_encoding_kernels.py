@@ -143,88 +143,113 @@ def _find_or_enter(slot, low, high, address, length, table_address):
 
 
 @kernel
+def _ask_for_entries(table_address, text_address, last_start, first, number):
+    """Write the keys of `number` pieces, where their entries are and their bounds to `keys`, and ask for the entries.
+
+    16 bytes of the text may be read from `last_start` on. Returns the address behind the last.
+    """
+    table = carray(pointer(table_address, _TABLE), 1)[0]
+    slots_address, num_slots, key = table.slots, table.num_slots, table.keys
+    first_bounds = table.bounds + 8 * first
+    for place in range(first_bounds, first_bounds + 8 * number, 8):
+        bounds = load_word(place)
+        start, length = np.int64(bounds & np.uint64(0xFFFFFFFF)), np.int64(bounds >> np.uint64(32))
+        if np.uint64(length - 1) < np.uint64(LONGEST_INLINE) and start <= last_start:
+            low, high = short_key(text_address + start, length)
+        elif 0 < length <= MAX_TABLE_BYTES:
+            low, high = key_of(text_address + start, length)
+        else:
+            low = high = NO_KEY
+        entry = slots_address + 32 * first_slot(low, high, num_slots)
+        prefetch(entry)
+        store_word(key, low)
+        store_word(key + 8, high)
+        store_word(key + 16, np.uint64(entry))
+        store_word(key + 24, bounds)
+        key += 32
+    return key
+
+
+@kernel
+def _ask_for_whole_pieces(table_address, keys_end):
+    """Of the pieces in `keys` that have no entry yet, ask for where they are looked up next."""
+    table = carray(pointer(table_address, _TABLE), 1)[0]
+    whole_address, num_whole = table.whole_pieces, table.num_whole_slots
+    for key in range(table.keys, keys_end, 32):
+        low, high, entry = load_word(key), load_word(key + 8), np.int64(load_word(key + 16))
+        is_first = load_word(entry) == low and load_word(entry + 8) == high
+        if not is_first and (load_word(entry + 32) != low or load_word(entry + 40) != high):
+            prefetch(whole_address + 32 * first_slot(low, high, num_whole))
+
+
+@kernel
 def _encode_block(table_address, text_address, size, output_address, output, output_end):
     """Write the tokens of the pieces found, from the first on that is not done; return the address behind them.
 
     Pieces are counted from the text's address, from which `size` bytes may be read. The table tells how far it came.
     """
     table = carray(pointer(table_address, _TABLE), 1)[0]
-    bounds_address, number = table.bounds, table.num_found
     # Addresses instead of arrays: numba would look at each index, whether it counts from the end.
-    slots_address, num_slots, tokens_address, keys_address = table.slots, table.num_slots, table.tokens, table.keys
-    last_start = size - 16  # from where 16 bytes may be read
+    slots_address, tokens_address, keys_address = table.slots, table.tokens, table.keys
     reason = DONE
-    i = known_until = table.num_done
-    key = keys_address
-    while i < number:
-        if i == known_until:
-            key = keys_address
-            known_until = min(i + LOOK_AHEAD, number)
-            for place in range(bounds_address + 8 * i, bounds_address + 8 * known_until, 8):
-                bounds = load_word(place)
-                start, length = np.int64(bounds & np.uint64(0xFFFFFFFF)), np.int64(bounds >> np.uint64(32))
-                if np.uint64(length - 1) < np.uint64(LONGEST_INLINE) and start <= last_start:
-                    low, high = short_key(text_address + start, length)
-                elif 0 < length <= MAX_TABLE_BYTES:
-                    low, high = key_of(text_address + start, length)
-                else:
-                    low = high = NO_KEY
-                entry = slots_address + 32 * first_slot(low, high, num_slots)
-                prefetch(entry)
-                store_word(key, low)
-                store_word(key + 8, high)
-                store_word(key + 16, np.uint64(entry))
-                key += 24
-            key = keys_address
-        low, high, entry = load_word(key), load_word(key + 8), np.int64(load_word(key + 16))
-        key += 24
-        # One of the two entries of a cache line; that of a long piece is neither, for it has its place there.
-        if (load_word(entry) ^ low) | (load_word(entry + 8) ^ high):
-            entry += 32
-        if (load_word(entry) ^ low) | (load_word(entry + 8) ^ high):
-            bounds = np.int64(load_word(bounds_address + 8 * i))
-            start, length = bounds & 0xFFFFFFFF, bounds >> 32
-            if length == 0:
-                token_ends = carray(pointer(table.token_ends, np.int64), table.num_token_ends + 1)
-                token_ends[table.num_token_ends] = table.num_before + (output - output_address) // 4
-                table.num_token_ends += 1
-                i += 1
-                continue
-            if length > MAX_TABLE_BYTES:
-                table.needed = 2 * length + 2
-                if output + 4 * table.needed > output_end:
-                    reason = OUTPUT_FULL
+    num_pieces = -1
+    while reason == DONE and table.num_done < table.num_found:
+        number = min(LOOK_AHEAD, table.num_found - table.num_done)
+        keys_end = _ask_for_entries(table_address, text_address, size - 16, table.num_done, number)
+        if table.num_pieces != num_pieces:  # of those before some were new, and new ones come in swarms
+            _ask_for_whole_pieces(table_address, keys_end)
+            num_pieces = table.num_pieces
+        key = keys_address
+        while key < keys_end:
+            low, high, entry = load_word(key), load_word(key + 8), np.int64(load_word(key + 16))
+            # One of the two entries of a cache line; that of a long piece is neither, for it has its place there.
+            if (load_word(entry) ^ low) | (load_word(entry + 8) ^ high):
+                entry += 32
+            if (load_word(entry) ^ low) | (load_word(entry + 8) ^ high):
+                bounds = np.int64(load_word(key + 24))
+                start, length = bounds & 0xFFFFFFFF, bounds >> 32
+                if length == 0:
+                    token_ends = carray(pointer(table.token_ends, np.int64), table.num_token_ends + 1)
+                    token_ends[table.num_token_ends] = table.num_before + (output - output_address) // 4
+                    table.num_token_ends += 1
+                    key += 32
+                    continue
+                if length > MAX_TABLE_BYTES:
+                    table.needed = 2 * length + 2
+                    if output + 4 * table.needed > output_end:
+                        reason = OUTPUT_FULL
+                        break
+                    # Its symbols become tokens where they are to stand.
+                    count = call_kernel(table.merger, text_address + start, length, table.rules, output, table.made)
+                    if count < 0:
+                        reason = NO_MEMORY
+                        break
+                    output += 4 * count
+                    key += 32
+                    continue
+                slot = ((entry - slots_address) >> 5) - 1
+                slot = _find_or_enter(slot, low, high, text_address + start, length, table_address)
+                if slot < 0:
+                    reason = TABLE_FULL if slot == -1 else NO_MEMORY
                     break
-                # Its symbols become tokens where they are to stand.
-                count = call_kernel(table.merger, text_address + start, length, table.rules, output, table.made)
-                if count < 0:
-                    reason = NO_MEMORY
-                    break
-                output += 4 * count
-                i += 1
-                continue
-            slot = ((entry - slots_address) >> 5) - 1
-            slot = _find_or_enter(slot, low, high, text_address + start, length, table_address)
-            if slot < 0:
-                reason = TABLE_FULL if slot == -1 else NO_MEMORY
+                entry = slots_address + 32 * slot
+            first_two, last = load_word(entry + 16), load_word(entry + 24)
+            count = np.int64(last >> np.uint64(32))
+            if output + 4 * count + 16 > output_end:
+                table.needed = count + 4
+                reason = OUTPUT_FULL
                 break
-            entry = slots_address + 32 * slot
-        first_two, last = load_word(entry + 16), load_word(entry + 24)
-        count = np.int64(last >> np.uint64(32))
-        if output + 4 * count + 16 > output_end:
-            table.needed = count + 4
-            reason = OUTPUT_FULL
-            break
-        if count <= 3:
-            store_word(output, first_two)
-            store_word(output + 8, last)
-        else:
-            tokens = tokens_address + 4 * np.int64(first_two)
-            for j in range(0, 4 * count, 8):  # two at a time, and perhaps one too many
-                store_word(output + j, load_word(tokens + j))
-        output += 4 * count
-        i += 1
-    table.num_done, table.reason = i, reason
+            if count <= 3:
+                store_word(output, first_two)
+                store_word(output + 8, last)
+            else:
+                tokens = tokens_address + 4 * np.int64(first_two)
+                for j in range(0, 4 * count, 8):  # two at a time, and perhaps one too many
+                    store_word(output + j, load_word(tokens + j))
+            output += 4 * count
+            key += 32
+        table.num_done += (key - keys_address) >> 5
+    table.reason = reason
     return output
 
 

@@ -93,7 +93,7 @@ TABLE = np.dtype(
         ("tokens_used", np.int64),
         ("symbols", np.int64),  # of (MAX_TOKENS_OF_A_PIECE,) int32: room for one piece
         ("made", np.int64),  # of (MADE_SIZE,) int32: see `tokens_of`
-        ("keys", np.int64),  # of (LOOK_AHEAD, 3) uint64: keys and entries of the pieces that come next
+        ("keys", np.int64),  # of (LOOK_AHEAD, 4) uint64: keys, entries and bounds of the pieces that come next
         ("token_ends", np.int64),  # of int64: how many tokens there are up to the end of each of several texts
         ("num_token_ends", np.int64),
         ("num_before", np.int64),  # tokens that were written in earlier calls

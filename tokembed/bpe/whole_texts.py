@@ -58,7 +58,7 @@ class PieceTable:
         self._max_bytes = {name: max_bytes // share for name, share in SHARES.items()}
         self._symbols = np.empty(layouts.MAX_TOKENS_OF_A_PIECE, dtype=np.int32)
         self._made = np.empty(layouts.MADE_SIZE, dtype=np.int32)
-        self._keys = np.empty((layouts.LOOK_AHEAD, 3), dtype=np.uint64)
+        self._keys = np.empty((layouts.LOOK_AHEAD, 4), dtype=np.uint64)
         self._arrays: dict[str, npt.NDArray[Any]] = {
             "slots": table_of(FIRST_SLOTS),
             "long_pieces": np.empty(1 << 14, dtype=np.uint8),
