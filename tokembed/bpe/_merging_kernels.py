@@ -120,7 +120,7 @@ def _merge_few(symbols, size, made_address, merges, shift, first_merges, made_id
         if best == NO_PAIR:
             break
         place, rank = np.int64(best & 63), best >> 6
-        symbol = made_ids[rank] if made_ids.size > 0 else rank
+        symbol = np.int32(made_ids[rank] if made_ids.size > 0 else rank)
         symbols[place] = symbol
         behind = left & (_ALL_BITS << np.uint64(place) << np.uint64(1))
         partner = trailing_zeros(behind)
@@ -204,7 +204,7 @@ def _merge_many(symbols, size, merges, shift, made_ids):
         if ranks[i] != NO_PAIR:
             _enter_bucket(i, min(ranks[i] >> width, last), buckets, earlier, later)
     for bucket in range(num_buckets):
-        in_heap = 0
+        in_heap = np.int64(0)
         place = buckets[bucket]
         while place >= 0:
             _push_number(heap, in_heap, np.int64(ranks[place]) << 32 | place)
