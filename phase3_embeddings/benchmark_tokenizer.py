@@ -85,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     results["matrix"] = []
     if "gigatoken" not in missing:
         for kind, vocabulary in itertools.product(matrix.kinds(), matrix.vocabularies()):
-            cells = matrix.measure(kind, vocabulary, rounds=min(args.rounds, 3))
-            results["matrix"] += [{**asdict(cell), "ratio": cell.ratio} for cell in cells]
+            cells = matrix.measure(kind, vocabulary, rounds=args.rounds)
+            results["matrix"] += map(asdict, cells)
             ratios = " · ".join(f"{cell.size:,}: {cell.ratio:.2f}" for cell in cells if cell.case == matrix.NEW)
             cli.describe_row("matrix", f"{kind}, {vocabulary}", f"new texts of characters: {ratios} times gigatoken's speed")
 

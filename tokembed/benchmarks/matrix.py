@@ -19,9 +19,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tokembed import files
 from tokembed.benchmarks.ladder import empty_tokenizer
-from tokembed.benchmarks.timing import Timing, fresh, seconds_of
+from tokembed.benchmarks.timing import fresh, seconds_of
 from tokembed.bpe.learning import train_bpe
 from tokembed.bpe.tokenizer import BPETokenizerLoader
 from tokembed.corpora import CorpusError, load_corpus, vocabularies as published
@@ -43,7 +45,10 @@ Call = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: seconds of a call of ours and of the peer's, medians of the rounds."""
+    """One cell: seconds of a call of ours and of the peer's, and how many times as fast as the peer ours is; medians of rounds.
+
+    Both sides of a round follow one another, so that a machine that is slower for some seconds is so for both.
+    """
 
     kind: str
     vocabulary: str
@@ -51,11 +56,7 @@ class Cell:
     size: int  # characters of a text
     seconds: float
     peer_seconds: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times as fast as the peer ours is."""
-        return self.peer_seconds / self.seconds
+    ratio: float
 
 
 def vocabularies() -> list[str]:
@@ -101,7 +102,7 @@ def text_of(kind: str) -> str:
     return " ".join("".join(choose.choices(symbols, k=choose.randint(1, 12))) for _ in range(500_000))
 
 
-def measure(kind: str, vocabulary: str, sizes: Sequence[int] = SIZES, rounds: int = 3) -> list[Cell]:
+def measure(kind: str, vocabulary: str, sizes: Sequence[int] = SIZES, rounds: int = 5) -> list[Cell]:
     """Measure the cells of one kind of text and one vocabulary.
 
     Raises
@@ -125,11 +126,13 @@ def measure(kind: str, vocabulary: str, sizes: Sequence[int] = SIZES, rounds: in
                 if kind != LONG_WORD:  # which a cache would hold whole
                     times((KNOWN, size, name), []).append(_mean_seconds(encode, [*map(fresh, group)]))
     ours, theirs = makers
-    return [
-        Cell(kind, vocabulary, case, size, Timing.of("", values).median, Timing.of("", seconds[case, size, theirs]).median)
-        for (case, size, name), values in seconds.items()
-        if name == ours
-    ]
+    cells = []
+    for (case, size, name), values in seconds.items():
+        if name == ours:
+            pairs = np.array([values, seconds[case, size, theirs]])
+            medians = np.median([*pairs, pairs[1] / pairs[0]], axis=1)
+            cells.append(Cell(kind, vocabulary, case, size, *medians.tolist()))
+    return cells
 
 
 @contextmanager
