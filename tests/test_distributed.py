@@ -105,8 +105,8 @@ def test_tables_lie_in_memory_or_where_there_is_no_room_on_the_disk(tmp_path: Pa
 def test_machines_that_hear_of_one_another_a_section_late_come_to_rest(size: int, closed: float, share: float) -> None:
     weight = float(share_of_sum(torch.tensor([closed]), size))
     own = 1 - math.exp(-closed * share)
-    gap, before, time_alone = 1.0, 1.0, 1 / own
-    for _ in range(10 + int(10 * time_alone)):
+    gap = before = 1.0
+    for _ in range(10 + int(10 / own)):
         assert abs(gap) <= 1
         gap, before = (1 - own) * gap - (size * weight - 1) * own * before, gap
     assert abs(gap) < 0.01

@@ -192,11 +192,11 @@ def _encode_block(table_address, text_address, size, output_address, output, out
     # Addresses instead of arrays: numba would look at each index, whether it counts from the end.
     slots_address, tokens_address, keys_address = table.slots, table.tokens, table.keys
     reason = DONE
-    num_pieces = -1
+    num_pieces = -1  # in the table before the last ones that were asked for
     while reason == DONE and table.num_done < table.num_found:
         number = min(LOOK_AHEAD, table.num_found - table.num_done)
         keys_end = _ask_for_entries(table_address, text_address, size - 16, table.num_done, number)
-        if table.num_pieces != num_pieces:  # of those before some were new, and new ones come in swarms
+        if table.num_pieces != num_pieces:  # some of those were new, and new ones come in swarms
             _ask_for_whole_pieces(table_address, keys_end)
             num_pieces = table.num_pieces
         key = keys_address

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 # What a character may be: bits of `Rule.kinds`. UPPER and LOWER are what may stand in the first and in the second part of a
 # piece's letters, which are two parts in "o200k" alone; there a combining mark is both, and OTHER besides.
+# They are uint8, as kinds are: for each literal numba would compile a kernel of its own.
 UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER = (np.uint8(1 << bit) for bit in range(7))
 # Families of rules.
 WORDS, GPT2, CL100K, O200K = range(4)

@@ -204,7 +204,7 @@ def _merge_many(symbols, size, merges, shift, made_ids):
         if ranks[i] != NO_PAIR:
             _enter_bucket(i, min(ranks[i] >> width, last), buckets, earlier, later)
     for bucket in range(num_buckets):
-        in_heap = np.int64(0)
+        in_heap = np.int64(0)  # for a literal numba would compile `_push_number` once more
         place = buckets[bucket]
         while place >= 0:
             _push_number(heap, in_heap, np.int64(ranks[place]) << 32 | place)

@@ -11,7 +11,6 @@ import numpy as np
 from numba import carray, from_dtype
 
 from tokembed.bpe._layouts import (
-    CL100K,
     DIGIT,
     GPT2,
     LETTER,
@@ -241,7 +240,7 @@ def _end_of_piece(address, end, kinds, family, max_digits, keeps_last_spaces):
     if family == WORDS:
         return _follow(address, end, kinds, LETTER) if kind & LETTER else address + length
     if family != O200K:
-        apostrophe = _contraction(address, end, family == CL100K)
+        apostrophe = _contraction(address, end, family != GPT2)
         if apostrophe > 0:
             return address + apostrophe
     after = address + length
@@ -251,7 +250,7 @@ def _end_of_piece(address, end, kinds, family, max_digits, keeps_last_spaces):
     is_before_letters = is_blank if family == GPT2 else not kind & (NEWLINE | DIGIT)
     if kind & (UPPER | LOWER) or (is_before_letters and next_kind & (UPPER | LOWER)):
         letters_end = _end_of_letters(address if kind & (UPPER | LOWER) else after, end, kinds, family)
-        return letters_end + (_contraction(letters_end, end, family == O200K) if family == O200K else 0)
+        return letters_end + (_contraction(letters_end, end, family != GPT2) if family == O200K else 0)
     if kind & DIGIT or (family == GPT2 and is_blank and next_kind & DIGIT):
         count = 1 if kind & DIGIT else 0
         while count < max_digits and after < end and _kinds_at(after, kinds) & DIGIT:
