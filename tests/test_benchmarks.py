@@ -44,7 +44,7 @@ def test_a_step_that_gives_other_ids_is_refused(model: BPEModel, monkeypatch: py
         encoding.climb(model, "a creature", rounds=1)
 
 
-def test_a_slower_kernel_shows_in_the_numbers(model: BPEModel, pydocs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slower_encoder_shows_in_the_numbers(model: BPEModel, pydocs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is remembered between the timer's ends: a sleep in the wrapper comes out whole, in every round."""
     text, encode = pydocs[:20_000], whole_texts.BulkEncoder.encode
 
@@ -55,9 +55,9 @@ def test_a_slower_kernel_shows_in_the_numbers(model: BPEModel, pydocs: str, monk
     monkeypatch.setattr(whole_texts.BulkEncoder, "encode", slow)
     (size,) = encoding.measure_sizes(model, [text], naive_up_to=0, rounds=2)
     assert size.array_seconds >= 0.05
-    kernels = {step.name: step for step in encoding.climb(model, text[:3000], rounds=2)}
-    assert kernels["threads"].seconds >= 0.05
-    assert kernels["local variables"].seconds < kernels["threads"].seconds
+    steps = {step.name: step for step in encoding.climb(model, text[:3000], rounds=2)}
+    assert steps["threads"].seconds >= 0.05
+    assert steps["local variables"].seconds < steps["threads"].seconds
 
 
 def test_sizes_count_what_a_cache_does(model: BPEModel) -> None:

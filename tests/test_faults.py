@@ -321,51 +321,12 @@ def test_a_terminal_without_the_characters_gets_their_numbers(tmp_path: Path) ->
     assert "\\u672a" in done.stdout or "<0xE6>" in done.stdout
 
 
-def package_that_keeps_nothing(tmp_path: Path) -> dict[str, str]:
-    """Copy the package to where no kernels can be kept; return the environment in which it is the one imported."""
-    package = tmp_path / "site" / "tokembed"
-    shutil.copytree(REPOSITORY / "tokembed", package, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in {path.parent for path in package.rglob("*.py")}:
-        (folder / "__pycache__").write_text("in the way: nothing can be kept here")
-    kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    return kept | {"PYTHONPATH": str(package.parent), "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache"}
-
-
-SMALL_KERNEL = (
-    "from tokembed.compilation import machine_code\n"
-    "from tokembed.bpe.finding import address_of\n"
-    "text, room = b'A\\xc9' * 3, bytes(20)\n"
-    "write = machine_code('tokembed.bpe._utf8_kernels', 'write_utf8').call\n"
-    "print(room[: write(address_of(text), 1, 0, 6, address_of(room))].decode())",
-    "A\xc9A\xc9A\xc9\n",
-)
-LEARNING = (
-    "from tokembed import train_bpe; print(train_bpe('low low lower', 2).merges)",
-    "[('l', 'o'), ('lo', 'w')]\n",
-)
-
-
-@pytest.mark.parametrize(
-    ("code", "output"), [pytest.param(*SMALL_KERNEL, id="one"), pytest.param(*LEARNING, id="all for learning", marks=endurance)]
-)
-def test_kernels_that_cannot_be_kept_are_compiled_each_time_with_one_line(tmp_path: Path, code: str, output: str) -> None:
-    environment = package_that_keeps_nothing(tmp_path)
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == output
-    lines = [line for line in done.stderr.splitlines() if line != "compiling kernels"]
-    assert len(lines) == 1, done.stderr
-    assert "NUMBA_CACHE_DIR" in lines[0]
-
-
 @pytest.mark.parametrize(
     ("script", "package", "remedy"),
     [
         (SCRIPT, "safetensors", "pip install safetensors"),
         (VISUALIZE_MERGES, "matplotlib", "pip install matplotlib"),
         (SCRIPT.with_name("benchmark_training.py"), "gensim", "--group bench"),
-        (TRAIN_BPE, "numba", "uv sync"),
     ],
     ids=lambda value: getattr(value, "stem", value),
 )
@@ -377,19 +338,3 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(
     assert done.returncode == 2, done.stderr
     assert f"{package} is not installed" in only_line(done)
     assert remedy in only_line(done)
-
-
-def test_an_interrupt_that_python_has_to_ignore_comes_again() -> None:
-    """As one in what the compiler calls back while it makes a kernel, where Python can raise nothing."""
-
-    class Ignored:
-        def __del__(self) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-    def main(argv: object) -> int:
-        ignored = Ignored()
-        del ignored
-        time.sleep(60)
-        return 0
-
-    assert cli.run(main) == cli.INTERRUPTED

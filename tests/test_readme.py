@@ -93,7 +93,7 @@ def test_every_command_of_the_pages_runs_in_its_order_on_small_texts(
 ) -> None:
     """All in this process, scripts that scripts start too; of other commands that they repeat, one is really run."""
     checkout = tmp_path / "checkout"
-    for name in ("tokembed", "phase1_bpe", "phase2_analysis", "phase3_embeddings", "docs"):  # compiled kernels come along
+    for name in ("tokembed", "phase1_bpe", "phase2_analysis", "phase3_embeddings", "docs"):  # the compiled library comes along
         shutil.copytree(REPOSITORY / name, checkout / name)
     shutil.copy(PAGES[0], checkout)
     shutil.copy(small_raw / "wikitext2" / "train.txt", checkout / "my_large_text.txt")

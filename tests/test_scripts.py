@@ -40,7 +40,7 @@ from tokembed.corpora import sources as corpus_module
 def test_the_main_job_trains_reports_and_saves(tmp_path: Path) -> None:
     raw_file("pg84.txt")
     done = run(tmp_path, "--epochs", "2", raw=RAW)
-    assert (done.returncode, re.sub("compiling kernels.*\n", "", done.stderr)) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "")
     assert "5,000 merges" in done.stdout
     assert "94,983" in done.stdout
     assert "nearest neighbours" in done.stdout
@@ -242,7 +242,7 @@ for script in sys.argv[1:]:
     sys.argv = [script, "--help"]
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
         runpy.run_path(script, run_name="__main__")
-    found[script] = printed.getvalue(), sorted({"numpy", "numba", "torch", "matplotlib"} & set(sys.modules))
+    found[script] = printed.getvalue(), sorted({"numpy", "torch", "matplotlib"} & set(sys.modules))
 print(json.dumps(found))
 """
 

@@ -1,4 +1,4 @@
-"""The three forms of one mathematics: the reference in NumPy, the torch model, the Hogwild kernel."""
+"""The three forms of one mathematics: the reference in NumPy, the torch model, the C library."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from scipy.stats import chisquare
 from torch.nn.functional import logsigmoid
 
 from tokembed import SkipGramModel
-from tokembed.skipgram import _hogwild_kernels as kernels, reference
-from tokembed.skipgram.hogwild import HogwildEngine, _scratch
+from tokembed.skipgram import reference
+from tokembed.skipgram.hogwild import HogwildEngine
 from tokembed.skipgram.model import Groups, descend
-from tokembed.skipgram.sampling import alias_table, noise_distribution, window_pairs
+from tokembed.skipgram.reference_engine import ReferenceEngine
+from tokembed.skipgram.sampling import window_pairs
 from tokembed.skipgram.settings import TrainingConfig
 from tokembed.skipgram.stream import TokenStream
 from tokembed.skipgram.torch_engine import NEGATIVES_DRAWN, OUTSIDE, TorchEngine
@@ -133,65 +134,38 @@ def test_a_blocks_groups_hold_the_pairs_of_its_windows() -> None:
     assert size < 13 < size * len(groups.weights), "the last of several groups is filled up"
 
 
-@pytest.mark.parametrize("y", [np.linspace(-60, 60, 961, dtype=np.float32), np.float32([1e4, -1e4, 0, -0.0])])
-def test_the_kernels_sigmoid_and_logarithm_are_accurate(y: np.ndarray) -> None:
-    for sign in (1.0, -1.0):
-        scores = np.zeros((len(y), 16), dtype=np.float32)
-        scores[:, 0] = y
-        signs = np.zeros(16, dtype=np.float32)
-        signs[0] = sign
-        exact = y.astype(np.float64)
-        loss = sum(kernels._errors(row.copy()[None], signs, 1, np.float32(1.0)) for row in scores)
-        assert loss == pytest.approx(np.logaddexp(0, -sign * exact).sum(), rel=2e-6)
-        kernels._errors(scores, signs, len(y), np.float32(1.0))
-        with np.errstate(over="ignore"):
-            assert_allclose(scores[:, 0], sign / (1 + np.exp(sign * exact)), rtol=6e-6, atol=1e-37)
-        assert not scores[:, 1:].any()
+def both_engines(ids: np.ndarray, config: TrainingConfig, scale: float = 0.3) -> tuple[HogwildEngine, ReferenceEngine]:
+    """Return the C library's engine and its twin, with the same random tables."""
+    ids = ids.astype(np.int32)
+    counts = np.bincount(ids, minlength=int(ids.max()) + 1)
+    tables = random_tables(len(counts), config.embedding_dim, scale)
+    made = (HogwildEngine(TokenStream([ids]), counts, config, 1), ReferenceEngine(TokenStream([ids]), counts, config, 1))
+    for engine in made:
+        engine.restore(*tables)
+    return made
 
 
-def test_a_score_that_is_no_number_shows_in_the_loss() -> None:
-    scores, signs = np.full((1, 16), np.nan, dtype=np.float32), np.zeros(16, dtype=np.float32)
-    signs[0] = 1.0
-    assert np.isnan(kernels._errors(scores, signs, 1, np.float32(1.0)))
+def assert_they_agree(
+    engines: tuple[HogwildEngine, ReferenceEngine], ids: np.ndarray, block: tuple[int, int], rates: tuple[float, float]
+) -> int:
+    """Train both on one block; compare pairs, loss and how far each vector moved. Return the number of pairs."""
+    before = [(engine.target_vectors, engine.context_vectors) for engine in engines]
+    done = [engine._block_trainer()(ids.astype(np.int32), *block, 77, 123456789, *rates) for engine in engines]
+    assert done[0][0] == done[1][0]
+    assert done[0][1] == pytest.approx(done[1][1], rel=1e-5, abs=1e-5)
+    for i, name in enumerate(("target_vectors", "context_vectors")):
+        found, expected = (getattr(engine, name) for engine in engines)
+        assert_allclose(found, expected, atol=3e-6 + 3e-5 * np.abs(expected - before[1][i]).max())
+    return done[0][0]
 
 
-@pytest.mark.parametrize(("dim", "num_negatives", "window_size"), [(7, 3, 2), (16, 1, 1), (100, 10, 5), (33, 21, 4)])
-def test_the_kernel_takes_the_references_steps(dim: int, num_negatives: int, window_size: int) -> None:
-    """A block of text trained by the kernel, and by the reference with the same draws, gives the same tables and loss."""
-    random = np.random.default_rng(1)
-    ids = random.integers(0, 30, size=60).astype(np.int32)
-    counts = np.bincount(ids, minlength=30)
+@pytest.mark.parametrize(("dim", "num_negatives", "window_size"), [(7, 3, 2), (16, 1, 1), (100, 10, 5), (33, 21, 4), (300, 5, 9)])
+def test_c_takes_the_references_steps(dim: int, num_negatives: int, window_size: int) -> None:
+    ids = np.random.default_rng(1).integers(0, 30, size=60)
     config = TrainingConfig(
-        embedding_dim=dim, num_negative_samples=num_negatives, window_size=window_size, min_count=1, subsample=0.02, epochs=3
+        embedding_dim=dim, num_negative_samples=num_negatives, window_size=window_size, min_count=1, subsample=0.02
     )
-    engine = HogwildEngine(TokenStream([ids]), counts, config, workers=1)
-    engine._tables.contexts[:, :dim] = random.normal(size=(30, dim)) * 0.3
-    targets, contexts = engine.target_vectors.astype(np.float64), engine.context_vectors.astype(np.float64)
-
-    tokens, windows = np.zeros(100, dtype=np.int32), np.zeros(100, dtype=np.int32)
-    key, state = np.uint64(77), np.uint64(123456789)
-    first, last, kept = kernels.gather_kept(ids, 20, 50, engine._draws, key, tokens, windows)
-    assert 0 < first < last < kept < len(ids)
-    num_pairs, loss = kernels.train_block(
-        ids, 20, 50, engine._tables, engine._draws, np.float32(0.05), np.float32(0.01), key, state, _scratch(config)
-    )
-
-    expected_loss, expected_pairs = 0.0, 0
-    outputs, signs = np.zeros(num_negatives + 4, dtype=np.int32), np.zeros(32, dtype=np.float32)
-    for i in range(first, last):
-        neighbours = [tokens[j] for j in range(max(i - windows[i], 0), min(i + windows[i] + 1, kept)) if j != i]
-        if not neighbours:
-            continue
-        m, drawn = kernels._draw_outputs(tokens[i], engine._draws, state, outputs, signs)
-        state = np.uint64(drawn)
-        assert tokens[i] not in outputs[1:m]
-        rate = 0.05 + (0.01 - 0.05) * (i - first) / (last - first)
-        expected_loss += reference.skipgram_step(targets, contexts, neighbours, tokens[i], outputs[1:m].tolist(), rate)
-        expected_pairs += len(neighbours)
-    assert num_pairs == expected_pairs
-    assert loss == pytest.approx(expected_loss, rel=1e-5)
-    assert_allclose(engine.target_vectors, targets, atol=2e-6)
-    assert_allclose(engine.context_vectors, contexts, atol=2e-6)
+    assert assert_they_agree(both_engines(ids, config), ids, (20, 50), (0.05, 0.01)) > 10
 
 
 @pytest.mark.endurance
@@ -200,51 +174,46 @@ def test_the_kernel_takes_the_references_steps(dim: int, num_negatives: int, win
     dim=st.integers(1, 300), num_negatives=st.integers(1, 50), window_size=st.integers(1, 20), vocab_size=st.integers(2, 40),
     size=st.integers(2, 90), seed=st.integers(0, 2**32), data=st.data(),
 )  # fmt: skip
-def test_the_kernel_takes_the_references_step_whatever_the_shape(
+def test_c_takes_the_references_step_at_any_shape(
     dim: int, num_negatives: int, window_size: int, vocab_size: int, size: int, seed: int, data: st.DataObject
 ) -> None:
-    """One position, among neighbours of which many are the same: what a step moves is the reference's, to seven digits."""
-    random = np.random.default_rng(seed)
-    ids = random.integers(0, vocab_size, size).astype(np.int32)
-    counts = np.bincount(ids, minlength=vocab_size)
+    """One position, among neighbours of which many are the same."""
+    ids = np.random.default_rng(seed).integers(0, vocab_size, size)
     config = TrainingConfig(
         embedding_dim=dim, num_negative_samples=num_negatives, window_size=window_size, min_count=1, subsample=0
     )
-    engine = HogwildEngine(TokenStream([ids]), counts, config, workers=1)
-    for table in (engine._tables.targets, engine._tables.contexts):
-        table[:, :dim] = random.normal(size=(vocab_size, dim)) * 0.3
-    before = engine.target_vectors.astype(np.float64), engine.context_vectors.astype(np.float64)
-    targets, contexts = (table.copy() for table in before)
     place = data.draw(st.integers(0, size - 1))
-    key, state = np.uint64(seed), np.uint64(seed + 1)
-    tokens, windows = np.zeros((2, size + 2 * window_size), dtype=np.int32)
-    first, _, kept = kernels.gather_kept(ids, place, place + 1, engine._draws, key, tokens, windows)
-    rate = np.float32(0.05)
-    num_pairs, loss = kernels.train_block(
-        ids, place, place + 1, engine._tables, engine._draws, rate, rate, key, state, _scratch(config)
-    )
-    reach = range(max(first - windows[first], 0), min(first + windows[first] + 1, kept))
-    neighbours = [tokens[j] for j in reach if j != first]
-    outputs, signs = np.zeros(num_negatives + 4, dtype=np.int32), np.zeros(num_negatives + 32, dtype=np.float32)
-    m, _ = kernels._draw_outputs(tokens[first], engine._draws, state, outputs, signs)
-    expected = reference.skipgram_step(targets, contexts, neighbours, tokens[first], outputs[1:m].tolist(), 0.05)
-    assert num_pairs == len(neighbours)
-    assert loss == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    for found, moved, old in zip((engine.target_vectors, engine.context_vectors), (targets, contexts), before, strict=True):
-        assert_allclose(found, moved, atol=3e-6 + 3e-5 * np.abs(moved - old).max())
+    assert_they_agree(both_engines(ids, config), ids, (place, place + 1), (0.05, 0.05))
 
 
-def test_the_kernel_draws_negatives_by_the_noise_distribution() -> None:
+@pytest.mark.parametrize("score", [-1e4, -87.5, -60.0, -3.0, -1e-3, 0.0, 1e-3, 3.0, 20.0, 60.0, 87.5, 1e4])
+def test_c_computes_sigmoid_and_logarithm_accurately(score: float) -> None:
+    ids = np.array([0, 1])
+    engines = both_engines(ids, TrainingConfig(embedding_dim=1, window_size=1, num_negative_samples=4, min_count=1, subsample=0))
+    for engine in engines:
+        engine.restore(np.array([[1.0], [1.0]]), np.array([[score], [score]]))
+    assert assert_they_agree(engines, ids, (0, 2), (0.5, 0.5)) == 2
+
+
+def test_a_score_that_is_no_number_shows_in_the_loss() -> None:
+    ids = np.array([0, 1, 0, 1])
+    engine, _ = both_engines(ids, TrainingConfig(embedding_dim=3, min_count=1, subsample=0))
+    engine.restore(np.full((2, 3), np.nan), np.ones((2, 3)))
+    assert np.isnan(engine._block_trainer()(ids.astype(np.int32), 0, 4, 1, 1, 0.1, 0.1)[1])
+
+
+def test_ids_outside_the_vocabulary_are_never_kept() -> None:
+    ids = np.array([0, 1, 2, 1, 0])
+    engine, _ = both_engines(ids, TrainingConfig(embedding_dim=4, window_size=1, min_count=1, subsample=0))
+    damaged = np.array([0, 1, 2**30, -7, 0], dtype=np.int32)
+    assert engine._block_trainer()(damaged, 0, 5, 1, 1, 0.1, 0.1)[0] == 4  # of three tokens in a row
+
+
+def test_negatives_are_drawn_by_the_noise_distribution() -> None:
     """By the chi-square test of 600,000 draws; one seed in 10,000 would fail, and this one is fixed."""
     counts = np.array([0, 1, 3, 10, 50, 400, 9_000, 0, 120_000, 7])
-    distribution = noise_distribution(counts, 0.75)
-    draws = kernels.Draws(np.zeros(10, dtype=np.uint64), *alias_table(distribution), window_size=1, num_negatives=1000)
-    outputs, signs = np.zeros(1004, dtype=np.int32), np.zeros(1008, dtype=np.float32)
-    found, state = np.zeros(10, dtype=np.int64), np.uint64(1)
-    for _ in range(600):
-        m, state = kernels._draw_outputs(-1, draws, np.uint64(state), outputs, signs)
-        found += np.bincount(outputs[1:m], minlength=10)
-    assert found.sum() == 600_000
+    engine = ReferenceEngine(TokenStream([np.arange(10)]), counts, TrainingConfig(num_negative_samples=1000), 1)
+    found = np.bincount(engine._negatives(1, 600).ravel(), minlength=10)
     assert not found[counts == 0].any()
     drawn = counts > 0
     assert chisquare(found[drawn], 600_000 * counts[drawn] ** 0.75 / (counts[drawn] ** 0.75).sum()).pvalue > 1e-4
@@ -252,23 +221,10 @@ def test_the_kernel_draws_negatives_by_the_noise_distribution() -> None:
 
 def test_blocks_see_their_neighbours_across_borders() -> None:
     """Cut anywhere, the stream makes the pairs that it makes in one piece: windows reach over the blocks' borders."""
-    ids = np.random.default_rng(2).integers(0, 9, size=500).astype(np.int32)
-    keep_below = np.full(9, np.uint64(2**32 * 0.6), dtype=np.uint64)
-    keep_below[3] = 0
-    draws = kernels.Draws(keep_below, *alias_table(np.full(9, 1 / 9)), window_size=4, num_negatives=1)
-    key = np.uint64(9)
-
-    def pairs(bounds: list[int]) -> list[list[int]]:
-        made = []
-        for start, end in itertools.pairwise(bounds):
-            tokens, windows = np.zeros(600, dtype=np.int32), np.zeros(600, dtype=np.int32)
-            first, last, kept = kernels.gather_kept(ids, start, end, draws, key, tokens, windows)
-            reach = windows[:kept].copy()
-            reach[:first] = reach[last:] = 0
-            made += window_pairs(tokens[:kept], reach).tolist()
-        return made
-
-    whole = pairs([0, 500])
-    assert len(whole) > 500
-    assert pairs([0, 1, 2, 77, 78, 250, 499, 500]) == whole
-    assert not any(3 in pair for pair in whole)
+    ids = np.random.default_rng(2).integers(0, 9, size=500)
+    config = TrainingConfig(embedding_dim=8, window_size=4, min_count=1, subsample=0.05)
+    for engine in both_engines(ids, config):
+        train = engine._block_trainer()
+        whole, _ = train(ids.astype(np.int32), 0, 500, 77, 1, 0.01, 0.01)
+        cuts = itertools.pairwise([0, 1, 2, 77, 78, 250, 499, 500])
+        assert sum(train(ids.astype(np.int32), *cut, 77, 1, 0.01, 0.01)[0] for cut in cuts) == whole > 500

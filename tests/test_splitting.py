@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tokembed.bpe import _layouts as layouts, finding, splitting
+from tokembed.bpe import finding, splitting
 
 
 def test_pieces_are_what_the_rule_says_on_known_text() -> None:
@@ -28,10 +28,10 @@ def test_a_piece_never_depends_on_its_neighbours(texts: list[str]) -> None:
 def test_kinds_agree_with_re_at_every_code_point() -> None:
     kinds = finding.character_kinds("words")
     assert kinds.shape == (0x110000,)
-    word = layouts.LETTER | layouts.UPPER | layouts.LOWER
+    word = finding.LETTER | finding.UPPER | finding.LOWER
     sample = [*range(0x3000), *range(0x3000, 0x110000, 7)]
     expected = [
-        word if re.match(r"\w", chr(c)) else layouts.SPACE if re.match(r"\s", chr(c)) else layouts.OTHER for c in sample
+        word if re.match(r"\w", chr(c)) else finding.SPACE if re.match(r"\s", chr(c)) else finding.OTHER for c in sample
     ]
     np.testing.assert_array_equal(kinds[sample], expected)
 

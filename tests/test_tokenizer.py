@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 from tokembed import BPEModel, BPETokenizerLoader, train_bpe
 from tokembed.bpe import reference
 from tokembed.bpe.splitting import pieces
+from tokembed.bpe import word_encoder
 from tokembed.bpe.word_encoder import WordEncoder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -61,9 +62,8 @@ def test_offsets_cover_the_pieces_in_order(any_tokenizer: BPETokenizerLoader, te
 
 @given(st.text(alphabet="aabbcd", min_size=30, max_size=200))
 def test_the_heap_for_long_words_merges_as_the_plain_search_does(tokenizer: BPETokenizerLoader, word: str) -> None:
-    symbols = [*word, "</w>"]
-    encoder = WordEncoder(tokenizer.model)
-    assert encoder.merge_long(list(symbols)) == encoder.merge_short(list(symbols))
+    symbols, ranks = [*word, "</w>"], WordEncoder(tokenizer.model).merge_ranks
+    assert word_encoder._merge_long(list(symbols), ranks) == word_encoder._merge_short(list(symbols), ranks)
 
 
 def test_a_long_word_comes_back_and_takes_no_cache(tokenizer: BPETokenizerLoader) -> None:

@@ -1,4 +1,4 @@
-"""The encoding kernel against the plain Python encoder, wherever its windows, tables, parts and outputs end."""
+"""The C library against the plain Python encoder, wherever its windows, tables and parts end."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hypothesis import given, settings, strategies as st
 from tokembed import BPETokenizerLoader, train_bpe
 from tokembed.bpe import counting, finding, whole_texts
 from tokembed.bpe.splitting import PIECE_PATTERN, SPLITTINGS, pieces
+from tokembed.native.objects import TextReader
 
 # Long enough for windows of 64 units, of all three widths of str, with words that the windows' ends cut.
 PIECES = st.one_of(
@@ -42,13 +43,13 @@ def any_tokenizer(request: pytest.FixtureRequest, frankenstein: str) -> BPEToken
 
 @given(text=LONG_TEXT)
 @settings(max_examples=400)
-def test_the_kernel_gives_the_ids_of_the_plain_encoder(any_tokenizer: BPETokenizerLoader, text: str) -> None:
+def test_c_gives_the_ids_of_the_plain_encoder(any_tokenizer: BPETokenizerLoader, text: str) -> None:
     assert any_tokenizer.encode_array(text).tolist() == any_tokenizer.encode(text)
 
 
 @given(text=LONG_TEXT)
 @settings(max_examples=200)
-def test_the_kernel_counts_the_pieces_that_re_finds(text: str) -> None:
+def test_c_counts_the_pieces_that_re_finds(text: str) -> None:
     assert counting.count_pieces(text) == Counter(PIECE_PATTERN.findall(text))
 
 
@@ -64,11 +65,10 @@ def test_parts_and_threads_change_nothing(
         assert counting.count_pieces(text, SPLITTINGS["words"], num_threads) == Counter(PIECE_PATTERN.findall(text))
 
 
-def test_full_tables_are_emptied_and_nothing_is_lost(tokenizer: BPETokenizerLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_tables_are_emptied_and_nothing_is_lost(tokenizer: BPETokenizerLoader) -> None:
     """Ever-new words, short and long, ASCII and not, in tables that may not grow."""
-    monkeypatch.setattr(whole_texts, "FIRST_SLOTS", 64)
     random = np.random.default_rng(0)
-    words = ["".join(random.choice(list("abcdéß未 "), size=random.integers(1, 30))) for _ in range(3000)]
+    words = ["".join(random.choice(list("abcdéß未 "), size=random.integers(1, 30))) for _ in range(20_000)]
     text = " ".join(words) + " " + "q" * 1500
     small = BPETokenizerLoader(tokenizer.model, max_table_bytes=0)
     for _ in range(2):
@@ -79,16 +79,16 @@ def test_full_tables_are_emptied_and_nothing_is_lost(tokenizer: BPETokenizerLoad
 def test_tables_grow_to_their_bound_and_no_further(tokenizer: BPETokenizerLoader) -> None:
     mine = BPETokenizerLoader(tokenizer.model, max_table_bytes=3_000_000)
     mine.encode_array("a" * 100)
-    (desk,) = mine._bulk._desks
-    sizes = [desk.table.num_bytes]
+    (encoder,) = mine._bulk._encoders
+    sizes = [encoder.num_bytes]
     random = np.random.default_rng(1)
     for _ in range(3):
         letters = random.integers(ord("a"), ord("z") + 1, size=(100_000, 10), dtype=np.uint8)
         letters[:, -1] = ord(" ")
         text = letters.tobytes().decode()
         assert np.array_equal(mine.encode_array(text, num_threads=1)[:1000], mine.encode(text[:10_000])[:1000])
-        sizes.append(desk.table.num_bytes)
-    assert mine._bulk._desks == [desk]
+        sizes.append(encoder.num_bytes)
+    assert mine._bulk._encoders == [encoder]
     assert sizes[0] < sizes[1] == sizes[2] == sizes[3] <= 3_000_000
     assert pickle.loads(pickle.dumps(mine)).max_table_bytes == 3_000_000
 
@@ -246,19 +246,27 @@ def test_real_text_gets_the_same_ids_on_any_number_of_threads(tokenizer: BPEToke
 @pytest.mark.parametrize("character", ["", "\xe9", "\u2013", "\u0416", "\u672a", "\U0001f600"])
 @pytest.mark.parametrize("gap", [1, 5, 15, 16, 17, 40, 5000])
 def test_utf8_is_pythons_however_much_of_it_is_ascii(character: str, gap: int) -> None:
-    room = np.empty(4 * finding.SHORT_TEXT, dtype=np.uint8)
-    for length in (finding.WORTH_A_LOOK, finding.WORTH_A_LOOK + 13):
+    reader = TextReader()
+    for length in (4096, 4096 + 13):
         text = (("x" * gap + character) * length)[:length]
-        expected = text.encode()
-        for found in (finding.utf8_of(text, room), finding.LongText(text).part(0, length, room)):
-            assert ctypes.string_at(found.address, found.size) == expected
+        for start, end in ((0, length), (7, length - 3)):
+            assert ctypes.string_at(*reader.read(text, start, end)) == text[start:end].encode()
 
 
-def test_a_short_text_with_a_surrogate_costs_no_desk(tokenizer: BPETokenizerLoader) -> None:
+def test_an_error_leaves_the_encoder_as_it_was(tokenizer: BPETokenizerLoader) -> None:
     text = "\u2013 a dash, and words that are ASCII " * 200
     expected = tokenizer.encode_array(text)
-    desks = len(tokenizer._bulk._desks)
+    encoders = [*tokenizer._bulk._encoders]
     with pytest.raises(ValueError, match="surrogate"):
         tokenizer.encode_array(text + "\ud800")
-    assert len(tokenizer._bulk._desks) == desks
+    assert tokenizer._bulk._encoders[0] is encoders[0]
     assert np.array_equal(tokenizer.encode_array(text), expected)
+
+
+@given(text=LONG_TEXT)
+@settings(max_examples=200)
+def test_any_cut_is_a_boundary_in_every_rule(text: str) -> None:
+    for match in finding.BOUNDARY.finditer(text):
+        for rule in SPLITTINGS.values():
+            cut = match.start()
+            assert rule.pieces(text[:cut]) + rule.pieces(text[cut:]) == rule.pieces(text), (rule.name, cut)

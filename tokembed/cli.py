@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokembed.bpe.splitting import SPLITTINGS
-from tokembed.compilation import interrupt_again
 from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError, batch_size_for_accelerator
 
 if TYPE_CHECKING:
@@ -110,7 +109,6 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
 
 def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
     _prepare_output()
-    unraisable_hook, sys.unraisablehook = sys.unraisablehook, interrupt_again
     try:
         status = main(argv)
         sys.stdout.flush()
@@ -134,8 +132,6 @@ def _run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None
         print(f"error: {_one_line(error)}", file=sys.stderr)
         _flush_or_discard()
         return USER_ERROR if isinstance(error, (ValueError, FileNotFoundError, IsADirectoryError)) else WORLD_ERROR
-    finally:
-        sys.unraisablehook = unraisable_hook
 
 
 class _EndedError(KeyboardInterrupt):

@@ -1,20 +1,24 @@
 """Learn byte-pair merges from text.
 
-The readable form of the algorithm is `reference.train_bpe`; this one gives the same merges and touches, at each, only the
-places where the merged pair stands.
+`reference.train_bpe` recounts every pair before each merge. `PairLearner` here gives the same merges and touches only the words that
+hold the merged pair; the C library (`native/learn.c`) does the same by positions instead of words.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import os
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from tokembed import native
 from tokembed.bpe.model import BPEModel
 from tokembed.bpe.splitting import BYTE_CHARACTERS, END_OF_WORD, byte_characters, check_is_text, lower, rule_of
 from tokembed.corpora.corpus import Corpus
@@ -176,8 +180,9 @@ def train_bpe_from_counts(
         number_of = np.cumsum(is_used, dtype=np.int32) - np.int32(1)
         symbols = np.insert(number_of[code_points], np.cumsum(lengths), len(characters))  # every word ends in </w>
         word_starts = np.concatenate([[0], np.cumsum(lengths + 1)])
-    least = min(min_frequency, MAX_COUNT)
-    merges, applications = _learn(symbols, word_starts, counts, len(alphabet), num_merges, least, progress)
+    if symbols.size >= 2**31:
+        raise ValueError(f"the distinct words hold {symbols.size:,} characters; the most is {2**31 - 1:,}")
+    merges, applications = _learn(symbols, word_starts, counts, len(alphabet), num_merges, min(min_frequency, MAX_COUNT), progress)
 
     tokens = list(alphabet)
     pairs = []
@@ -197,6 +202,108 @@ def train_bpe_from_counts(
     )
 
 
+class Learner(Protocol):
+    """Words whose symbols are merged step by step: `PairLearner` in Python, `native.objects.Learner` in C."""
+
+    def learn(self, until: int) -> int: ...
+    def merges(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]: ...
+
+
+class PairLearner:
+    """The incremental learner: pair counts, the words that hold each pair, and a heap of what to merge next.
+
+    A merge that makes symbol X creates only pairs that hold X. So the count of any other pair can only fall, and the heap may be lazy:
+    its counts are upper bounds, looked up again when they come to the top.
+
+    Parameters
+    ----------
+    symbols : array (N,) of int32
+        All words' symbols; word i is `symbols[starts[i]:starts[i + 1]]`, and occurs `counts[i]` times.
+    starts, counts : arrays (W + 1,) and (W,) of int64
+    alphabet_size : int
+        The first merge makes this symbol.
+    max_merges, min_frequency : int
+    """
+
+    def __init__(
+        self,
+        symbols: npt.NDArray[np.int32],
+        starts: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        alphabet_size: int,
+        max_merges: int,
+        min_frequency: int,
+    ) -> None:
+        flat = symbols.tolist()
+        self._words: list[list[int]] = [flat[start:end] for start, end in itertools.pairwise(starts.tolist())]
+        self._frequencies: list[int] = counts.tolist()
+        self._alphabet_size, self._max_merges, self._min_frequency = alphabet_size, max_merges, min_frequency
+        self._pair_counts: Counter[tuple[int, int]] = Counter()
+        self._words_with: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+        for index, word in enumerate(self._words):
+            for pair in itertools.pairwise(word):
+                self._pair_counts[pair] += self._frequencies[index]
+                self._words_with[pair].add(index)
+        # Ties go to the smallest (left id, right id), as tuples compare.
+        self._heap = [(-count, pair) for pair, count in self._pair_counts.items()]
+        heapq.heapify(self._heap)
+        self._merges: list[tuple[int, int]] = []
+        self._applications: list[int] = []
+
+    def learn(self, until: int) -> int:
+        """Go on to `until` merges in all; return how many there are: fewer if no pair is left."""
+        while self._heap and len(self._merges) < min(until, self._max_merges):
+            bound, pair = heapq.heappop(self._heap)
+            count = self._pair_counts[pair]
+            if count < self._min_frequency:
+                continue
+            if count < -bound:  # it fell since it was pushed
+                heapq.heappush(self._heap, (-count, pair))
+                continue
+            self._merge(pair)
+        return len(self._merges)
+
+    def _merge(self, pair: tuple[int, int]) -> None:
+        symbol = self._alphabet_size + len(self._merges)
+        changes: Counter[tuple[int, int]] = Counter()
+        applied = 0
+        for index in self._words_with.pop(pair):
+            word, frequency = self._words[index], self._frequencies[index]
+            merged = _replaced(word, pair, symbol)
+            applied += frequency * (len(word) - len(merged))
+            for old in itertools.pairwise(word):
+                changes[old] -= frequency
+            for new in itertools.pairwise(merged):
+                changes[new] += frequency
+                if symbol in new:
+                    self._words_with[new].add(index)
+            self._words[index] = merged
+        for changed, change in changes.items():
+            self._pair_counts[changed] += change
+            if symbol in changed:
+                heapq.heappush(self._heap, (-change, changed))
+        self._merges.append(pair)
+        self._applications.append(applied)
+
+    def merges(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return the merges as ids, (M, 2), and how often each one replaced its pair, (M,)."""
+        return np.array(self._merges, dtype=np.int32).reshape(-1, 2), np.array(self._applications, dtype=np.int64)
+
+
+def _replaced(word: list[int], pair: tuple[int, int], symbol: int) -> list[int]:
+    """Return a word with every occurrence of `pair` replaced by `symbol`, from the left."""
+    merged = []
+    position = 0
+    while position < len(word):
+        if word[position] == pair[0] and position + 1 < len(word) and word[position + 1] == pair[1]:
+            merged.append(symbol)
+            position += 2
+        else:
+            merged.append(word[position])
+            position += 1
+    return merged
+
+
 def _learn(
     symbols: npt.NDArray[np.int32],
     word_starts: npt.NDArray[np.int64],
@@ -206,59 +313,20 @@ def _learn(
     min_frequency: int,
     show_progress: bool,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Run the merge kernel in slices; return the merges as ids, (M, 2), and their applications, (M,)."""
+    """Learn in steps, between which a bar moves and `Ctrl-C` is seen; return the merges as ids, (M, 2), and their applications."""
     from tqdm import tqdm
 
-    from tokembed.bpe import _learning_kernels as kernels
-    from tokembed.compilation import say_when_compiling
+    make: Any = PairLearner
+    if native.library() is not None:
+        from tokembed.native import objects
 
-    num_positions = symbols.size
-    if num_positions >= 2**31:
-        raise ValueError(f"the distinct words hold {num_positions:,} characters; the most is {2**31 - 1:,}")
-    num_merges = min(num_merges, num_positions)  # each merge uses up one position at least
-    previous, following = np.empty((2, num_positions), dtype=np.int32)
-    words = kernels.Words(symbols, previous, following, weights=np.empty(num_positions, dtype=np.int64))
-    pool = np.empty(3 * num_positions, dtype=np.int32)  # a position's pair, and at most two new ones per merge
-    # The alphabet's pairs are at most its square, or one per position; the table then grows as merges make more.
-    capacity = max(1 << 16, 1 << min(alphabet_size**2, num_positions).bit_length())
-    slots = np.full(2 * capacity, -1, dtype=np.int32)
-    keys, counts, starts, heap_counts = np.zeros((4, capacity), dtype=np.int64)
-    sizes, heap_pairs = np.zeros((2, capacity), dtype=np.int32)
-    pairs, heap = kernels.Pairs(slots, keys, counts, starts, sizes), kernels.Heap(heap_counts, heap_pairs)
-
-    with say_when_compiling(kernels.merge_some):
-        kernels.link_words(word_starts, word_counts, words)
-        num_pairs = kernels.count_first_pairs(words, pairs)
-        starts[:num_pairs] = np.cumsum(sizes[:num_pairs]) - sizes[:num_pairs]
-        progress = np.array([num_pairs, sizes.sum(), 0, 0], dtype=np.int64)
-        sizes[:] = 0
-        kernels.place_first_pairs(words, pairs, pool)
-        kernels.push_pairs(0, num_pairs, min_frequency, pairs, heap, progress)
-
-        by_partner = (2, alphabet_size + num_merges)
-        sides = kernels.Sides(
-            np.zeros(by_partner, dtype=np.int64),
-            np.zeros(by_partner, dtype=np.int32),
-            np.zeros(by_partner, dtype=np.int64),
-            np.zeros(2 * by_partner[1], dtype=np.int32),
-        )
-        learned = kernels.Learned(np.zeros((num_merges, 2), dtype=np.int32), np.zeros(num_merges, dtype=np.int64))
-        outcome = kernels.MORE
-        with tqdm(total=num_merges, desc="merges", unit=" merges", disable=None if show_progress else True, leave=False) as bar:
-            while outcome != kernels.DONE and progress[kernels.NUM_MERGED] < num_merges:
-                until = min(progress[kernels.NUM_MERGED] + MERGES_PER_CALL, num_merges)
-                outcome = kernels.merge_some(
-                    words, pairs, pool, heap, sides, learned, progress, alphabet_size, min_frequency, until
-                )
-                if outcome == kernels.FULL:
-                    heap = kernels.Heap(*map(_doubled, heap))
-                    slots = np.full(2 * pairs.slots.size, -1, dtype=np.int32)
-                    pairs = kernels.Pairs(slots, *map(_doubled, pairs[1:]))
-                    kernels.rehash(progress[kernels.NUM_PAIRS], pairs)
-                bar.update(int(progress[kernels.NUM_MERGED]) - bar.n)
-    num_learned = int(progress[kernels.NUM_MERGED])
-    return learned.merges[:num_learned], learned.applications[:num_learned]
-
-
-def _doubled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.concatenate([array, np.zeros_like(array)])
+        make = objects.Learner
+    num_merges = min(num_merges, symbols.size)  # each merge uses up one position at least
+    learner: Learner = make(symbols, word_starts, word_counts, alphabet_size, num_merges, min_frequency)
+    with tqdm(total=num_merges, desc="merges", unit=" merges", disable=None if show_progress else True, leave=False) as bar:
+        num_learned = until = 0
+        while num_learned == until < num_merges:  # it stops short if no pair is left
+            before, until = num_learned, min(until + MERGES_PER_CALL, num_merges)
+            num_learned = learner.learn(until)
+            bar.update(num_learned - before)
+    return learner.merges()

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import files
+from tokembed import files, native
 from tokembed.bpe.model import MAX_FILE_BYTES, MAX_IDS, BPEModel, ModelFileError
 from tokembed.bpe.splitting import byte_characters, bytes_of, rule_of
+from tokembed.bpe.word_encoder import merge
 from tokembed.corpora.vocabularies import PUBLISHED, find_vocabulary
 
 
@@ -131,28 +132,22 @@ def _model(ranks: dict[bytes, int], splitting: str, special_tokens: dict[str, in
 
 def _derived_merges(single: list[bytes], longer: list[bytes]) -> npt.NDArray[np.int32]:
     """Return the places of the halves of each longer token among all, shape (T, 2); -1 where it has no two."""
-    from tokembed.bpe import _layouts as layouts
-    from tokembed.bpe.finding import address_of
-    from tokembed.compilation import machine_code
+    if native.library() is None:
+        return _derived_in_python(single, longer)
+    from tokembed.native.objects import derive_merges
 
     byte_ids = np.empty(256, dtype=np.int32)
     byte_ids[[token[0] for token in single]] = np.arange(256)
-    octets, starts = b"".join(longer), np.cumsum([0, *map(len, longer)])
-    pairs = np.empty((len(longer), 2), dtype=np.int32)
-    merges, first_merges = layouts.merge_table(len(longer)), np.full((256, 256), layouts.NO_PAIR, dtype=np.int32)
-    symbols = np.empty(2 * max(map(len, longer), default=0) + 2 + layouts.MADE_SIZE, dtype=np.int32)
-    rules = np.zeros(1, dtype=layouts.RULES)
-    rules["merges"], rules["merges_shift"] = merges.ctypes.data, layouts.shift_of(merges)
-    rules["first_merges"], rules["symbol_ids"] = first_merges.ctypes.data, byte_ids.ctypes.data
-    derive_merges = machine_code("tokembed.bpe._merging_kernels", "derive_merges").call
-    if derive_merges(
-        rules.ctypes.data,
-        address_of(octets),
-        starts.ctypes.data,
-        len(longer),
-        len(single),
-        pairs.ctypes.data,
-        symbols.ctypes.data,
-    ):
-        raise MemoryError
+    return derive_merges(longer, byte_ids, len(single))
+
+
+def _derived_in_python(single: list[bytes], longer: list[bytes]) -> npt.NDArray[np.int32]:
+    ids = {byte_characters(token): index for index, token in enumerate([*single, *longer])}
+    ranks: dict[tuple[str, str], int] = {}
+    pairs = np.full((len(longer), 2), -1, dtype=np.int32)
+    for row, token in enumerate(map(byte_characters, longer)):
+        halves = merge([*token], ranks)
+        if len(halves) == 2:
+            pairs[row] = ids[halves[0]], ids[halves[1]]
+            ranks[halves[0], halves[1]] = len(ranks)
     return pairs

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tokembed import files
+from tokembed import files, native
 from tokembed.bpe.model import BYTE_TOKENS, BPEModel
 from tokembed.bpe.offsets import byte_spans, word_spans
 from tokembed.bpe.splitting import END_OF_WORD, bytes_of, decode_octets, utf8
@@ -197,8 +197,8 @@ class BPETokenizerLoader:
 
     @cached_property
     def _bulk(self) -> BulkEncoder | None:
-        """The compiled encoder; none for a pattern of one's own."""
-        if not self.rule.family:
+        """The C library's encoder; none for a pattern of one's own, or without the library."""
+        if not self.rule.family or native.library() is None:
             return None
         from tokembed.bpe.whole_texts import BulkEncoder
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Mapping
 from functools import cached_property
 
 from tokembed.bpe.model import BYTE_TOKENS, UNKNOWN_TOKEN, BPEModel
@@ -61,7 +62,7 @@ class WordEncoder:
         symbols = self._rule.symbols(piece)
         if self._whole_pieces and (token := "".join(symbols)) in self._whole_pieces:
             return (token,)
-        merged = self.merge_short(symbols) if len(symbols) <= SHORT_WORD else self.merge_long(symbols)
+        merged = merge(symbols, self.merge_ranks)
         if self._rule.is_lossless or all(character in self._known for character in piece):
             return tuple(merged)
         tokens: list[str] = []
@@ -74,39 +75,49 @@ class WordEncoder:
                 tokens.append(UNKNOWN_TOKEN)
         return tuple(tokens)
 
-    def merge_short(self, symbols: list[str]) -> list[str]:
-        """Merge the pair of lowest rank, the leftmost first, until none is left: O(L²)."""
-        ranks, no_rank = self.merge_ranks, len(self.merge_ranks)
-        while len(symbols) > 1:
-            pairs = [ranks.get(pair, no_rank) for pair in itertools.pairwise(symbols)]
-            best = min(pairs)
-            if best == no_rank:
-                break
-            position = pairs.index(best)
-            symbols[position : position + 2] = [symbols[position] + symbols[position + 1]]
-        return symbols
 
-    def merge_long(self, symbols: list[str]) -> list[str]:
-        """Do as `merge_short` with a heap of pairs over linked symbols: O(L log L)."""
-        ranks = self.merge_ranks
-        following = [*range(1, len(symbols)), -1]
-        previous = [-1, *range(len(symbols) - 1)]
-        heap = [(ranks[pair], i) for i, pair in enumerate(itertools.pairwise(symbols)) if pair in ranks]
-        heapq.heapify(heap)
-        while heap:
-            rank, position = heapq.heappop(heap)
-            partner = following[position]
-            # An entry is stale when either half has been merged since: then the pair there has another rank, or none.
-            if partner < 0 or not symbols[position] or ranks.get((symbols[position], symbols[partner])) != rank:
-                continue
-            symbols[position] += symbols[partner]
-            symbols[partner] = ""
-            after, before = following[partner], previous[position]
-            following[position] = after
-            if after >= 0:
-                previous[after] = position
-                if (new_rank := ranks.get((symbols[position], symbols[after]))) is not None:
-                    heapq.heappush(heap, (new_rank, position))
-            if before >= 0 and (new_rank := ranks.get((symbols[before], symbols[position]))) is not None:
-                heapq.heappush(heap, (new_rank, before))
-        return [symbol for symbol in symbols if symbol]
+def merge(symbols: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
+    """Merge the pair of lowest rank, the leftmost first, until none is left; `symbols` may be changed.
+
+    >>> merge([*"lowest"], {("l", "o"): 0, ("lo", "w"): 1})
+    ['low', 'e', 's', 't']
+    """
+    return _merge_short(symbols, ranks) if len(symbols) <= SHORT_WORD else _merge_long(symbols, ranks)
+
+
+def _merge_short(symbols: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
+    """Look at every pair before each merge: O(L²)."""
+    no_rank = len(ranks)
+    while len(symbols) > 1:
+        pairs = [ranks.get(pair, no_rank) for pair in itertools.pairwise(symbols)]
+        best = min(pairs)
+        if best == no_rank:
+            break
+        position = pairs.index(best)
+        symbols[position : position + 2] = [symbols[position] + symbols[position + 1]]
+    return symbols
+
+
+def _merge_long(symbols: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
+    """Keep a heap of pairs over linked symbols: O(L log L)."""
+    following = [*range(1, len(symbols)), -1]
+    previous = [-1, *range(len(symbols) - 1)]
+    heap = [(ranks[pair], i) for i, pair in enumerate(itertools.pairwise(symbols)) if pair in ranks]
+    heapq.heapify(heap)
+    while heap:
+        rank, position = heapq.heappop(heap)
+        partner = following[position]
+        # An entry is stale when either half has been merged since: then the pair there has another rank, or none.
+        if partner < 0 or not symbols[position] or ranks.get((symbols[position], symbols[partner])) != rank:
+            continue
+        symbols[position] += symbols[partner]
+        symbols[partner] = ""
+        after, before = following[partner], previous[position]
+        following[position] = after
+        if after >= 0:
+            previous[after] = position
+            if (new_rank := ranks.get((symbols[position], symbols[after]))) is not None:
+                heapq.heappush(heap, (new_rank, position))
+        if before >= 0 and (new_rank := ranks.get((symbols[before], symbols[position]))) is not None:
+            heapq.heappush(heap, (new_rank, before))
+    return [symbol for symbol in symbols if symbol]

@@ -1,4 +1,7 @@
-"""The CPU engine: threads that train on blocks of the stream and write to two shared tables without locks."""
+"""The CPU engine: threads that train on blocks of the stream and write to two shared tables without locks.
+
+The C library trains a block (`native/skipgram.c`); which blocks there are, and what each draws from, is decided here.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tokembed.compilation import say_when_compiling
-from tokembed.skipgram import _hogwild_kernels as kernels, sampling
+from tokembed.native import BLOCK_TOKENS  # a few milliseconds of work: threads end an epoch together, and calls cost nothing
+from tokembed.native.objects import Trainer, aligned_zeros
+from tokembed.skipgram import sampling
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +23,7 @@ if TYPE_CHECKING:
     from tokembed.skipgram.settings import Report, TrainingConfig
     from tokembed.skipgram.stream import TokenStream
 
-BLOCK_TOKENS = 8192  # a few milliseconds of work: threads end an epoch together, and calls cost nothing beside it
-CACHE_LINE_FLOATS = 16
+TrainBlock = Callable[[npt.NDArray[np.int32], int, int, int, int, float, float], tuple[int, float]]
 
 
 class HogwildEngine:
@@ -34,42 +37,35 @@ class HogwildEngine:
         self.workers = workers
         self._stream = stream
         vocab_size, dim = counts.size, config.embedding_dim
-        self._tables = kernels.Tables(_aligned_zeros(vocab_size, dim), _aligned_zeros(vocab_size, dim))
-        self._tables.targets[:, :dim] = sampling.initial_vectors(vocab_size, dim, config.seed)
-        keep = sampling.keep_probability(counts, config.subsample)
-        self._draws = kernels.Draws(
-            np.floor(keep * 2.0**32).astype(np.uint64),
-            *sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent)),
-            window_size=config.window_size,
-            num_negatives=config.num_negative_samples,
-        )
-        with say_when_compiling(kernels.train_block):  # or loading, which takes a second too: no epoch's time has it
-            self._train_block(0, 0, 0, _scratch(config))
+        self._targets, self._contexts = aligned_zeros(vocab_size, dim), aligned_zeros(vocab_size, dim)
+        self._targets[:, :dim] = sampling.initial_vectors(vocab_size, dim, config.seed)
+        self._keep_below = np.floor(sampling.keep_probability(counts, config.subsample) * 2.0**32).astype(np.uint64)
+        self._alias_table = sampling.alias_table(sampling.noise_distribution(counts, config.ns_exponent))
 
     @property
     def target_vectors(self) -> npt.NDArray[np.float32]:
         """Return a copy of the vectors of tokens as targets, (V, D)."""
-        return self._tables.targets[:, : self.config.embedding_dim].copy()  # type: ignore[no-any-return]
+        return self._targets[:, : self.config.embedding_dim].copy()
 
     @property
     def context_vectors(self) -> npt.NDArray[np.float32]:
         """Return a copy of the vectors of tokens as contexts, (V, D)."""
-        return self._tables.contexts[:, : self.config.embedding_dim].copy()  # type: ignore[no-any-return]
+        return self._contexts[:, : self.config.embedding_dim].copy()
 
     def restore(self, target_vectors: npt.NDArray[np.float32], context_vectors: npt.NDArray[np.float32]) -> None:
         """Continue from tables, (V, D) each, that an earlier run ended with."""
-        self._tables.targets[:, : self.config.embedding_dim] = target_vectors
-        self._tables.contexts[:, : self.config.embedding_dim] = context_vectors
+        self._targets[:, : self.config.embedding_dim] = target_vectors
+        self._contexts[:, : self.config.embedding_dim] = context_vectors
 
     def tables(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return both tables as tensors that share their memory, (V, D padded to full cache lines)."""
         import torch
 
-        return torch.from_numpy(self._tables.targets), torch.from_numpy(self._tables.contexts)
+        return torch.from_numpy(self._targets), torch.from_numpy(self._contexts)
 
     def move_to(self, memory: npt.NDArray[np.float32]) -> None:
         """Train in `memory`, (2, V, D padded), from here on: it holds both tables already, and others may write to it too."""
-        self._tables = kernels.Tables(*memory)
+        self._targets, self._contexts = memory
 
     def train(self, epoch: int, first: int, last: int, report: Report) -> tuple[int, float]:
         """Train on tokens `first` to `last` (exclusive) once; return the number of pairs and their summed loss.
@@ -82,13 +78,13 @@ class HogwildEngine:
         totals: dict[int, tuple[int, float]] = {}
 
         def work() -> None:
-            scratch = _scratch(self.config)
+            train_block = self._block_trainer()
             while not stop.is_set():
                 with lock:
                     start, end = next(blocks, (last, last))
                 if start == last:
                     return
-                pairs, loss = self._train_block(epoch, start, end, scratch)
+                pairs, loss = self._train_block(train_block, epoch, start, end)
                 with lock:
                     totals[start] = (pairs, loss)
                     report(end - start, pairs, loss)
@@ -105,59 +101,28 @@ class HogwildEngine:
         ordered = [totals[start] for start in sorted(totals)]
         return sum(pairs for pairs, _ in ordered), sum(loss for _, loss in ordered)
 
-    def _train_block(self, epoch: int, start: int, end: int, scratch: kernels.Scratch) -> tuple[int, float]:
+    def _block_trainer(self) -> TrainBlock:
+        """Return what trains one thread's blocks: see `Trainer.train`."""
+        config = self.config
+        return Trainer(
+            self._targets, self._contexts, self._keep_below, *self._alias_table, config.window_size, config.num_negative_samples
+        ).train
+
+    def _train_block(self, train_block: TrainBlock, epoch: int, start: int, end: int) -> tuple[int, float]:
         config, total = self.config, self.config.epochs * self._stream.size
         done = epoch * self._stream.size
-        first_rate, last_rate = (np.float32(config.rate_after((done + place) / total)) for place in (start, end))
+        first_rate, last_rate = (config.rate_after((done + place) / total) for place in (start, end))
         ids, array_start = self._stream.locate(start)
         first_position = self._stream.first_position + array_start
-        # The kernel adds position * golden to the key: with the array's place in it, draws are those of the whole stream.
-        draw_key = np.uint64((_mix(config.seed, epoch) + first_position * kernels.GOLDEN) % 2**64)
-        state = np.uint64(_mix(config.seed, epoch, self._stream.first_position + start))
-        start, end = start - array_start, end - array_start
-        return kernels.train_block(  # type: ignore[no-any-return]
-            ids, start, end, self._tables, self._draws, first_rate, last_rate, draw_key, state, scratch
-        )
+        # A position draws from key + position * golden: with the array's start in it, draws are those of the whole stream.
+        key = (sampling.mix(config.seed, epoch) + first_position * sampling.GOLDEN) % 2**64
+        seed = sampling.mix(config.seed, epoch, self._stream.first_position + start)
+        return train_block(ids, start - array_start, end - array_start, key, seed, first_rate, last_rate)
 
 
 def _started(pool: ThreadPoolExecutor, work: Callable[[], None]) -> Future[None]:
-    """Have a further thread work; raise `OSError` where the system starts no more."""
+    """Have a further thread work; raise `OSError` if the system starts no more."""
     try:
         return pool.submit(work)
     except RuntimeError as error:
         raise OSError(f"the system starts no further thread ({error}): give fewer workers") from None
-
-
-def _scratch(config: TrainingConfig) -> kernels.Scratch:
-    """Return one thread's buffers. Rows are handled four at a time, so they hold full fours."""
-    num_inputs, num_outputs = 2 * config.window_size + 4, config.num_negative_samples + 4
-    block = BLOCK_TOKENS + 2 * config.window_size + 1
-    scores = _aligned_zeros(num_inputs, num_outputs)
-    return kernels.Scratch(
-        tokens=np.zeros(block, dtype=np.int32),
-        windows=np.zeros(block, dtype=np.int32),
-        inputs=_aligned_zeros(num_inputs, config.embedding_dim),
-        outputs=_aligned_zeros(num_outputs, config.embedding_dim),
-        scores=scores,
-        signs=np.zeros(scores.shape[1], dtype=np.float32),
-        output_ids=np.zeros(num_outputs, dtype=np.int32),
-    )
-
-
-def _aligned_zeros(rows: int, columns: int) -> npt.NDArray[np.float32]:
-    """Return a float32 table whose rows start at cache lines: (rows, columns rounded up to 16)."""
-    padded = -(-columns // CACHE_LINE_FLOATS) * CACHE_LINE_FLOATS
-    flat = np.zeros(rows * padded + CACHE_LINE_FLOATS, dtype=np.float32)
-    skip = -(flat.ctypes.data // flat.itemsize) % CACHE_LINE_FLOATS
-    return flat[skip : skip + rows * padded].reshape(rows, padded)
-
-
-def _mix(*numbers: int) -> int:
-    """Return 64 bits that depend on all the numbers (splitmix64, absorbed one by one)."""
-    state = 0
-    for number in numbers:
-        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % 2**64
-        state ^= state >> 31
-    return state

@@ -142,3 +142,27 @@ def window_pairs(tokens: npt.NDArray[np.integer[Any]], windows: npt.NDArray[np.i
     neighbours = np.arange(tokens.size)[:, None] + offsets
     inside = (neighbours >= 0) & (neighbours < tokens.size) & (abs(offsets) <= windows[:, None])
     return np.stack([tokens[neighbours[inside]], np.repeat(tokens, inside.sum(axis=1))], axis=1).astype(np.int64)
+
+
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def mix(*numbers: int) -> int:
+    """Return 64 bits that depend on all the numbers (splitmix64, absorbed one by one)."""
+    state = 0
+    for number in numbers:
+        state = int(mix_counters(state + number, np.ones(1, dtype=np.uint64))[0])
+    return state
+
+
+def mix_counters(key: int, counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return 64 mixed bits of key + counter * golden ratio, for each counter: the generator that all engines draw from.
+
+    References
+    ----------
+    Steele, Lea, Flood (2014), Fast Splittable Pseudorandom Number Generators (splitmix64).
+    """
+    state = counters * np.uint64(GOLDEN) + np.uint64(key % 2**64)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

@@ -16,7 +16,7 @@ MAX_INT = 2**31 - 1
 MAX_WORKERS = 1024
 MIN_BATCH, MAX_BATCH = 512, 16_384  # pairs per step on an accelerator
 TOKENS_PER_BATCHED_PAIR = 128
-ENGINES = ("auto", "hogwild", "torch")
+ENGINES = ("auto", "hogwild", "torch", "reference")
 COMPOSITIONS = ("off", "ngrams")
 
 Report = Callable[[int, int, float], None]  # called after each block, with its tokens, its pairs and their summed loss
@@ -81,7 +81,7 @@ class TrainingConfig:
     early_stopping: int = _setting(0, "stop when the loss has not fallen for so many epochs; 0: never", 0)
     seed: int = _setting(1, "of all that is drawn", 0)
     workers: int = _setting(0, "threads of the hogwild engine; 0: one per core", 0, MAX_WORKERS)
-    engine: str = _setting("auto", "hogwild (CPU threads) or torch (batches on a device)")
+    engine: str = _setting("auto", "hogwild (CPU threads), torch (batches on a device) or reference (the textbook, slow)")
     device: str = _setting("auto", "mps, cuda or cpu")
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from tokembed import device as devices
+from tokembed import device as devices, native
 from tokembed.skipgram import sampling
 from tokembed.skipgram.settings import Report, TrainingConfig, TrainingDivergedError
 from tokembed.skipgram.stream import TokenStream
@@ -104,7 +104,7 @@ class TrainingResult:
 
 
 class Choice(NamedTuple):
-    """Who trains, "hogwild" or "torch", and where; `speeds`, in tokens per second, are of all that were timed for it."""
+    """Who trains, "hogwild", "torch" or "reference", and where; `speeds`, in tokens per second, are of all that were timed for it."""
 
     engine: str
     device: str
@@ -115,13 +115,13 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
     """Return (engine, device) for a configuration, without importing torch unless torch may train.
 
     With an accelerator and neither engine nor device given, the engine is "auto" still: training measures what is faster,
-    threads or torch on that device. The hogwild engine with a device that is not the CPU is a `ValueError`, and so is a device
-    that is not here.
+    threads or torch on that device. On the CPU threads train or, without the C library, the reference. An engine of the CPU with
+    another device is a `ValueError`, and so is a device that is not here, or the hogwild engine without the library.
     """
     kind = devices.check_device_name(config.device)
     is_accelerator = kind not in ("auto", "cpu")
-    if is_accelerator and config.engine == "hogwild":
-        raise ValueError(f"the hogwild engine runs on the CPU, not on {config.device!r}: choose the torch engine")
+    if is_accelerator and config.engine in ("hogwild", "reference"):
+        raise ValueError(f"the {config.engine} engine runs on the CPU, not on {config.device!r}: choose the torch engine")
     if is_accelerator and kind != (accelerator := devices.find_accelerator()):
         raise ValueError(f"device {config.device!r} is not available here (there is: {accelerator or 'cpu'})")
     if is_accelerator or config.engine == "torch":
@@ -129,6 +129,10 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
     is_open = config.engine == kind == "auto" and importlib.util.find_spec("torch") is not None
     if is_open and devices.find_accelerator() and (device := devices.select_device("auto")).type != "cpu":
         return "auto", str(device)
+    if config.engine == "reference" or (config.engine == "auto" and native.library() is None):
+        return "reference", "cpu"
+    if native.library() is None:
+        raise ValueError(f"the hogwild engine needs the C library ({native.why_not()}): choose the reference engine")
     return "hogwild", "cpu"
 
 
@@ -293,6 +297,8 @@ def checked_ids(token_ids: npt.ArrayLike, vocab_size: int) -> npt.NDArray[np.int
 def _choose_faster(device: str, stream: TokenStream, counts: npt.NDArray[np.int64], config: TrainingConfig) -> Choice:
     """Time the threads and torch on a device on copies of what will be trained, from the first token on; return the faster."""
     device_of = {"hogwild": "cpu", "torch": device}
+    if native.library() is None:
+        return Choice("torch", device, {})
     speeds = {
         name: _speed_of(_make_engine(name, device_of[name], stream, counts, config)[0], stream.size) for name in device_of
     }
@@ -333,6 +339,11 @@ def _make_engine(
         from tokembed.skipgram.torch_engine import TorchEngine
 
         return TorchEngine(stream, counts, config, device), f"torch on {device}"
+    if name == "reference":
+        from tokembed.skipgram.reference_engine import ReferenceEngine
+
+        reason = f" ({native.why_not()})" if native.why_not() else ""
+        return ReferenceEngine(stream, counts, config, workers=1), f"reference on cpu, 1 thread{reason}"
     from tokembed.skipgram.hogwild import HogwildEngine
 
     workers = config.workers or devices.available_cores()

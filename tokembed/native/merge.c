@@ -1,0 +1,359 @@
+/* Merging: the symbols of a piece to its tokens. The Python twin is `bpe/word_encoder.py`.
+ *
+ * The pair of lowest rank is merged first, the leftmost of equals, until no pair merges. Up to 64 symbols are looked through for
+ * each merge. More are merged in little more than linear time: pairs wait in buckets of ranks, and only the bucket that is being
+ * emptied is kept sorted, as a heap.
+ *
+ * A pair's `value` decides when it is merged. It is the merge's rank or, if ids follow the order of the merges, the id that it makes.
+ */
+#include "pieces.h"
+
+enum { FEW = 64 };                             /* symbols that have a bit each in one number */
+enum { FILTER_BITS = 20, FILTER_WORDS = 1 << (FILTER_BITS - 6) };
+static const int32_t NO_PAIR = INT32_MAX;
+static const uint64_t EMPTY = UINT64_MAX;
+
+/* ---- the table of merges: left id, right id (21 bits each) and value (22) in one number ---- */
+
+static inline uint64_t pair_key(int32_t left, int32_t right) { return (uint64_t)left << 21 | (uint64_t)right; }
+
+/* Return the value of the pair (left, right), or NO_PAIR. */
+static inline int32_t find_merge(merge_table merges, int32_t left, int32_t right) {
+    if ((left | right) < 0) return NO_PAIR; /* an unknown character */
+    uint64_t key = pair_key(left, right), hash = key * HASH_MULTIPLIER, bit = hash >> (64 - FILTER_BITS);
+    /* Most pairs do not merge, and the bits that say so lie in a near cache. */
+    if (!(merges.filter[bit >> 6] >> (bit & 63) & 1)) return NO_PAIR;
+    for (size_t slot = (size_t)(hash >> merges.shift); merges.slots[slot] != EMPTY; slot = (slot + 1) & merges.mask)
+        if (merges.slots[slot] >> 22 == key) return (int32_t)(merges.slots[slot] & 0x3FFFFF);
+    return NO_PAIR;
+}
+
+static inline void prefetch_merge(merge_table merges, int32_t left, int32_t right) {
+    __builtin_prefetch(merges.slots + ((pair_key(left, right) * HASH_MULTIPLIER) >> merges.shift));
+}
+
+/* Enter a pair; of two values for one pair the first counts. */
+static void enter_merge(tk_vocab *vocab, int32_t left, int32_t right, int32_t value) {
+    if (left < 256 && right < 256) {
+        int32_t *first = vocab->first_merges + 256 * left + right;
+        if (value < *first) *first = value;
+    }
+    merge_table merges = vocab->merges;
+    uint64_t key = pair_key(left, right), hash = key * HASH_MULTIPLIER, bit = hash >> (64 - FILTER_BITS);
+    size_t slot = (size_t)(hash >> merges.shift);
+    for (; merges.slots[slot] != EMPTY; slot = (slot + 1) & merges.mask)
+        if (merges.slots[slot] >> 22 == key) return;
+    merges.slots[slot] = key << 22 | (uint64_t)value;
+    merges.filter[bit >> 6] |= 1ULL << (bit & 63);
+}
+
+/* Give a vocabulary an empty table for so many merges; false: no memory. */
+static bool make_merges(tk_vocab *vocab, size_t num_merges) {
+    int shift = __builtin_clzll(2 * num_merges + 16);
+    size_t num_slots = (size_t)1 << (64 - shift);
+    uint64_t *slots = table_memory((num_slots + FILTER_WORDS) * sizeof *slots);
+    vocab->merges = (merge_table){.slots = slots, .filter = slots + num_slots, .mask = num_slots - 1, .shift = shift};
+    vocab->first_merges = malloc(256 * 256 * sizeof *vocab->first_merges);
+    if (!slots || !vocab->first_merges) return false;
+    memset(slots, 0xFF, num_slots * sizeof *slots);
+    memset(vocab->merges.filter, 0, FILTER_WORDS * sizeof *slots);
+    for (int i = 0; i < 256 * 256; i++) vocab->first_merges[i] = NO_PAIR;
+    return true;
+}
+
+/* ---- few symbols ---- */
+
+/* A value and, in the lowest 6 bits, the index of the pair's left symbol: the least of them is the next pair to merge. */
+static inline int32_t candidate(int32_t value, int index) { return value == NO_PAIR ? NO_PAIR : value << 6 | index; }
+
+/* Merge up to 64 symbols; return how many remain. Which symbols are left are the bits of one number. */
+static size_t merge_few(const tk_vocab *vocab, int32_t *symbols, size_t size) {
+    const merge_table merges = vocab->merges;
+    const int32_t *first_merges = vocab->first_merges, *made_ids = vocab->made_ids;
+    int32_t candidates[FEW];
+    for (int i = 0; i + 1 < (int)size; i++) {
+        uint32_t left = (uint32_t)symbols[i], right = (uint32_t)symbols[i + 1];
+        int32_t value = left < 256 && right < 256 ? first_merges[256 * left + right]
+                                                  : find_merge(merges, symbols[i], symbols[i + 1]);
+        candidates[i] = candidate(value, i);
+    }
+    candidates[size - 1] = NO_PAIR;
+    uint64_t left = ALL_BITS >> (64 - size);
+    for (;;) {
+        int32_t best = NO_PAIR;
+        for (size_t i = 0; i + 1 < size; i++) best = candidates[i] < best ? candidates[i] : best;
+        if (best == NO_PAIR) break;
+        int index = best & 63;
+        int32_t symbol = made_ids ? made_ids[best >> 6] : best >> 6;
+        symbols[index] = symbol;
+        uint64_t behind = left & ALL_BITS << index << 1;
+        int partner = __builtin_ctzll(behind);
+        left &= ~(1ULL << partner);
+        candidates[partner] = candidates[index] = NO_PAIR;
+        behind &= left;
+        uint64_t before = left & ~(ALL_BITS << index);
+        int previous = before ? 63 - __builtin_clzll(before) : 0;
+        if (behind) {
+            if (before) prefetch_merge(merges, symbols[previous], symbol); /* the second lookup, before the first completes */
+            candidates[index] = candidate(find_merge(merges, symbol, symbols[__builtin_ctzll(behind)]), index);
+        }
+        if (before) candidates[previous] = candidate(find_merge(merges, symbols[previous], symbol), previous);
+    }
+    size_t kept = 0;
+    for (; left; left &= left - 1) symbols[kept++] = symbols[__builtin_ctzll(left)];
+    return kept;
+}
+
+/* ---- many symbols ---- */
+
+/* The symbols' links, and their pairs' values and buckets, of a long piece. Index -1 is none. */
+typedef struct {
+    const tk_vocab *vocab;
+    int32_t *symbols, *values, *previous, *following;
+    int32_t *earlier, *later; /* within a bucket */
+    int32_t *buckets;         /* the first index of each */
+    int32_t num_buckets, width; /* a value's bucket is value >> width, or the last one */
+    int64_t *heap;            /* value << 32 | index of the pairs of one bucket */
+    size_t in_heap;
+} long_piece;
+
+static void push(long_piece *p, int64_t number) {
+    size_t hole = p->in_heap++;
+    for (; hole > 0 && p->heap[(hole - 1) / 2] > number; hole = (hole - 1) / 2) p->heap[hole] = p->heap[(hole - 1) / 2];
+    p->heap[hole] = number;
+}
+
+static int64_t pop(long_piece *p) {
+    int64_t least = p->heap[0], number = p->heap[--p->in_heap];
+    size_t hole = 0, child;
+    for (; (child = 2 * hole + 1) < p->in_heap; hole = child) {
+        if (child + 1 < p->in_heap && p->heap[child + 1] < p->heap[child]) child++;
+        if (p->heap[child] >= number) break;
+        p->heap[hole] = p->heap[child];
+    }
+    p->heap[hole] = number;
+    return least;
+}
+
+static inline int32_t bucket_of(const long_piece *p, int32_t value) {
+    return value >> p->width < p->num_buckets ? value >> p->width : p->num_buckets - 1;
+}
+
+static void enter_bucket(long_piece *p, int32_t index, int32_t bucket) {
+    int32_t first = p->buckets[bucket];
+    p->earlier[index] = -1;
+    p->later[index] = first;
+    if (first >= 0) p->earlier[first] = index;
+    p->buckets[bucket] = index;
+}
+
+static void leave_bucket(long_piece *p, int32_t index, int32_t bucket) {
+    if (p->earlier[index] >= 0)
+        p->later[p->earlier[index]] = p->later[index];
+    else
+        p->buckets[bucket] = p->later[index];
+    if (p->later[index] >= 0) p->earlier[p->later[index]] = p->earlier[index];
+}
+
+/* Give the pair that begins at `index` its new value, while `bucket` is being emptied. */
+static void update_pair(long_piece *p, int32_t index, bool is_left, int32_t size, int32_t bucket) {
+    int32_t old = p->values[index], value = NO_PAIR;
+    if (old != NO_PAIR && bucket_of(p, old) > bucket) leave_bucket(p, index, bucket_of(p, old));
+    if (is_left && p->following[index] < size)
+        value = find_merge(p->vocab->merges, p->symbols[index], p->symbols[p->following[index]]);
+    p->values[index] = value;
+    if (value == NO_PAIR) return;
+    if (bucket_of(p, value) > bucket)
+        enter_bucket(p, index, bucket_of(p, value));
+    else
+        push(p, (int64_t)value << 32 | index);
+}
+
+/* Do as `merge_few` does for any number of symbols; return -1 if there is no memory for it. */
+static ptrdiff_t merge_many(const tk_vocab *vocab, int32_t *symbols, size_t length) {
+    size_t num_buckets = vocab->merges.mask + 1;
+    int32_t width = 0, size = (int32_t)length;
+    if (length > INT32_MAX) return -1;
+    for (; num_buckets > length; num_buckets >>= 1) width++;
+    int64_t *memory = malloc(2 * length * sizeof(int64_t) + (5 * length + num_buckets) * sizeof(int32_t));
+    if (!memory) return -1;
+    int32_t *rows = (int32_t *)(memory + 2 * length);
+    long_piece p = {
+        .vocab = vocab, .symbols = symbols, .heap = memory, .values = rows, .previous = rows + length,
+        .following = rows + 2 * length, .earlier = rows + 3 * length, .later = rows + 4 * length, .buckets = rows + 5 * length,
+        .num_buckets = (int32_t)num_buckets, .width = width,
+    };
+    for (size_t bucket = 0; bucket < num_buckets; bucket++) p.buckets[bucket] = -1;
+    for (int32_t i = size - 1; i >= 0; i--) {
+        p.previous[i] = i - 1;
+        p.following[i] = i + 1;
+        p.values[i] = i + 1 < size ? find_merge(vocab->merges, symbols[i], symbols[i + 1]) : NO_PAIR;
+        if (p.values[i] != NO_PAIR) enter_bucket(&p, i, bucket_of(&p, p.values[i]));
+    }
+    for (int32_t bucket = 0; bucket < p.num_buckets; bucket++) {
+        for (int32_t i = p.buckets[bucket]; i >= 0; i = p.later[i]) push(&p, (int64_t)p.values[i] << 32 | i);
+        while (p.in_heap > 0) {
+            int64_t number = pop(&p);
+            int32_t value = (int32_t)(number >> 32), index = (int32_t)(number & UINT32_MAX);
+            if (p.values[index] != value) continue; /* a neighbour was merged since */
+            int32_t partner = p.following[index], after = p.following[partner], before = p.previous[index];
+            symbols[index] = vocab->made_ids ? vocab->made_ids[value] : value;
+            p.following[index] = after;
+            if (after < size) p.previous[after] = index;
+            update_pair(&p, partner, false, size, bucket);
+            update_pair(&p, index, true, size, bucket);
+            if (before >= 0) update_pair(&p, before, true, size, bucket);
+        }
+    }
+    ptrdiff_t kept = 0;
+    for (int32_t i = 0; i < size; i = p.following[i]) symbols[kept++] = symbols[i];
+    free(memory);
+    return kept;
+}
+
+/* ---- pieces of characters ---- */
+
+/* Append a character's symbol; an unknown one is kept as -1 - its code point, which no merge holds. */
+static inline size_t append_character(const tk_vocab *vocab, uint32_t character, int32_t *symbols, size_t size) {
+    int32_t known = vocab->settings.symbol_ids[character];
+    symbols[size] = known > 0 ? known - 1 : -1 - (int32_t)character;
+    return size + 1;
+}
+
+/* Write a word's characters, lowered, and the end of a word; return their number. */
+static size_t write_characters(const tk_vocab *vocab, const uint8_t *text, size_t length, int32_t *symbols) {
+    const int32_t *lower_steps = vocab->settings.lower_steps;
+    size_t size = 0, num_bytes;
+    for (const uint8_t *end = text + length; text < end; text += num_bytes) {
+        uint32_t character = character_at(text, &num_bytes);
+        if (lower_steps && character == 0x130) { /* the one character that lowers to two: i and a combining dot */
+            size = append_character(vocab, 'i', symbols, size);
+            character = 0x307;
+        } else if (lower_steps) {
+            character += (uint32_t)lower_steps[character];
+        }
+        size = append_character(vocab, character, symbols, size);
+    }
+    symbols[size] = vocab->settings.end_of_word;
+    return size + 1;
+}
+
+/* Replace unknown characters by the tokens of their bytes, or by the unknown token; return the number of symbols. */
+static size_t replace_unknown(const tk_vocab *vocab, int32_t *symbols, size_t size) {
+    int32_t byte_base = vocab->settings.byte_base;
+    size_t total = size;
+    for (size_t i = 0; i < size; i++) {
+        if (symbols[i] >= 0) continue;
+        int32_t character = -1 - symbols[i];
+        if (byte_base < 0)
+            symbols[i] = vocab->settings.unknown;
+        else
+            total += (size_t)((character >= 0x80) + (character >= 0x800) + (character >= 0x10000));
+    }
+    if (byte_base < 0) return size;
+    /* Spread from the right, so that nothing is overwritten before it is read. */
+    for (size_t i = size, last = total; i-- > 0;) {
+        if (symbols[i] >= 0) {
+            symbols[--last] = symbols[i];
+            continue;
+        }
+        int32_t character = -1 - symbols[i];
+        if (character < 0x80) {
+            symbols[--last] = byte_base + character;
+            continue;
+        }
+        int num_more = 1 + (character >= 0x800) + (character >= 0x10000); /* continuation bytes, six bits each */
+        for (int k = 0; k < num_more; k++, character >>= 6) symbols[--last] = byte_base + (0x80 | (character & 0x3F));
+        symbols[--last] = byte_base + (((0xFF00 >> (num_more + 1)) & 0xFF) | character);
+    }
+    return total;
+}
+
+ptrdiff_t tokens_of(const tk_vocab *vocab, const uint8_t *text, size_t length, int32_t *tokens) {
+    bool has_characters = vocab->settings.rule.family == TK_WORDS;
+    size_t size = length;
+    if (has_characters)
+        size = write_characters(vocab, text, length, tokens);
+    else
+        for (size_t i = 0; i < length; i++) tokens[i] = vocab->settings.symbol_ids[text[i]];
+    ptrdiff_t merged = size > FEW ? merge_many(vocab, tokens, size) : (ptrdiff_t)merge_few(vocab, tokens, size);
+    return has_characters && merged > 0 ? (ptrdiff_t)replace_unknown(vocab, tokens, (size_t)merged) : merged;
+}
+
+/* ---- vocabularies ---- */
+
+/* Enter the pieces that are a token each, less those that merges make something else of; false: no memory. */
+static bool enter_whole_pieces(tk_vocab *vocab) {
+    const tk_vocab_settings *settings = &vocab->settings;
+    int32_t tokens[2 * TK_MAX_KEPT + 2];
+    for (size_t t = 0; t < settings->num_pieces; t++) {
+        const uint8_t *text = settings->pieces + settings->piece_starts[t];
+        size_t length = (size_t)(settings->piece_starts[t + 1] - settings->piece_starts[t]);
+        if (length == 0 || length > TK_MAX_KEPT) continue;
+        if (settings->checks_pieces) {
+            ptrdiff_t count = tokens_of(vocab, text, length, tokens);
+            if (count < 0) return false;
+            if (count != 1 || tokens[0] != settings->piece_ids[t]) continue;
+        }
+        if (!has_room(&vocab->whole_pieces, length) && !grow_table(&vocab->whole_pieces, length)) return false;
+        piece_key key = key_of(text, length);
+        entry *found = find_entry(&vocab->whole_pieces, key, text, length);
+        if (found->high == 0) enter_piece(&vocab->whole_pieces, found, key, text, length);
+        found->value = (uint64_t)settings->piece_ids[t];
+        found->more = 1ULL << 32; /* token */
+    }
+    return true;
+}
+
+tk_vocab *tk_vocab_new(const tk_vocab_settings *settings) {
+    tk_vocab *vocab = calloc(1, sizeof *vocab);
+    if (!vocab) return NULL;
+    vocab->settings = *settings;
+    size_t num_slots = (size_t)1 << (64 - __builtin_clzll(2 * settings->num_pieces + 1));
+    bool is_made = make_merges(vocab, settings->num_merges) && make_table(&vocab->whole_pieces, num_slots < 2 ? 2 : num_slots);
+    if (is_made && !settings->ids_are_ranks) {
+        vocab->made_ids = malloc((settings->num_merges + 1) * sizeof *vocab->made_ids);
+        is_made = vocab->made_ids != NULL;
+    }
+    for (size_t rank = 0; is_made && rank < settings->num_merges; rank++) {
+        const int32_t *merge = settings->merges + 3 * rank; /* left, right, made */
+        enter_merge(vocab, merge[0], merge[1], settings->ids_are_ranks ? merge[2] : (int32_t)rank);
+        if (!settings->ids_are_ranks) vocab->made_ids[rank] = merge[2];
+    }
+    if (is_made && enter_whole_pieces(vocab)) return vocab;
+    tk_vocab_free(vocab);
+    return NULL;
+}
+
+void tk_vocab_free(tk_vocab *vocab) {
+    if (!vocab) return;
+    free(vocab->merges.slots);
+    free(vocab->first_merges);
+    free(vocab->made_ids);
+    free_table(&vocab->whole_pieces);
+    free(vocab);
+}
+
+bool tk_derive_merges(const uint8_t *tokens, const int64_t *starts, size_t num_tokens, const int32_t *symbol_ids, int32_t first_id,
+                      int32_t *pairs) {
+    tk_vocab vocab = {.settings = {.rule = {.family = TK_GPT2}, .symbol_ids = symbol_ids}};
+    size_t longest = 0;
+    for (size_t t = 0; t < num_tokens; t++)
+        if ((size_t)(starts[t + 1] - starts[t]) > longest) longest = (size_t)(starts[t + 1] - starts[t]);
+    int32_t *symbols = malloc((2 * longest + 2) * sizeof *symbols);
+    bool is_done = symbols && make_merges(&vocab, num_tokens);
+    for (size_t t = 0; is_done && t < num_tokens; t++) {
+        size_t length = (size_t)(starts[t + 1] - starts[t]);
+        ptrdiff_t count = length ? tokens_of(&vocab, tokens + starts[t], length, symbols) : 0;
+        is_done = count >= 0;
+        pairs[2 * t] = pairs[2 * t + 1] = -1;
+        if (count != 2) continue;
+        pairs[2 * t] = symbols[0];
+        pairs[2 * t + 1] = symbols[1];
+        enter_merge(&vocab, symbols[0], symbols[1], first_id + (int32_t)t);
+    }
+    free(symbols);
+    free(vocab.merges.slots);
+    free(vocab.first_merges);
+    return is_done;
+}
