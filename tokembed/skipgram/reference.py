@@ -51,7 +51,7 @@ def skipgram_step(
     contexts = context_vectors[outputs]  # (1 + K, D)
     scores = inputs @ contexts.T  # (n, 1 + K)
     loss = softplus(np.where(labels == 1.0, -scores, scores)).sum()
-    errors = labels - 1.0 / (1.0 + np.exp(-scores))  # minus the loss's derivative in each score
+    errors = labels - np.exp(-softplus(-scores))  # Y - σ(S), minus the loss's derivative in each score
     np.add.at(target_vectors, targets, learning_rate * errors @ contexts)
     np.add.at(context_vectors, outputs, learning_rate * errors.T @ inputs)
     return float(loss)
