@@ -15,7 +15,8 @@ NATIVE = Path(__file__).parent / "tokembed" / "native"
 def _load_build() -> Any:
     """Return `tokembed.native.build`, without importing the package, whose requirements are not there yet."""
     spec = importlib.util.spec_from_file_location("build", NATIVE / "build.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

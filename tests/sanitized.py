@@ -1,11 +1,12 @@
-"""What the sanitizers watch: hostile input to every function of the C library. `test_native.py` runs it; its argument is a library.
+"""What the sanitizers watch: hostile input to every function of the C library. `test_native.py` runs it.
 
-    python tests/sanitized.py libtokembed.so
+python tests/sanitized.py libtokembed.so
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import random
 import sys
 from collections import Counter
@@ -19,8 +20,10 @@ from tokembed.bpe.splitting import SPLITTINGS
 from tokembed.native import objects
 
 FRAGMENTS = [
-    "the", "creature", "'s", "'LL", "'\u017f", " ", "  ", "\n", "\r\n", "\t", "\x00", "\x1f", "_", "x" * 15, "y" * 16, "z" * 70, "1", "1234",
-    "naïve", "É", "İ", "ΟΔΟΣ", "未来世界", "–", "\u3000", "🤷🏽‍♀️", "ǅ", "e\u0301", "\u0e01\u0e33", "!?", "//", "\U0010ffff", "ª", "Ⅷ",
+    "the", "creature", "'s", "'LL", "'\u017f", " ", "  ", "\n", "\r\n", "\t", "\x00", "\x1f", "_", "x" * 15, "y" * 16, "z" * 70,
+    "1", "1234",
+    "naïve", "É", "İ", "ΟΔΟΣ", "未来世界", "–", "\u3000", "🤷🏽‍♀️", "ǅ", "e\u0301", "\u0e01\u0e33", "!?", "//", "\U0010ffff",
+    "ª", "Ⅷ",
 ]  # fmt: skip
 
 
@@ -30,7 +33,8 @@ def texts(dice: random.Random, count: int) -> list[str]:
     found = []
     for _ in range(count):
         text = "".join(dice.choice(FRAGMENTS) for _ in range(dice.randrange(60)))
-        text += "".join(chr(dice.choice([dice.randrange(0x80), dice.randrange(0xD800), dice.randrange(0xE000, 0x110000)])) for _ in range(8))
+        ranges = (range(0x80), range(0xD800), range(0xE000, 0x110000))
+        text += "".join(chr(dice.choice(dice.choice(ranges))) for _ in range(8))
         found.append(text[: dice.choice(sizes)])
     return found
 
@@ -40,7 +44,8 @@ def check_tokenizer(tokenizer: BPETokenizerLoader, some: list[str]) -> None:
     for text in some:
         assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text), ascii(text)
     ids, offsets = tokenizer.encode_batch_array(some)
-    assert [ids[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)] == [tokenizer.encode(text) for text in some]
+    found = [ids[start:end].tolist() for start, end in itertools.pairwise(offsets)]
+    assert found == [tokenizer.encode(text) for text in some]
 
 
 def main(path: str) -> None:
@@ -52,7 +57,9 @@ def main(path: str) -> None:
     corpus = " ".join(texts(dice, 400))
     num_texts = 0
     for name in SPLITTINGS:
-        tokenizer = BPETokenizerLoader(train_bpe(corpus, 300, splitting=name), max_table_bytes=dice.choice([0, 1 << 16, 1 << 26]))
+        tokenizer = BPETokenizerLoader(
+            train_bpe(corpus, 300, splitting=name), max_table_bytes=dice.choice([0, 1 << 16, 1 << 26])
+        )
         some = texts(dice, 250)
         check_tokenizer(tokenizer, some)
         for unit in ("a", "é", "未", "🤷", " ", "\n", "'s", "1"):  # every length around the internal limits
@@ -75,7 +82,7 @@ def main(path: str) -> None:
         order = sorted(tokens, key=lambda token: (len(token) > 1, dice.random()))
         objects.derive_merges(order[256:], np.arange(256, dtype=np.int32), 256)
         rule = finding.compiled_rule(SPLITTINGS[dice.choice(["gpt2", "cl100k", "o200k"])])
-        merges = np.array([[dice.randrange(400), dice.randrange(400), dice.randrange(400)] for _ in range(dice.randrange(600))], dtype=np.int32)
+        merges = np.array([dice.choices(range(400), k=3) for _ in range(dice.randrange(600))], dtype=np.int32)
         vocab = objects.Vocab(
             rule, np.arange(256, dtype=np.int32), merges.reshape(-1, 3), {token: id_ for id_, token in enumerate(order)},
             ids_are_ranks=bool(seed % 2), checks_pieces=bool(seed % 3),
@@ -95,9 +102,10 @@ def main(path: str) -> None:
         learning.train_bpe_from_counts(words, 5000, min_frequency=1)
     num_shapes = 0
     for dim in (1, 3, 15, 16, 17, 31, 100, 127, 128, 129, 300):
-        for window_size, negatives in ((1, 1), (2, 3), (5, 10), (40, 33), (3, 200)):
+        for window_size, negatives in ((1, 1), (2, 3), (5, 10), (40, 33), (3, 200), (1000, 1000)):
             config = TrainingConfig(
-                embedding_dim=dim, window_size=window_size, num_negative_samples=negatives, epochs=1, min_count=1, engine="hogwild", workers=3
+                embedding_dim=dim, window_size=window_size, num_negative_samples=negatives, epochs=1, min_count=1,
+                engine="hogwild", workers=3,
             )  # fmt: skip
             train_skipgram(np.random.default_rng(dim).integers(0, 40, 300), 40, config)
             num_shapes += 1

@@ -35,8 +35,8 @@ def run_job(site: Path, **environment: str) -> tuple[list[str], list[str]]:
     """Run the job with the package that lies in `site`; return the words that it printed, and the lines of its stderr."""
     kept = {name: value for name, value in os.environ.items() if name not in ("CC", "TOKEMBED_NATIVE")}
     done = subprocess.run(
-        [sys.executable, "-c", JOB], cwd=site, env={**kept, "PYTHONPATH": str(site), **environment}, capture_output=True, text=True,
-        check=False,
+        [sys.executable, "-c", JOB], cwd=site, env={**kept, "PYTHONPATH": str(site), **environment},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.split(), done.stderr.splitlines()
@@ -92,7 +92,11 @@ def test_every_level_gives_the_same_ids_and_nearly_the_same_vectors(pydocs: str,
         ids = []
         for name in SPLITTINGS:
             tokenizer = BPETokenizerLoader(train_bpe(text, 300, splitting=name))
-            ids += [tokenizer.encode_array(text), tokenizer.encode_array(text * 4), tokenizer.encode_batch_array([text[:70]] * 3)[0]]
+            ids += [
+                tokenizer.encode_array(text),
+                tokenizer.encode_array(text * 4),
+                tokenizer.encode_batch_array([text[:70]] * 3)[0],
+            ]
         config = TrainingConfig(epochs=1, embedding_dim=20, workers=1, engine="hogwild", min_count=1)
         found.append((np.concatenate(ids), train_skipgram(ids[0][:5000], 600, config).target_vectors))
     for ids, vectors in found[1:]:
@@ -146,16 +150,19 @@ def test_the_sources_compile_without_a_warning() -> None:
 
 @pytest.mark.endurance
 def test_the_library_is_clean_under_the_sanitizers(tmp_path: Path) -> None:
-    """Build it with AddressSanitizer and UndefinedBehaviorSanitizer, and run `sanitized.py` through it in a process of its own."""
+    """Build it with AddressSanitizer and UndefinedBehaviorSanitizer, and run `sanitized.py` through it."""
     compiler = shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
+    if compiler is None or sys.platform != "linux" or native.library() is None:
         pytest.skip("needs gcc on Linux")
     library = tmp_path / "libsanitized.so"
     command = [compiler, "-std=gnu11", "-O1", "-g", "-fPIC", "-shared", "-Wno-psabi", "-fno-omit-frame-pointer"]
     command += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", *map(str, sorted(NATIVE.glob("*.c"))), "-lm"]
-    for level in ([], ["-march=x86-64-v3"], ["-march=x86-64-v4"])[: 1 + (native.library() or pytest.skip("no library")).tk_level()]:
+    for level in ([], ["-march=x86-64-v3"], ["-march=x86-64-v4"])[
+        : 1 + (native.library() or pytest.skip("no library")).tk_level()
+    ]:
         subprocess.run([*command, *level, "-o", str(library)], check=True)
-        runtime = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+        asked = subprocess.run([compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+        runtime = asked.stdout.strip()
         environment = {**os.environ, "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
         job = [sys.executable, str(REPOSITORY / "tests" / "sanitized.py"), str(library)]
         done = subprocess.run(job, env=environment, capture_output=True, text=True, check=False)

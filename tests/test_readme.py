@@ -164,5 +164,5 @@ def test_every_figure_and_module_that_the_pages_name_is_made_or_there() -> None:
     assert {name for name in figures if f'"{name}' not in code} == set()
     modules = set(re.findall(r"`(?:\w+/)*(_?\w+)\.py`", page))
     assert len(modules) > 20
-    names = {path.stem for path in [*sources, *(REPOSITORY / "tests").glob("*.py")]}
+    names = {path.stem for path in [*sources, *(REPOSITORY / "tests").glob("*.py"), *REPOSITORY.glob("*.py")]}
     assert modules <= names

@@ -159,7 +159,9 @@ def assert_they_agree(
     return done[0][0]
 
 
-@pytest.mark.parametrize(("dim", "num_negatives", "window_size"), [(7, 3, 2), (16, 1, 1), (100, 10, 5), (33, 21, 4), (300, 5, 9)])
+@pytest.mark.parametrize(
+    ("dim", "num_negatives", "window_size"), [(7, 3, 2), (16, 1, 1), (100, 10, 5), (33, 21, 4), (300, 5, 9)]
+)
 def test_c_takes_the_references_steps(dim: int, num_negatives: int, window_size: int) -> None:
     ids = np.random.default_rng(1).integers(0, 30, size=60)
     config = TrainingConfig(
@@ -189,7 +191,9 @@ def test_c_takes_the_references_step_at_any_shape(
 @pytest.mark.parametrize("score", [-1e4, -87.5, -60.0, -3.0, -1e-3, 0.0, 1e-3, 3.0, 20.0, 60.0, 87.5, 1e4])
 def test_c_computes_sigmoid_and_logarithm_accurately(score: float) -> None:
     ids = np.array([0, 1])
-    engines = both_engines(ids, TrainingConfig(embedding_dim=1, window_size=1, num_negative_samples=4, min_count=1, subsample=0))
+    engines = both_engines(
+        ids, TrainingConfig(embedding_dim=1, window_size=1, num_negative_samples=4, min_count=1, subsample=0)
+    )
     for engine in engines:
         engine.restore(np.array([[1.0], [1.0]]), np.array([[score], [score]]))
     assert assert_they_agree(engines, ids, (0, 2), (0.5, 0.5)) == 2

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from tokembed import BPEModel, BPETokenizerLoader, train_bpe
-from tokembed.bpe import reference
+from tokembed.bpe import reference, word_encoder
 from tokembed.bpe.splitting import pieces
-from tokembed.bpe import word_encoder
 from tokembed.bpe.word_encoder import WordEncoder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -5,7 +5,7 @@
 The core is four rooms: `corpora` (text in), `bpe` (text to ids), `skipgram` (ids to vectors) and `vectors` (vectors in
 use). Each room's `__init__.py` says in which order to read it.
 
-Names are imported when they are first used: `import tokembed` alone loads no numba, numpy or torch.
+Names are imported when they are first used: `import tokembed` alone loads no numpy or torch.
 """
 
 from __future__ import annotations

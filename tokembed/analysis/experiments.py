@@ -156,7 +156,7 @@ def compare_objectives(
     """Train with the full softmax and with K negatives, on the same tokens with the same settings; yield each run.
 
     The softmax is `reference.softmax_step` over batches, matrix products in NumPy's BLAS; negative sampling is the hogwild
-    engine, its kernels compiled before the clock starts.
+    engine.
     """
     synonyms = read_synonyms("test")
     yield train_full_softmax(tokenizer, token_ids, config, progress=progress)

@@ -145,20 +145,20 @@ PYTHON_STEPS: dict[str, type[Naive]] = {
 
 
 def empty_tokenizer(model: BPEModel) -> BPETokenizerLoader:
-    """Return a tokenizer whose kernels' tables are made, with no word in them."""
+    """Return a tokenizer whose tables are made in the C library, with no word in them."""
     tokenizer = BPETokenizerLoader(model)
     tokenizer.encode_array("")
     return tokenizer
 
 
 def steps(model: BPEModel) -> dict[str, Callable[[], Encode]]:
-    """Return each step's maker of an encoder that remembers nothing yet, from the naive one to kernels on threads."""
+    """Return each step's maker of an encoder that remembers nothing yet, from the naive one to the C library on threads."""
 
     def python(step: type[Naive]) -> Callable[[], Encode]:
         return lambda: step(model).encode
 
-    def kernel(num_threads: int | None) -> Callable[[], Encode]:
+    def native(num_threads: int | None) -> Callable[[], Encode]:
         return lambda: partial(empty_tokenizer(model).encode_array, num_threads=num_threads)
 
     makers = {name: python(step) for name, step in PYTHON_STEPS.items()}
-    return {**makers, "compiled kernel, one thread": kernel(1), "threads": kernel(None)}
+    return {**makers, "C library, one thread": native(1), "threads": native(None)}

@@ -45,7 +45,6 @@ def measure_scaling(
     tokenizer = BPETokenizerLoader(learn(text))
     num_words = len(text.split())
     config = replace(config, epochs=1)
-    train_skipgram(tokenizer.encode_array(text)[:20_000], tokenizer.vocab_size, config)  # compiles the kernels
     for part in PARTS:
         words = num_words * part // PARTS[-1]
         for task, prepare in _tasks(first_words(text, words), tokenizer, learn, config).items():

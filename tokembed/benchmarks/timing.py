@@ -87,7 +87,7 @@ def timing_lines(timings: Sequence[Timing], num_bytes: int, num_words: int) -> l
 def machine() -> dict[str, Any]:
     """Return what a time depends on: processor, cores, versions, commit."""
     versions = {}
-    for package in ("numpy", "numba", "torch", *PEERS):
+    for package in ("numpy", "torch", *PEERS):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return {

@@ -108,7 +108,7 @@ def compare_trainers(
 ) -> Iterator[TrainingRun]:
     """Train by ours and by gensim in turn, on the same ids with the same settings, threads and seeds; yield each run.
 
-    Our kernels are compiled before. Both are scored by the same code, a word being the mean of its tokens.
+    Both are scored by the same code, a word being the mean of its tokens.
     """
     sentences = gensim_sentences(token_ids)
     counts = np.bincount(token_ids, minlength=tokenizer.vocab_size)
@@ -213,8 +213,6 @@ def compare_settings(
     for name, changes in jobs.items():
         tokenizer, path, _ = tokenizer_for(corpus, changes.get("num_merges", default_num_merges(corpus)), **learning)
         streams[name] = tokenizer, token_ids_for(corpus, tokenizer, path, changes.get("vocabulary_threshold", 0))[0]
-    tokenizer, ids = next(iter(streams.values()))
-    train_skipgram(ids[:20_000], tokenizer.vocab_size, replace(config, epochs=1, min_count=1))  # compiles the kernels
     for seed in range(1, rounds + 1):
         for name, changes in jobs.items():
             changed = replace(config, seed=seed, **{key: value for key, value in changes.items() if key in own})

@@ -4,13 +4,11 @@ Read in this order:
 
 1. `reference.py`: the whole algorithm, slow and readable. Everything else computes the same.
 2. `splitting.py`: what is a word, to a tokenizer of ours and to those of language models?
-3. `model.py`, `learning.py`: what is learned, and how without recounting everything for each merge (`_learning_kernels.py`).
+3. `model.py`, `learning.py`: what is learned, and how without recounting everything for each merge (`native/learn.c`).
 4. `word_encoder.py`, `tokenizer.py`, `offsets.py`: how are merges applied to new text, undone, and traced back to it?
-5. `finding.py`: where are the pieces of hundreds of megabytes (`_splitting_kernels.py`, `_window_kernels.py`, `_memory.py`)?
-   What kernels and their callers share stands in `_layouts.py`.
-6. `counting.py`, `whole_texts.py`: how are they counted, and how encoded, on threads (`_counting_kernels.py`,
-   `_encoding_kernels.py`)?
-7. `rare_tokens.py`: splitting tokens too rare to train. `tiktoken.py`, `huggingface.py`: other programs' vocabularies.
+5. `finding.py`, `counting.py`, `whole_texts.py`: how does the C library split, count and encode hundreds of megabytes, on
+   threads (`native/split.c`, `merge.c`, `encode.c`)?
+6. `rare_tokens.py`: splitting tokens too rare to train. `tiktoken.py`, `huggingface.py`: other programs' vocabularies.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def count_pieces(text: str, splitting: Splitting = SPLITTINGS["words"], num_thre
     >>> count_pieces("Low, low low")
     {'Low': 1, ',': 1, 'low': 2}
     """
-    if not splitting.family or native.library() is None:
+    if not splitting.family or native.library() is None or len(text) >= 2**32:
         utf8(text)  # refuses surrogates
         return dict(Counter(splitting.pieces(text)))
     from tokembed.bpe.finding import compiled_rule, cuts, in_parts

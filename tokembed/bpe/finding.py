@@ -1,4 +1,4 @@
-"""Whole texts for the C library: splitting rules as it takes them, where to cut a text into parts, threads that work on those."""
+"""Whole texts for the C library: splitting rules as it takes them, where to cut a text, threads that work on the parts."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MAX_HELPERS = 256  # threads, in a process
 # What a character may be; see `native/split.c`.
 UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER = (np.uint8(1 << bit) for bit in range(7))
 
-# A boundary in every rule: white space or a mark that never joins what is before it, if that is a letter or a digit. (An apostrophe
-# may join a letter.) The lookbehind comes second, since a regular expression that begins with a set is searched for quickly.
+# A boundary in every rule: white space or a mark that never joins what is before it, if that is a letter or a digit. (An
+# apostrophe may join a letter.) The lookbehind comes second: a regular expression that begins with a set is fast to search for.
 BOUNDARY = re.compile(r"[ \n\r\t.,;:!?()\u3001\u3002\uff0c\uff1a\uff1b\uff01\uff1f](?<=[^\W_].)", re.DOTALL)
 
 

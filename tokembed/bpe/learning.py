@@ -1,7 +1,7 @@
 """Learn byte-pair merges from text.
 
-`reference.train_bpe` recounts every pair before each merge. `PairLearner` here gives the same merges and touches only the words that
-hold the merged pair; the C library (`native/learn.c`) does the same by positions instead of words.
+`reference.train_bpe` recounts every pair before each merge. `PairLearner` here gives the same merges and touches only the words
+that hold the merged pair; the C library (`native/learn.c`) does the same by positions instead of words.
 """
 
 from __future__ import annotations
@@ -182,7 +182,9 @@ def train_bpe_from_counts(
         word_starts = np.concatenate([[0], np.cumsum(lengths + 1)])
     if symbols.size >= 2**31:
         raise ValueError(f"the distinct words hold {symbols.size:,} characters; the most is {2**31 - 1:,}")
-    merges, applications = _learn(symbols, word_starts, counts, len(alphabet), num_merges, min(min_frequency, MAX_COUNT), progress)
+    merges, applications = _learn(
+        symbols, word_starts, counts, len(alphabet), num_merges, min(min_frequency, MAX_COUNT), progress
+    )
 
     tokens = list(alphabet)
     pairs = []
@@ -212,8 +214,8 @@ class Learner(Protocol):
 class PairLearner:
     """The incremental learner: pair counts, the words that hold each pair, and a heap of what to merge next.
 
-    A merge that makes symbol X creates only pairs that hold X. So the count of any other pair can only fall, and the heap may be lazy:
-    its counts are upper bounds, looked up again when they come to the top.
+    A merge that makes symbol X creates only pairs that hold X. So the count of any other pair can only fall, and the heap may
+    be lazy: its counts are upper bounds, looked up again when they come to the top.
 
     Parameters
     ----------
@@ -313,7 +315,7 @@ def _learn(
     min_frequency: int,
     show_progress: bool,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Learn in steps, between which a bar moves and `Ctrl-C` is seen; return the merges as ids, (M, 2), and their applications."""
+    """Learn in steps, between which a bar moves and `Ctrl-C` is seen; return merges as ids, (M, 2), and applications."""
     from tqdm import tqdm
 
     make: Any = PairLearner

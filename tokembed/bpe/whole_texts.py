@@ -1,8 +1,8 @@
 """Encoding whole texts with the C library, on threads.
 
 A long text is cut between pieces into parts, threads take them one by one, and what they write is joined in order. Each thread
-borrows an encoder for its part, which remembers the pieces that it has seen and outlives the call: the next text finds its words
-there.
+borrows an encoder for its part, which remembers the pieces that it has seen and outlives the call: the next text finds its
+words there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +54,9 @@ class BulkEncoder:
                 return ids
         check_is_text(text)
         try:
-            return self._encode_parts(len(text), cuts(text, num_threads), num_threads, lambda *part: self._encode_part(text, *part))
+            return self._encode_parts(
+                len(text), cuts(text, num_threads), num_threads, lambda *part: self._encode_part(text, *part)
+            )
         except SurrogateError as error:
             raise surrogate_error(text, error.position) from None
 
@@ -126,7 +129,7 @@ def vocab_of(model: BPEModel) -> Vocab:
     ids, made = model.vocab, model.merge_ids[:, 2]
     if model.rule.is_lossless:
         symbol_ids = np.array([ids[character] for character in BYTE_CHARACTERS], dtype=np.int32)
-        of_words = {}
+        of_words: dict[str, Any] = {}
     else:
         # Zeros are not resident until they are touched: of 1.1 million entries only a few pages are.
         symbol_ids = np.zeros(NUM_CODE_POINTS, dtype=np.int32)

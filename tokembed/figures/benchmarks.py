@@ -114,11 +114,11 @@ def _short(number: int) -> str:
     return f"{number / 1e6:.1f}M" if number >= 1e6 else f"{number / 1e3:.0f}K"
 
 
-def _pairs(ax: Axes, names: Sequence[str], plain: Sequence[float], kernels: Sequence[float]) -> None:
-    """Draw the plain encoder and the kernels side by side, on a log scale."""
+def _pairs(ax: Axes, names: Sequence[str], plain: Sequence[float], native: Sequence[float]) -> None:
+    """Draw the plain encoder and the C library side by side, on a log scale."""
     for shift, values, colour, label in (
         (-0.2, plain, ORANGE, "encode (Python)"),
-        (0.2, kernels, BLUE, "encode_array (kernels)"),
+        (0.2, native, BLUE, "encode_array (C)"),
     ):
         bars = ax.bar(np.arange(len(names)) + shift, values, width=0.38, color=colour, label=label)
         ax.bar_label(bars, labels=[f"{value:,.0f}" if value >= 10 else f"{value:.1f}" for value in values], fontsize=SMALL - 2)
@@ -134,8 +134,8 @@ def _pairs(ax: Axes, names: Sequence[str], plain: Sequence[float], kernels: Sequ
 
 def _speed_up(ax: Axes, sizes: Sequence[Row]) -> None:
     if sizes:
-        plain, kernels = ([run["naive_seconds"] / run[key] for run in sizes] for key in ("encode_seconds", "array_seconds"))
-        _pairs(ax, [_short(run["words"]) for run in sizes], plain, kernels)
+        plain, native = ([run["naive_seconds"] / run[key] for run in sizes] for key in ("encode_seconds", "array_seconds"))
+        _pairs(ax, [_short(run["words"]) for run in sizes], plain, native)
     label_axes(ax, "Speed over the naive encoder", "words of text (sizes it can finish)", "times as fast (log scale)")
 
 

@@ -1,8 +1,8 @@
 """The C library behind the fast engines: where it is, and the signature of everything in it.
 
-Read `tokembed.h` first, then the C file of a subject. `build.py` compiles them, when the package is installed or, if no library is
-found, once when it is first needed. `objects.py` wraps what they offer in classes that take arrays and check them. Without a library
-(no compiler, or `TOKEMBED_NATIVE=0`) the Python twins do the work.
+Read `tokembed.h` first, then the C file of a subject. `build.py` compiles them, when the package is installed or, if no library
+is found, once when it is first needed. `objects.py` wraps what they offer in classes that take arrays and check them. Without a
+library (no compiler, or `TOKEMBED_NATIVE=0`) the Python twins do the work.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class VocabSettings(Structure):
 
     _fields_ = (
         ("rule", Rule), ("symbol_ids", c_void_p), ("lower_steps", c_void_p), ("end_of_word", c_int32), ("byte_base", c_int32),
-        ("unknown", c_int32), ("ids_are_ranks", c_int32), ("checks_pieces", c_int32), ("merges", c_void_p), ("pieces", c_void_p),
-        ("piece_starts", c_void_p), ("piece_ids", c_void_p), ("num_merges", c_size_t), ("num_pieces", c_size_t),
+        ("unknown", c_int32), ("ids_are_ranks", c_int32), ("numbers_pieces", c_int32), ("checks_pieces", c_int32),
+        ("merges", c_void_p), ("pieces", c_void_p), ("piece_starts", c_void_p), ("piece_ids", c_void_p),
+        ("num_merges", c_size_t), ("num_pieces", c_size_t),
     )  # fmt: skip
 
 
@@ -61,7 +62,8 @@ class SkipGram(Structure):
 
     _fields_ = (
         ("target_table", c_void_p), ("context_table", c_void_p), ("keep_below", c_void_p), ("thresholds", c_void_p),
-        ("aliases", c_void_p), ("vocab_size", c_size_t), ("dim", c_size_t), ("window_size", c_size_t), ("num_negatives", c_size_t),
+        ("aliases", c_void_p), ("vocab_size", c_size_t), ("dim", c_size_t), ("window_size", c_size_t),
+        ("num_negatives", c_size_t),
     )  # fmt: skip
 
 
@@ -69,8 +71,8 @@ class Block(Structure):
     """`tk_block`."""
 
     _fields_ = (
-        ("ids", c_void_p), ("num_ids", c_size_t), ("first", c_size_t), ("last", c_size_t), ("key", c_uint64), ("seed", c_uint64),
-        ("first_rate", c_float), ("last_rate", c_float),
+        ("ids", c_void_p), ("num_ids", c_size_t), ("first", c_size_t), ("last", c_size_t), ("key", c_uint64),
+        ("seed", c_uint64), ("first_rate", c_float), ("last_rate", c_float),
     )  # fmt: skip
 
 
@@ -83,21 +85,15 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "tk_encoder_new": (c_void_p, [c_void_p, c_size_t, POINTER(PythonFunctions)]),
     "tk_encoder_free": (None, [c_void_p]),
     "tk_encoder_bytes": (c_size_t, [c_void_p]),
+    "tk_encoder_read": (c_size_t, [c_void_p, c_void_p, c_void_p, c_void_p]),
     "tk_encode": (c_ssize_t, [c_void_p, c_void_p, c_size_t, c_void_p]),
     "tk_encode_texts": (c_ssize_t, [c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p]),
     "tk_utf8": (c_ssize_t, [c_void_p, c_size_t, c_void_p]),
-    "tk_counter_new": (c_void_p, [POINTER(Rule)]),
-    "tk_counter_free": (None, [c_void_p]),
-    "tk_count": (c_bool, [c_void_p, c_void_p, c_size_t]),
-    "tk_counter_size": (c_size_t, [c_void_p, POINTER(c_size_t)]),
-    "tk_counter_read": (None, [c_void_p, c_void_p, c_void_p, c_void_p]),
     "tk_learner_new": (c_void_p, [POINTER(Words), c_size_t, c_size_t, c_int64]),
     "tk_learner_free": (None, [c_void_p]),
     "tk_learn": (c_ssize_t, [c_void_p, c_size_t]),
     "tk_learner_read": (None, [c_void_p, c_void_p, c_void_p]),
-    "tk_trainer_new": (c_void_p, [POINTER(SkipGram)]),
-    "tk_trainer_free": (None, [c_void_p]),
-    "tk_train": (c_int64, [c_void_p, POINTER(Block), POINTER(c_double)]),
+    "tk_train": (c_int64, [POINTER(SkipGram), POINTER(Block), POINTER(c_double)]),
 }
 #: Called with Python's lock held, since it takes a str.
 LOCKED_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -107,8 +103,8 @@ LOCKED_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """Return the library for this processor, built if there is none yet; None if `TOKEMBED_NATIVE=0` or nothing can build it."""
+def library() -> Any:
+    """Return the library for this processor, built if there is none; None if `TOKEMBED_NATIVE=0` or nothing can build it."""
     if os.environ.get("TOKEMBED_NATIVE") == "0":
         return None
     folder = _find() or _build()
@@ -120,11 +116,9 @@ def library() -> ctypes.CDLL | None:
 
 
 @cache
-def locked_library() -> ctypes.PyDLL:
+def locked_library() -> Any:
     """Return the same library, whose functions are called with Python's lock held."""
-    loaded = library()
-    assert loaded is not None
-    return _with_signatures(ctypes.PyDLL(loaded._name), LOCKED_SIGNATURES)
+    return _with_signatures(ctypes.PyDLL(library()._name), LOCKED_SIGNATURES)
 
 
 def why_not() -> str:
@@ -166,7 +160,7 @@ def _build() -> Path | None:
     return None
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def _load(path: Path) -> Any:
     return _with_signatures(ctypes.CDLL(str(path)), SIGNATURES)
 
 

@@ -73,7 +73,8 @@ def build(folder: Path) -> list[Path]:
     if compiler is None:
         raise CompilerError(ADVICE)
     folder.mkdir(parents=True, exist_ok=True)
-    # Compiled beside its place and renamed, so that no process ever loads half a library; the baseline last: it says that all are there.
+    # Compiled beside its place and renamed, so that no process loads half a library; the baseline, which tells that all are
+    # there, comes last.
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         runs = {level: _start(compiler, level, Path(temporary, library_name(level))) for level in reversed(levels())}
         outputs = {level: run.communicate()[0] for level, run in runs.items()}

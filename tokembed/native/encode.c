@@ -21,7 +21,7 @@ struct tk_encoder {
     piece_table seen; /* value and more: three tokens, or the offset of more, and above 32 bits of `more` their number */
     int32_t *tokens;
     size_t tokens_size, tokens_used;
-    size_t max_bytes;
+    size_t max_bytes, max_kept; /* of the table, and of a piece in it */
     uint32_t *characters; /* room for a short text's code points, and for their UTF-8 */
     uint8_t *octets;
     piece pieces[BLOCK_PIECES];
@@ -35,7 +35,8 @@ tk_encoder *tk_encoder_new(const tk_vocab *vocab, size_t max_bytes, const tk_pyt
     tk_encoder *encoder = calloc(1, sizeof *encoder);
     if (!encoder) return NULL;
     encoder->vocab = vocab;
-    encoder->max_bytes = max_bytes;
+    encoder->max_bytes = vocab->settings.numbers_pieces ? SIZE_MAX : max_bytes;
+    encoder->max_kept = vocab->settings.numbers_pieces ? SIZE_MAX : TK_MAX_KEPT;
     encoder->python = *python;
     encoder->characters = malloc(TK_SHORT_TEXT * sizeof *encoder->characters);
     encoder->octets = malloc(4 * TK_SHORT_TEXT + TK_UTF8_SLACK);
@@ -58,12 +59,38 @@ size_t tk_encoder_bytes(const tk_encoder *encoder) {
     return encoder->seen.num_slots * sizeof(entry) + encoder->seen.octets_size + encoder->tokens_size * sizeof(int32_t);
 }
 
+size_t tk_encoder_read(const tk_encoder *encoder, uint8_t *octets, int64_t *ends, int64_t *counts) {
+    const piece_table *seen = &encoder->seen;
+    const entry *end = seen->entries + seen->num_slots;
+    if (!ends) return seen->num_entries;
+    /* Entries lie in the order of their hashes: lengths first, then each piece to where the lengths say. */
+    for (const entry *at = seen->entries; at < end; at++) {
+        if (!at->high) continue;
+        counts[at->value] = (int64_t)(at->more & UINT32_MAX);
+        ends[at->value] = (int64_t)(is_long(at->high) ? long_length(seen->octets + (uint32_t)at->high) : at->high >> 56);
+    }
+    for (size_t i = 1; i < seen->num_entries; i++) ends[i] += ends[i - 1];
+    for (const entry *at = seen->entries; octets && at < end; at++) {
+        if (!at->high) continue;
+        /* The key of a short piece is its bytes, on a little-endian machine. */
+        const uint8_t *source = is_long(at->high) ? seen->octets + (uint32_t)at->high : (const uint8_t *)&at->low;
+        int64_t start = at->value ? ends[at->value - 1] : 0;
+        memcpy(octets + start, source, (size_t)(ends[at->value] - start));
+    }
+    return seen->num_entries;
+}
+
 /* ---- new pieces ---- */
+
+/* Return how many tokens a piece may have. */
+static inline size_t max_tokens(const tk_encoder *encoder, size_t length) {
+    return encoder->vocab->settings.numbers_pieces ? 1 : 2 * length + 2;
+}
 
 /* Make room for one more piece. Forget all if what is full may not double; false: no memory. */
 static bool make_room(tk_encoder *encoder, size_t length) {
     const piece_table *seen = &encoder->seen;
-    size_t num_tokens = 2 * length + 2, half = encoder->max_bytes / 2, quarter = encoder->max_bytes / 4;
+    size_t num_tokens = max_tokens(encoder, length), half = encoder->max_bytes / 2, quarter = encoder->max_bytes / 4;
     bool is_full = 2 * seen->num_entries >= seen->num_slots, is_past = 2 * seen->num_slots * sizeof(entry) > half;
     if ((is_full && is_past) || (!is_full && !has_room(seen, length) && 2 * seen->octets_size > quarter) ||
         (encoder->tokens_used + num_tokens > encoder->tokens_size && 2 * encoder->tokens_size * sizeof(int32_t) > quarter)) {
@@ -86,7 +113,9 @@ static bool fill_entry(tk_encoder *encoder, entry *empty, piece_key key, const u
     const entry *token = find_entry(whole, key, text, length);
     int32_t *tokens = encoder->tokens + encoder->tokens_used;
     ptrdiff_t count = 1;
-    if (token->high)
+    if (encoder->vocab->settings.numbers_pieces)
+        tokens[0] = (int32_t)encoder->seen.num_entries;
+    else if (token->high)
         tokens[0] = (int32_t)token->value;
     else
         count = tokens_of(encoder->vocab, text, length, tokens);
@@ -116,7 +145,7 @@ static inline void look_ahead(tk_encoder *encoder, const uint8_t *block, const u
         piece_key key = {ALL_BITS, ALL_BITS};
         if (length <= MAX_INLINE && text < last)
             key = short_key(text, length);
-        else if (length <= TK_MAX_KEPT)
+        else if (length <= encoder->max_kept)
             key = key_of(text, length);
         entry *found = seen->entries + first_slot(key, seen->num_slots);
         __builtin_prefetch(found);
@@ -137,6 +166,7 @@ static inline void look_further_ahead(tk_encoder *encoder, size_t count) {
 
 /* Write the tokens of the pieces of a block; return where they end, or NULL if there is no memory. */
 static int32_t *encode_block(tk_encoder *encoder, const uint8_t *block, const uint8_t *last, size_t num_pieces, int32_t *ids) {
+    bool counts = encoder->vocab->settings.numbers_pieces;
     size_t num_seen = SIZE_MAX; /* before the last pieces that were looked up */
     for (size_t done = 0; done < num_pieces;) {
         const piece *pieces = encoder->pieces + done;
@@ -151,7 +181,7 @@ static int32_t *encode_block(tk_encoder *encoder, const uint8_t *block, const ui
             if (!is_of(found, key)) {
                 const uint8_t *text = block + pieces[i].start;
                 size_t length = pieces[i].length;
-                if (length > TK_MAX_KEPT) { /* it comes back too rarely to be worth an entry */
+                if (length > encoder->max_kept) { /* it comes back too rarely to be worth an entry */
                     ptrdiff_t written = tokens_of(encoder->vocab, text, length, ids);
                     if (written < 0) return NULL;
                     ids += written;
@@ -159,13 +189,14 @@ static int32_t *encode_block(tk_encoder *encoder, const uint8_t *block, const ui
                 }
                 found = find_entry(&encoder->seen, key, text, length);
                 if (!found->high) {
-                    if (!has_room(&encoder->seen, length) || encoder->tokens_used + 2 * length + 2 > encoder->tokens_size) {
+                    if (!has_room(&encoder->seen, length) || encoder->tokens_used + max_tokens(encoder, length) > encoder->tokens_size) {
                         if (!make_room(encoder, length)) return NULL;
                         break; /* entries have moved: look ahead anew, from this piece on */
                     }
                     if (!fill_entry(encoder, found, key, text, length)) return NULL;
                 }
             }
+            if (counts) found->more++;
             size_t num_tokens = (size_t)(found->more >> 32);
             if (num_tokens <= INLINE_TOKENS) {
                 memcpy(ids, &found->value, 16); /* three tokens, of which the output has as many as there are */
@@ -228,26 +259,9 @@ ptrdiff_t tk_utf8(const uint32_t *characters, size_t count, uint8_t *octets) {
             i += AT_ONCE;
             continue;
         }
-        size_t stop = min_size(i + AT_ONCE, count);
-        for (; i < stop; i++) {
-            uint32_t c = characters[i];
-            uint8_t low = (uint8_t)(0x80 | (c & 0x3F)), middle = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-            if (c < 0x80) {
-                *octets++ = (uint8_t)c;
-            } else if (c < 0x800) {
-                *octets++ = (uint8_t)(0xC0 | c >> 6);
-                *octets++ = low;
-            } else if (c < 0x10000) {
-                if (c >= 0xD800 && c < 0xE000) return TK_SURROGATE - (ptrdiff_t)i;
-                *octets++ = (uint8_t)(0xE0 | c >> 12);
-                *octets++ = middle;
-                *octets++ = low;
-            } else {
-                *octets++ = (uint8_t)(0xF0 | c >> 18);
-                *octets++ = (uint8_t)(0x80 | (c >> 12 & 0x3F));
-                *octets++ = middle;
-                *octets++ = low;
-            }
+        for (size_t stop = min_size(i + AT_ONCE, count); i < stop; i++) {
+            if (characters[i] >= 0xD800 && characters[i] < 0xE000) return TK_SURROGATE - (ptrdiff_t)i;
+            octets += write_character(characters[i], octets);
         }
     }
     return octets - first;

@@ -8,7 +8,7 @@
  */
 #include "pieces.h"
 
-enum { FEW = 64 };                             /* symbols that have a bit each in one number */
+enum { FEW = 64 };                     /* symbols that have a bit each in one number */
 enum { FILTER_BITS = 20, FILTER_WORDS = 1 << (FILTER_BITS - 6) };
 static const int32_t NO_PAIR = INT32_MAX;
 static const uint64_t EMPTY = UINT64_MAX;
@@ -19,7 +19,6 @@ static inline uint64_t pair_key(int32_t left, int32_t right) { return (uint64_t)
 
 /* Return the value of the pair (left, right), or NO_PAIR. */
 static inline int32_t find_merge(merge_table merges, int32_t left, int32_t right) {
-    if ((left | right) < 0) return NO_PAIR; /* an unknown character */
     uint64_t key = pair_key(left, right), hash = key * HASH_MULTIPLIER, bit = hash >> (64 - FILTER_BITS);
     /* Most pairs do not merge, and the bits that say so lie in a near cache. */
     if (!(merges.filter[bit >> 6] >> (bit & 63) & 1)) return NO_PAIR;
@@ -38,6 +37,7 @@ static void enter_merge(tk_vocab *vocab, int32_t left, int32_t right, int32_t va
         int32_t *first = vocab->first_merges + 256 * left + right;
         if (value < *first) *first = value;
     }
+    if (value > vocab->merges.max_value) vocab->merges.max_value = value;
     merge_table merges = vocab->merges;
     uint64_t key = pair_key(left, right), hash = key * HASH_MULTIPLIER, bit = hash >> (64 - FILTER_BITS);
     size_t slot = (size_t)(hash >> merges.shift);
@@ -106,178 +106,120 @@ static size_t merge_few(const tk_vocab *vocab, int32_t *symbols, size_t size) {
 
 /* ---- many symbols ---- */
 
-/* The symbols' links, and their pairs' values and buckets, of a long piece. Index -1 is none. */
+/* A long piece: its symbols' links, and their pairs' values, by index; -1 is none. Pairs of a value wait in the bucket value >> width,
+ * a list. While a bucket is emptied its pairs are in the heap, as value << 32 | index. */
 typedef struct {
-    const tk_vocab *vocab;
+    merge_table merges;
     int32_t *symbols, *values, *previous, *following;
-    int32_t *earlier, *later; /* within a bucket */
-    int32_t *buckets;         /* the first index of each */
-    int32_t num_buckets, width; /* a value's bucket is value >> width, or the last one */
-    int64_t *heap;            /* value << 32 | index of the pairs of one bucket */
-    size_t in_heap;
+    int32_t *earlier, *later, *buckets;
+    heap heap;
+    int32_t bucket, width;
 } long_piece;
 
-static void push(long_piece *p, int64_t number) {
-    size_t hole = p->in_heap++;
-    for (; hole > 0 && p->heap[(hole - 1) / 2] > number; hole = (hole - 1) / 2) p->heap[hole] = p->heap[(hole - 1) / 2];
-    p->heap[hole] = number;
-}
-
-static int64_t pop(long_piece *p) {
-    int64_t least = p->heap[0], number = p->heap[--p->in_heap];
-    size_t hole = 0, child;
-    for (; (child = 2 * hole + 1) < p->in_heap; hole = child) {
-        if (child + 1 < p->in_heap && p->heap[child + 1] < p->heap[child]) child++;
-        if (p->heap[child] >= number) break;
-        p->heap[hole] = p->heap[child];
+/* Give the pair of `left` and `right` its value, that of none if there is no `right`, and have it wait for its turn. */
+static void update_pair(long_piece *p, int32_t left, int32_t right) {
+    int32_t old = p->values[left] >> p->width, value = NO_PAIR;
+    if (p->values[left] != NO_PAIR && old > p->bucket) {
+        int32_t *link = p->earlier[left] >= 0 ? p->later + p->earlier[left] : p->buckets + old;
+        *link = p->later[left];
+        if (p->later[left] >= 0) p->earlier[p->later[left]] = p->earlier[left];
     }
-    p->heap[hole] = number;
-    return least;
-}
-
-static inline int32_t bucket_of(const long_piece *p, int32_t value) {
-    return value >> p->width < p->num_buckets ? value >> p->width : p->num_buckets - 1;
-}
-
-static void enter_bucket(long_piece *p, int32_t index, int32_t bucket) {
-    int32_t first = p->buckets[bucket];
-    p->earlier[index] = -1;
-    p->later[index] = first;
-    if (first >= 0) p->earlier[first] = index;
-    p->buckets[bucket] = index;
-}
-
-static void leave_bucket(long_piece *p, int32_t index, int32_t bucket) {
-    if (p->earlier[index] >= 0)
-        p->later[p->earlier[index]] = p->later[index];
-    else
-        p->buckets[bucket] = p->later[index];
-    if (p->later[index] >= 0) p->earlier[p->later[index]] = p->earlier[index];
-}
-
-/* Give the pair that begins at `index` its new value, while `bucket` is being emptied. */
-static void update_pair(long_piece *p, int32_t index, bool is_left, int32_t size, int32_t bucket) {
-    int32_t old = p->values[index], value = NO_PAIR;
-    if (old != NO_PAIR && bucket_of(p, old) > bucket) leave_bucket(p, index, bucket_of(p, old));
-    if (is_left && p->following[index] < size)
-        value = find_merge(p->vocab->merges, p->symbols[index], p->symbols[p->following[index]]);
-    p->values[index] = value;
+    if (right >= 0) value = find_merge(p->merges, p->symbols[left], p->symbols[right]);
+    p->values[left] = value;
     if (value == NO_PAIR) return;
-    if (bucket_of(p, value) > bucket)
-        enter_bucket(p, index, bucket_of(p, value));
-    else
-        push(p, (int64_t)value << 32 | index);
+    if (value >> p->width <= p->bucket) {
+        push(&p->heap, (ticket)value << 32 | (uint32_t)left);
+        return;
+    }
+    int32_t *first = p->buckets + (value >> p->width);
+    p->earlier[left] = -1;
+    p->later[left] = *first;
+    if (*first >= 0) p->earlier[*first] = left;
+    *first = left;
 }
 
 /* Do as `merge_few` does for any number of symbols; return -1 if there is no memory for it. */
 static ptrdiff_t merge_many(const tk_vocab *vocab, int32_t *symbols, size_t length) {
-    size_t num_buckets = vocab->merges.mask + 1;
-    int32_t width = 0, size = (int32_t)length;
-    if (length > INT32_MAX) return -1;
-    for (; num_buckets > length; num_buckets >>= 1) width++;
-    int64_t *memory = malloc(2 * length * sizeof(int64_t) + (5 * length + num_buckets) * sizeof(int32_t));
+    int32_t end = (int32_t)length, num_buckets, width = 0;
+    while ((vocab->merges.max_value >> width) + 1 > end) width++;
+    num_buckets = (vocab->merges.max_value >> width) + 1;
+    size_t size = 2 * length * sizeof(ticket) + (5 * length + (size_t)num_buckets) * sizeof(int32_t);
+    ticket *memory = length < INT32_MAX ? malloc(size) : NULL;
     if (!memory) return -1;
     int32_t *rows = (int32_t *)(memory + 2 * length);
     long_piece p = {
-        .vocab = vocab, .symbols = symbols, .heap = memory, .values = rows, .previous = rows + length,
-        .following = rows + 2 * length, .earlier = rows + 3 * length, .later = rows + 4 * length, .buckets = rows + 5 * length,
-        .num_buckets = (int32_t)num_buckets, .width = width,
+        .merges = vocab->merges, .symbols = symbols, .heap = {memory, 0}, .bucket = -1, .width = width, .values = rows,
+        .previous = rows + length, .following = rows + 2 * length, .earlier = rows + 3 * length, .later = rows + 4 * length,
+        .buckets = rows + 5 * length,
     };
-    for (size_t bucket = 0; bucket < num_buckets; bucket++) p.buckets[bucket] = -1;
-    for (int32_t i = size - 1; i >= 0; i--) {
+    memset(p.buckets, 0xFF, (size_t)num_buckets * sizeof(int32_t));
+    for (int32_t i = end - 1; i >= 0; i--) {
         p.previous[i] = i - 1;
-        p.following[i] = i + 1;
-        p.values[i] = i + 1 < size ? find_merge(vocab->merges, symbols[i], symbols[i + 1]) : NO_PAIR;
-        if (p.values[i] != NO_PAIR) enter_bucket(&p, i, bucket_of(&p, p.values[i]));
+        p.following[i] = i + 1 < end ? i + 1 : -1;
+        p.values[i] = NO_PAIR;
+        update_pair(&p, i, p.following[i]);
     }
-    for (int32_t bucket = 0; bucket < p.num_buckets; bucket++) {
-        for (int32_t i = p.buckets[bucket]; i >= 0; i = p.later[i]) push(&p, (int64_t)p.values[i] << 32 | i);
-        while (p.in_heap > 0) {
-            int64_t number = pop(&p);
-            int32_t value = (int32_t)(number >> 32), index = (int32_t)(number & UINT32_MAX);
+    for (p.bucket = 0; p.bucket < num_buckets; p.bucket++) {
+        for (int32_t i = p.buckets[p.bucket]; i >= 0; i = p.later[i]) push(&p.heap, (ticket)p.values[i] << 32 | (uint32_t)i);
+        while (p.heap.size > 0) {
+            ticket least = pop(&p.heap);
+            int32_t value = (int32_t)(least >> 32), index = (int32_t)(least & UINT32_MAX);
             if (p.values[index] != value) continue; /* a neighbour was merged since */
             int32_t partner = p.following[index], after = p.following[partner], before = p.previous[index];
             symbols[index] = vocab->made_ids ? vocab->made_ids[value] : value;
             p.following[index] = after;
-            if (after < size) p.previous[after] = index;
-            update_pair(&p, partner, false, size, bucket);
-            update_pair(&p, index, true, size, bucket);
-            if (before >= 0) update_pair(&p, before, true, size, bucket);
+            if (after >= 0) p.previous[after] = index;
+            update_pair(&p, partner, -1);
+            update_pair(&p, index, after);
+            if (before >= 0) update_pair(&p, before, index);
         }
     }
     ptrdiff_t kept = 0;
-    for (int32_t i = 0; i < size; i = p.following[i]) symbols[kept++] = symbols[i];
+    for (int32_t i = 0; i >= 0; i = p.following[i]) symbols[kept++] = symbols[i];
     free(memory);
     return kept;
 }
 
-/* ---- pieces of characters ---- */
+/* ---- one piece ---- */
 
-/* Append a character's symbol; an unknown one is kept as -1 - its code point, which no merge holds. */
-static inline size_t append_character(const tk_vocab *vocab, uint32_t character, int32_t *symbols, size_t size) {
-    int32_t known = vocab->settings.symbol_ids[character];
-    symbols[size] = known > 0 ? known - 1 : -1 - (int32_t)character;
-    return size + 1;
+/* Append a character's symbol. An unknown one becomes its bytes' tokens or <unk>, which no merge holds; return the new size. */
+static inline size_t append_character(const tk_vocab_settings *settings, uint32_t character, int32_t *symbols, size_t size) {
+    int32_t known = settings->symbol_ids[character];
+    if (known > 0 || settings->byte_base < 0) {
+        symbols[size++] = known > 0 ? known - 1 : settings->unknown;
+        return size;
+    }
+    uint8_t octets[4];
+    size_t num_octets = write_character(character, octets);
+    for (size_t i = 0; i < num_octets; i++) symbols[size++] = settings->byte_base + octets[i];
+    return size;
 }
 
 /* Write a word's characters, lowered, and the end of a word; return their number. */
-static size_t write_characters(const tk_vocab *vocab, const uint8_t *text, size_t length, int32_t *symbols) {
-    const int32_t *lower_steps = vocab->settings.lower_steps;
+static size_t write_characters(const tk_vocab_settings *settings, const uint8_t *text, size_t length, int32_t *symbols) {
     size_t size = 0, num_bytes;
     for (const uint8_t *end = text + length; text < end; text += num_bytes) {
         uint32_t character = character_at(text, &num_bytes);
-        if (lower_steps && character == 0x130) { /* the one character that lowers to two: i and a combining dot */
-            size = append_character(vocab, 'i', symbols, size);
+        if (settings->lower_steps && character == 0x130) { /* the one character that lowers to two: i and a combining dot */
+            size = append_character(settings, 'i', symbols, size);
             character = 0x307;
-        } else if (lower_steps) {
-            character += (uint32_t)lower_steps[character];
+        } else if (settings->lower_steps) {
+            character += (uint32_t)settings->lower_steps[character];
         }
-        size = append_character(vocab, character, symbols, size);
+        size = append_character(settings, character, symbols, size);
     }
-    symbols[size] = vocab->settings.end_of_word;
-    return size + 1;
-}
-
-/* Replace unknown characters by the tokens of their bytes, or by the unknown token; return the number of symbols. */
-static size_t replace_unknown(const tk_vocab *vocab, int32_t *symbols, size_t size) {
-    int32_t byte_base = vocab->settings.byte_base;
-    size_t total = size;
-    for (size_t i = 0; i < size; i++) {
-        if (symbols[i] >= 0) continue;
-        int32_t character = -1 - symbols[i];
-        if (byte_base < 0)
-            symbols[i] = vocab->settings.unknown;
-        else
-            total += (size_t)((character >= 0x80) + (character >= 0x800) + (character >= 0x10000));
-    }
-    if (byte_base < 0) return size;
-    /* Spread from the right, so that nothing is overwritten before it is read. */
-    for (size_t i = size, last = total; i-- > 0;) {
-        if (symbols[i] >= 0) {
-            symbols[--last] = symbols[i];
-            continue;
-        }
-        int32_t character = -1 - symbols[i];
-        if (character < 0x80) {
-            symbols[--last] = byte_base + character;
-            continue;
-        }
-        int num_more = 1 + (character >= 0x800) + (character >= 0x10000); /* continuation bytes, six bits each */
-        for (int k = 0; k < num_more; k++, character >>= 6) symbols[--last] = byte_base + (0x80 | (character & 0x3F));
-        symbols[--last] = byte_base + (((0xFF00 >> (num_more + 1)) & 0xFF) | character);
-    }
-    return total;
+    symbols[size++] = settings->end_of_word;
+    return size;
 }
 
 ptrdiff_t tokens_of(const tk_vocab *vocab, const uint8_t *text, size_t length, int32_t *tokens) {
-    bool has_characters = vocab->settings.rule.family == TK_WORDS;
+    const tk_vocab_settings *settings = &vocab->settings;
     size_t size = length;
-    if (has_characters)
-        size = write_characters(vocab, text, length, tokens);
+    if (settings->rule.family == TK_WORDS)
+        size = write_characters(settings, text, length, tokens);
     else
-        for (size_t i = 0; i < length; i++) tokens[i] = vocab->settings.symbol_ids[text[i]];
-    ptrdiff_t merged = size > FEW ? merge_many(vocab, tokens, size) : (ptrdiff_t)merge_few(vocab, tokens, size);
-    return has_characters && merged > 0 ? (ptrdiff_t)replace_unknown(vocab, tokens, (size_t)merged) : merged;
+        for (size_t i = 0; i < length; i++) tokens[i] = settings->symbol_ids[text[i]];
+    return size > FEW ? merge_many(vocab, tokens, size) : (ptrdiff_t)merge_few(vocab, tokens, size);
 }
 
 /* ---- vocabularies ---- */

@@ -6,6 +6,7 @@ Arrays that an object borrows are kept alive by it. V tokens, D dimensions, N pi
 from __future__ import annotations
 
 import ctypes
+import itertools
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from tokembed import native
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 CACHE_LINE = 64
+NUM_CODE_POINTS = 0x110000
 
 _python = ctypes.pythonapi
 _as_utf8, _as_ucs4 = _python.PyUnicode_AsUTF8AndSize, _python.PyUnicode_AsUCS4
@@ -50,7 +52,8 @@ def aligned_zeros(rows: int, columns: int) -> npt.NDArray[np.float32]:
 
 
 def _address(array: npt.NDArray[Any], dtype: type) -> int:
-    assert array.dtype == dtype and array.flags.c_contiguous, (array.dtype, array.flags)
+    assert array.dtype == dtype, array.dtype
+    assert array.flags.c_contiguous
     return array.ctypes.data
 
 
@@ -80,7 +83,7 @@ class Rule:
     """A splitting rule: what each code point may be, (0x110000,) uint8, and the family that tells what follows from it."""
 
     def __init__(self, kinds: npt.NDArray[np.uint8], family: str, max_digits: int, keeps_last_spaces: bool) -> None:
-        assert kinds.size == 0x110000
+        assert kinds.size == NUM_CODE_POINTS
         self.kinds = kinds
         self.settings = native.Rule(
             _address(kinds, np.uint8), native.FAMILIES.index(family), keeps_last_spaces, min(max_digits, 2**62)
@@ -102,6 +105,8 @@ class Vocab(_Object):
         Whether made ids follow the merges' order, and merges that make the same token have one rank.
     checks_pieces : bool
         Whether `pieces` may hold some that merges make something else of.
+    numbers_pieces : bool
+        Whether a piece's token is its number instead, by first occurrence.
     lower_steps : array (0x110000,) of int32, optional
         By how much each code point moves when lowered.
     end_of_word, byte_base, unknown : int
@@ -109,10 +114,11 @@ class Vocab(_Object):
     """
 
     def __init__(
-        self, rule: Rule, symbol_ids: Int32s, merges: Int32s, pieces: dict[bytes, int], *, ids_are_ranks: bool,
-        checks_pieces: bool, lower_steps: Int32s | None = None, end_of_word: int = -1, byte_base: int = -1, unknown: int = -1,
+        self, rule: Rule, symbol_ids: Int32s, merges: Int32s, pieces: dict[bytes, int], *, ids_are_ranks: bool = False,
+        checks_pieces: bool = False, numbers_pieces: bool = False, lower_steps: Int32s | None = None, end_of_word: int = -1,
+        byte_base: int = -1, unknown: int = -1,
     ) -> None:  # fmt: skip
-        assert symbol_ids.size == (0x110000 if rule.settings.family == 0 else 256)
+        assert symbol_ids.size == (NUM_CODE_POINTS if rule.settings.family == 0 else 256)
         self._borrowed = rule, symbol_ids, lower_steps
         octets = np.frombuffer(b"".join(pieces), dtype=np.uint8)
         starts = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
@@ -120,8 +126,8 @@ class Vocab(_Object):
         merges = np.ascontiguousarray(merges)
         self._own("vocab", native.VocabSettings(
             rule.settings, _address(symbol_ids, np.int32), None if lower_steps is None else _address(lower_steps, np.int32),
-            end_of_word, byte_base, unknown, ids_are_ranks, checks_pieces, _address(merges, np.int32), _address(octets, np.uint8),
-            _address(starts, np.int64), _address(ids, np.int32), len(merges), len(pieces),
+            end_of_word, byte_base, unknown, ids_are_ranks, numbers_pieces, checks_pieces, _address(merges, np.int32),
+            _address(octets, np.uint8), _address(starts, np.int64), _address(ids, np.int32), len(merges), len(pieces),
         ))  # fmt: skip
 
 
@@ -175,7 +181,7 @@ class Encoder(_Object):
         #: Where the ids of a short text are written; not resident until it is used.
         self.ids = np.empty(max_tokens(4 * native.SHORT_TEXT), dtype=np.int32)
         self._own("encoder", vocab.handle, max_bytes, native.PythonFunctions(*_FUNCTIONS, self.ids.ctypes.data))
-        #: `encode_ascii(handle, text)` and `encode_str(handle, text)` write a short text's ids; they return their number or a code.
+        #: `encode_ascii(handle, text)`, `encode_str(handle, text)`: write a short text's ids; return their number or a code.
         self.encode_ascii, self.encode_str = native.locked_library().tk_encode_ascii, native.locked_library().tk_encode_str
         self._reader = TextReader()
 
@@ -184,16 +190,29 @@ class Encoder(_Object):
         """The memory that the pieces seen take."""
         return int(self._library.tk_encoder_bytes(self.handle))
 
+    def numbered_pieces(self) -> dict[str, int]:
+        """Return the pieces that were numbered, in that order, with how often each one occurred."""
+        read = self._library.tk_encoder_read
+        ends, counts = np.zeros((2, read(self.handle, None, None, None)), dtype=np.int64)
+        read(self.handle, None, ends.ctypes.data, counts.ctypes.data)
+        octets = np.empty(int(ends[-1]) if ends.size else 0, dtype=np.uint8)
+        read(self.handle, octets.ctypes.data, ends.ctypes.data, counts.ctypes.data)
+        whole = octets.tobytes()
+        pieces = [whole[start:end].decode() for start, end in itertools.pairwise([0, *ends.tolist()])]
+        return dict(zip(pieces, counts.tolist(), strict=True))
+
     def encode_part(self, text: str, start: int, end: int, ids: Int32s | None) -> tuple[Int32s, int]:
-        """Encode a part of a text into `ids`, or an array of its own if that is too small; return the array and their number."""
+        """Encode a part of a text into `ids`, or a new array if that is too small; return the array and the number of ids."""
         address, size = self._reader.read(text, start, end)
         if ids is None or ids.size < max_tokens(size):
             ids = np.empty(1 << max_tokens(size).bit_length(), dtype=np.int32)  # which other parts fit in, too
         return ids, checked(self._library.tk_encode(self.handle, address, size, _address(ids, np.int32)))
 
     def encode_texts(self, texts: bytes, starts: Int64s, ends: Int64s) -> tuple[Int32s, int]:
-        """Encode texts that follow one another, from starts[i] to starts[i + 1]; ends[i] becomes where the ids of text i end."""
-        assert len(starts) == len(ends) + 1 and 0 <= starts[0] and starts[-1] <= len(texts)
+        """Encode texts that follow one another, starts[i] to starts[i + 1]; ends[i] becomes where the ids of text i end."""
+        assert len(starts) == len(ends) + 1
+        assert starts[0] >= 0
+        assert starts[-1] <= len(texts)
         ids = np.empty(max_tokens(int(starts[-1] - starts[0])) + 4 * len(ends), dtype=np.int32)
         octets = np.frombuffer(texts, dtype=np.uint8)
         count = self._library.tk_encode_texts(
@@ -203,29 +222,22 @@ class Encoder(_Object):
         return ids, checked(count)
 
 
-class Counter(_Object):
-    """Counts the distinct pieces of texts."""
+class Counter:
+    """Counts the distinct pieces of texts, of fewer than 2^32 characters in all."""
 
     def __init__(self, rule: Rule) -> None:
-        self._rule = rule
-        self._reader = TextReader()
-        self._own("counter", rule.settings)
+        no_symbols = np.zeros(NUM_CODE_POINTS if rule.settings.family == 0 else 256, dtype=np.int32)
+        no_merges = np.empty((0, 3), dtype=np.int32)
+        self._encoder = Encoder(Vocab(rule, no_symbols, no_merges, {}, numbers_pieces=True), 0)
+        self._ids: Int32s | None = None
 
     def count(self, text: str, start: int, end: int) -> None:
         """Count the pieces of a part of a text."""
-        if not self._library.tk_count(self.handle, *self._reader.read(text, start, end)):
-            raise MemoryError
+        self._ids, _ = self._encoder.encode_part(text, start, end, self._ids)
 
     def counts(self) -> dict[str, int]:
         """Return each piece, by first occurrence, with how often it occurs."""
-        num_bytes = ctypes.c_size_t()
-        num_pieces = self._library.tk_counter_size(self.handle, num_bytes)
-        octets = np.empty(num_bytes.value, dtype=np.uint8)
-        ends, counts = np.zeros((2, num_pieces), dtype=np.int64)
-        self._library.tk_counter_read(self.handle, octets.ctypes.data, ends.ctypes.data, counts.ctypes.data)
-        whole, bounds = octets.tobytes(), [0, *ends.tolist()]
-        pieces = [whole[start:end].decode() for start, end in zip(bounds, bounds[1:], strict=False)]
-        return dict(zip(pieces, counts.tolist(), strict=True))
+        return self._encoder.numbered_pieces()
 
 
 class Learner(_Object):
@@ -234,14 +246,15 @@ class Learner(_Object):
     Parameters
     ----------
     symbols : array (N,) of int32
-        All words' symbols, ids below `alphabet_size`; word i is `symbols[starts[i]:starts[i + 1]]`, and occurs `counts[i]` times.
+        All words' symbols, ids below `alphabet_size`; word i, `symbols[starts[i]:starts[i + 1]]`, occurs `counts[i]` times.
     starts, counts : arrays (W + 1,) and (W,) of int64
     """
 
     def __init__(
         self, symbols: Int32s, starts: Int64s, counts: Int64s, alphabet_size: int, max_merges: int, min_frequency: int
     ) -> None:
-        assert len(starts) == len(counts) + 1 and starts[-1] == symbols.size < 2**31
+        assert len(starts) == len(counts) + 1
+        assert starts[-1] == symbols.size < 2**31
         words = native.Words(_address(symbols, np.int32), _address(starts, np.int64), _address(counts, np.int64), len(counts))
         self._own("learner", words, alphabet_size, max_merges, min_frequency)
         self._num_merged = 0
@@ -259,8 +272,8 @@ class Learner(_Object):
         return merges, applications
 
 
-class Trainer(_Object):
-    """One thread's trainer of skip-gram, on tables that others may share.
+class Trainer:
+    """Trains skip-gram on blocks of a stream; threads may share it, and the tables.
 
     Parameters
     ----------
@@ -278,12 +291,14 @@ class Trainer(_Object):
     ) -> None:  # fmt: skip
         self._borrowed = targets, contexts, keep_below, thresholds, aliases
         vocab_size, dim = targets.shape
-        assert contexts.shape == targets.shape and dim % 16 == 0 and targets.ctypes.data % CACHE_LINE == 0
+        assert contexts.shape == targets.shape
+        assert dim * targets.itemsize % CACHE_LINE == 0
         assert {len(array) for array in self._borrowed} == {vocab_size}
-        self._own("trainer", native.SkipGram(
+        self._library: Any = native.library()
+        self._settings = native.SkipGram(
             _address(targets, np.float32), _address(contexts, np.float32), _address(keep_below, np.uint64),
             _address(thresholds, np.uint32), _address(aliases, np.int32), vocab_size, dim, window_size, num_negatives,
-        ))  # fmt: skip
+        )  # fmt: skip
 
     def train(
         self, ids: Int32s, first: int, last: int, key: int, seed: int, first_rate: float, last_rate: float
@@ -294,6 +309,4 @@ class Trainer(_Object):
         """
         loss = ctypes.c_double()
         block = native.Block(_address(ids, np.int32), ids.size, first, last, key, seed, first_rate, last_rate)
-        pairs = self._library.tk_train(self.handle, block, loss)
-        assert pairs >= 0, (first, last, ids.size)
-        return pairs, loss.value
+        return checked(self._library.tk_train(self._settings, block, loss)), loss.value

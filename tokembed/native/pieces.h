@@ -61,6 +61,14 @@ static inline uint32_t character_at(const uint8_t *text, size_t *length) {
 /* 16 bytes from &KEPT_BYTES[16 - length] on are a mask of the first `length` bytes. */
 static const uint8_t KEPT_BYTES[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 
+/* Write a character as UTF-8; return the number of its bytes. */
+static inline size_t write_character(uint32_t c, uint8_t *octets) {
+    size_t more = (size_t)((c >= 0x80) + (c >= 0x800) + (c >= 0x10000)); /* continuation bytes, six bits each */
+    for (size_t i = more; i > 0; i--, c >>= 6) octets[i] = (uint8_t)(0x80 | (c & 0x3F));
+    octets[0] = (uint8_t)(more ? ((0xFF00 >> (more + 1)) & 0xFF) | c : c);
+    return more + 1;
+}
+
 /* Return the key of a piece of up to 15 bytes from which 16 may be read: no branch depends on the length. */
 static inline piece_key short_key(const uint8_t *text, size_t length) {
     const uint8_t *mask = KEPT_BYTES + 16 - length;
@@ -133,11 +141,38 @@ void enter_piece(piece_table *table, entry *empty, piece_key key, const uint8_t 
  * `next` becomes where to go on, which is `size` after the last piece. */
 size_t find_pieces(const tk_rule *rule, const uint8_t *text, size_t start, size_t size, piece *pieces, size_t *next);
 
+/* A binary heap of numbers, whose memory its user owns: the least one comes first. */
+typedef unsigned __int128 ticket;
+typedef struct {
+    ticket *numbers;
+    size_t size;
+} heap;
+
+static inline void push(heap *heap, ticket number) {
+    size_t hole = heap->size++;
+    for (; hole > 0 && heap->numbers[(hole - 1) / 2] > number; hole = (hole - 1) / 2)
+        heap->numbers[hole] = heap->numbers[(hole - 1) / 2];
+    heap->numbers[hole] = number;
+}
+
+static inline ticket pop(heap *heap) {
+    ticket *numbers = heap->numbers, least = numbers[0], number = numbers[--heap->size];
+    size_t hole = 0, child;
+    for (; (child = 2 * hole + 1) < heap->size; hole = child) {
+        child += child + 1 < heap->size && numbers[child + 1] < numbers[child];
+        if (numbers[child] >= number) break;
+        numbers[hole] = numbers[child];
+    }
+    numbers[hole] = number;
+    return least;
+}
+
 /* A hash table of merges: left id, right id and value in one number. The filter has a bit for each pair that is in it. */
 typedef struct {
     uint64_t *slots, *filter;
     size_t mask; /* the number of slots, less 1 */
     int shift;   /* by which a hash becomes a slot */
+    int32_t max_value;
 } merge_table;
 
 /* What a tokenizer knows: its splitting rule, its merges, and the pieces that are a token each. */

@@ -25,54 +25,41 @@
 #include "tokembed.h"
 
 /* A vector of floats as wide as the processor's registers, and integers of the same width. */
-#if defined(__AVX512F__) && (defined(__clang__) || __GNUC__ >= 12)
+#if !defined(__clang__) && __GNUC__ < 12
+#define SHUFFLE8(x, y, ...) __builtin_shuffle(x, y, (int32_t __attribute__((vector_size(32)))){__VA_ARGS__})
+enum { LANES = 8 };
+#else
+#define SHUFFLE8(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#if defined(__AVX512F__)
+#define HAS_SIXTEEN_LANES
 enum { LANES = 16 };
 #else
 enum { LANES = 8 };
+#endif
 #endif
 typedef float floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t ints __attribute__((vector_size(4 * LANES)));
 typedef float eight __attribute__((vector_size(32)));
 
-#if defined(__clang__) || __GNUC__ >= 12
-#define SHUFFLE8(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#else
-#define SHUFFLE8(x, y, ...) __builtin_shuffle(x, y, (int32_t __attribute__((vector_size(32)))){__VA_ARGS__})
-#endif
-
-enum { LINE = 16 };      /* floats in a cache line */
+enum { LINE = 16 };              /* floats in a cache line */
 enum { TILE_U = 2, TILE_V = 4 }; /* rows that a tile of the score matrix multiplies at once */
-enum { LOSS_POSITIONS = 64 }; /* whose losses are summed in 32 bits */
-enum { MAX_WIDTH = 8 };  /* vectors of a row that add_product keeps in registers */
+enum { MAX_WIDTH = 8 };          /* vectors of a row that add_product keeps in registers */
+enum { LOSS_POSITIONS = 64 };    /* whose losses are summed in 32 bits */
 
 static const uint64_t GOLDEN = 0x9E3779B97F4A7C15;
 
-/* The tokens that training keeps from a block, with the margins that its windows reach into. */
+/* What training on a block takes. Tiles read whole fours of rows, and errors are computed in whole vectors. */
+enum { MAX_TARGETS = 2 * TK_MAX_WINDOW + TILE_U, MAX_OUTPUTS = (TK_MAX_NEGATIVES + LINE) / LINE * LINE };
 typedef struct {
-    int32_t *tokens;
-    int32_t *windows;
-    size_t first, last; /* the block's own tokens; those before and behind are margins */
-    size_t count;
-} kept_tokens;
-
-/* What one position is trained against: the positive, then the negatives. */
-typedef struct {
-    int32_t *ids;
-    float *signs; /* 1 for the positive, -1 for a negative, 0 behind the last */
-    size_t count; /* m */
-} output_list;
-
-struct tk_trainer {
-    tk_skipgram settings;
-    kept_tokens kept;
-    output_list outputs, next_outputs;
-    float **targets;   /* (n,): rows of the target table */
-    float **contexts;  /* (m,): rows of the context table */
-    float *inputs;     /* (n, D): a copy of U */
-    float **input_rows; /* (n,): its rows */
-    float *scores;     /* (n, stride): S, then E */
-    size_t stride;     /* m rounded up to full vectors */
-};
+    float signs[2][MAX_OUTPUTS];                /* 1 for the positive, -1 for a negative, 0 behind the last; of this position */
+    int32_t ids[2][MAX_OUTPUTS];                /* and of the next one, in turn */
+    float *targets[MAX_TARGETS], *inputs[MAX_TARGETS]; /* rows of the target table, and of a copy of them: U */
+    float *contexts[MAX_OUTPUTS];               /* rows of the context table: V */
+    int32_t tokens[TK_BLOCK_TOKENS + MAX_TARGETS]; /* those that training keeps of the block and of its margins */
+    int32_t windows[TK_BLOCK_TOKENS + MAX_TARGETS];
+    size_t first, last, count;                  /* the block's own tokens among them, and how many they are */
+    float rows[];                               /* of U and of the scores */
+} scratch;
 
 /* Return the 64 mixed bits of a counter: the output function of splitmix64. */
 static inline uint64_t mix(uint64_t state) {
@@ -82,60 +69,6 @@ static inline uint64_t mix(uint64_t state) {
 }
 
 static inline size_t round_up(size_t count, size_t multiple) { return (count + multiple - 1) / multiple * multiple; }
-
-/* Return zeroed memory that starts at a cache line, or NULL. */
-static void *lines_of(size_t count, size_t item_size) {
-    if (count > (SIZE_MAX - 128) / item_size) return NULL;
-    size_t size = round_up(count * item_size + 1, 64);
-    void *memory = aligned_alloc(64, size);
-    if (memory) memset(memory, 0, size);
-    return memory;
-}
-
-tk_trainer *tk_trainer_new(const tk_skipgram *settings) {
-    tk_trainer *trainer = calloc(1, sizeof *trainer);
-    if (!trainer) return NULL;
-    trainer->settings = *settings;
-    /* Tiles read whole fours of rows, and errors are computed in whole vectors. */
-    size_t n = round_up(2 * settings->window_size, TILE_U), m = round_up(1 + settings->num_negatives, TILE_V);
-    size_t block = TK_BLOCK_TOKENS + 2 * settings->window_size + 1;
-    trainer->stride = round_up(m, LINE);
-    trainer->kept.tokens = lines_of(block, sizeof(int32_t));
-    trainer->kept.windows = lines_of(block, sizeof(int32_t));
-    trainer->outputs.ids = lines_of(m, sizeof(int32_t));
-    trainer->outputs.signs = lines_of(trainer->stride, sizeof(float));
-    trainer->next_outputs.ids = lines_of(m, sizeof(int32_t));
-    trainer->next_outputs.signs = lines_of(trainer->stride, sizeof(float));
-    trainer->targets = lines_of(n, sizeof(float *));
-    trainer->contexts = lines_of(m, sizeof(float *));
-    trainer->inputs = lines_of(n * settings->dim, sizeof(float));
-    trainer->input_rows = lines_of(n, sizeof(float *));
-    trainer->scores = lines_of(n * trainer->stride, sizeof(float));
-    if (trainer->kept.tokens && trainer->kept.windows && trainer->outputs.ids && trainer->outputs.signs &&
-        trainer->next_outputs.ids && trainer->next_outputs.signs && trainer->targets && trainer->contexts && trainer->inputs &&
-        trainer->input_rows && trainer->scores) {
-        for (size_t i = 0; i < n; i++) trainer->input_rows[i] = trainer->inputs + i * settings->dim;
-        return trainer;
-    }
-    tk_trainer_free(trainer);
-    return NULL;
-}
-
-void tk_trainer_free(tk_trainer *trainer) {
-    if (!trainer) return;
-    free(trainer->kept.tokens);
-    free(trainer->kept.windows);
-    free(trainer->outputs.ids);
-    free(trainer->outputs.signs);
-    free(trainer->next_outputs.ids);
-    free(trainer->next_outputs.signs);
-    free(trainer->targets);
-    free(trainer->contexts);
-    free(trainer->inputs);
-    free(trainer->input_rows);
-    free(trainer->scores);
-    free(trainer);
-}
 
 /* ---- which tokens are trained on ---- */
 
@@ -147,41 +80,40 @@ static inline uint64_t bits_if_kept(const tk_skipgram *settings, const tk_block 
 }
 
 /* Collect a block's kept tokens and up to W kept ones on either side, with their windows. */
-static void gather_kept(const tk_skipgram *settings, const tk_block *block, kept_tokens *kept) {
-    size_t window_size = settings->window_size, position = block->first;
+static void gather_kept(scratch *s, const tk_skipgram *settings, const tk_block *block) {
+    size_t window_size = settings->window_size, position = block->first, count = 0;
     for (size_t margin = 0; position > 0 && margin < window_size;) margin += bits_if_kept(settings, block, --position) != 0;
-    kept->count = kept->first = kept->last = 0;
+    s->first = s->last = 0;
     for (; position < block->num_ids; position++) {
-        if (position == block->first) kept->first = kept->count;
-        if (position == block->last) kept->last = kept->count;
-        if (position >= block->last && kept->count - kept->last >= window_size) return;
+        if (position == block->first) s->first = count;
+        if (position == block->last) s->last = count;
+        if (position >= block->last && count - s->last >= window_size) break;
         uint64_t bits = bits_if_kept(settings, block, position);
         if (!bits) continue;
-        kept->tokens[kept->count] = block->ids[position];
-        kept->windows[kept->count++] = (int32_t)(1 + ((bits & UINT32_MAX) * window_size >> 32));
+        s->tokens[count] = block->ids[position];
+        s->windows[count++] = (int32_t)(1 + ((bits & UINT32_MAX) * window_size >> 32));
     }
-    if (block->last >= block->num_ids) kept->last = kept->count;
+    if (block->last >= block->num_ids) s->last = count;
+    s->count = count;
 }
 
-/* Draw the negatives of a position by the alias table, skip those equal to the positive, and prefetch all rows. */
-static void draw_outputs(const tk_skipgram *settings, int32_t positive, uint64_t *state, output_list *outputs, size_t stride) {
-    size_t count = 0;
-    outputs->ids[count] = positive;
-    outputs->signs[count++] = 1.0f;
+static inline void prefetch_row(const float *row, size_t dim) {
+    for (size_t d = 0; d < dim; d += LINE) __builtin_prefetch(row + d, 1);
+}
+
+/* Draw the negatives of a position by the alias table, skip those equal to the positive, and prefetch all rows; return m. */
+static size_t draw_outputs(const tk_skipgram *settings, int32_t positive, uint64_t *state, int32_t *ids, float *signs) {
+    size_t m = 1;
+    ids[0] = positive;
     for (size_t k = 0; k < settings->num_negatives; k++) {
         uint64_t bits = mix(*state += GOLDEN);
         size_t column = (bits >> 32) * settings->vocab_size >> 32;
         int32_t negative = (uint32_t)bits < settings->thresholds[column] ? (int32_t)column : settings->aliases[column];
-        if (negative == positive) continue;
-        outputs->ids[count] = negative;
-        outputs->signs[count++] = -1.0f;
+        if (negative != positive) ids[m++] = negative;
     }
-    outputs->count = count;
-    for (size_t j = count; j < stride; j++) outputs->signs[j] = 0.0f;
-    for (size_t j = 0; j < count; j++) {
-        const float *row = settings->context_table + (size_t)outputs->ids[j] * settings->dim;
-        for (size_t d = 0; d < settings->dim; d += LINE) __builtin_prefetch(row + d, 1);
-    }
+    for (size_t j = 0; j < round_up(m, LINE); j++) signs[j] = j == 0 ? 1.0f : j < m ? -1.0f : 0.0f;
+    for (size_t j = 0; j < m; j++) prefetch_row(settings->context_table + (size_t)ids[j] * settings->dim, settings->dim);
+    return m;
 }
 
 /* ---- matrix products ---- */
@@ -198,7 +130,7 @@ static inline void store(float *row, size_t index, floats vector) { memcpy(row +
 static inline eight fold(const floats v[8]) {
     eight h[8];
     for (int i = 0; i < 8; i++) {
-#if defined(__AVX512F__) && (defined(__clang__) || __GNUC__ >= 12)
+#ifdef HAS_SIXTEEN_LANES
         h[i] = SHUFFLE8(v[i], v[i], 0, 1, 2, 3, 4, 5, 6, 7) + SHUFFLE8(v[i], v[i], 8, 9, 10, 11, 12, 13, 14, 15);
 #else
         h[i] = v[i];
@@ -229,28 +161,23 @@ static inline void score_tile(float *const u[2], float *const v[4], size_t dim, 
     memcpy(scores + stride, (const char *)&folded + 16, 16);
 }
 
-/* row += Σ_k coefficients[k * step] * sources[k], `width` vectors from `first` on, which stay in registers. */
+/* Do as `add_product` does for `width` vectors from `first` on, which stay in registers. */
 static inline __attribute__((always_inline)) void add_columns(float *row, size_t first, size_t width, const float *coefficients,
                                                               size_t step, float *const *sources, size_t count) {
     floats sums[MAX_WIDTH];
 #pragma GCC unroll 8
     for (size_t w = 0; w < width; w++) sums[w] = load(row, first + w);
-    for (size_t k = 0; k < count; k++) {
-        const float *source = sources[k];
-        float coefficient = coefficients[k * step];
+    for (size_t k = 0; k < count; k++)
 #pragma GCC unroll 8
-        for (size_t w = 0; w < width; w++) sums[w] += coefficient * load(source, first + w);
-    }
+        for (size_t w = 0; w < width; w++) sums[w] += coefficients[k * step] * load(sources[k], first + w);
 #pragma GCC unroll 8
     for (size_t w = 0; w < width; w++) store(row, first + w, sums[w]);
 }
 
-/* row += Σ_k coefficients[k * step] * sources[k]. Loops of a known width are what keeps sums in registers. */
-static inline void add_product(float *row, size_t dim, const float *coefficients, size_t step, float *const *sources,
-                               size_t count) {
+/* row += Σ_k coefficients[k * step] * sources[k]. A loop of known width is what keeps the sums in registers. */
+static inline void add_product(float *row, size_t dim, const float *coefficients, size_t step, float *const *sources, size_t count) {
     size_t vectors = dim / LANES, first = 0;
-    for (; first + MAX_WIDTH <= vectors; first += MAX_WIDTH)
-        add_columns(row, first, MAX_WIDTH, coefficients, step, sources, count);
+    for (; first + MAX_WIDTH <= vectors; first += MAX_WIDTH) add_columns(row, first, MAX_WIDTH, coefficients, step, sources, count);
     switch (vectors - first) {
         case 1: add_columns(row, first, 1, coefficients, step, sources, count); break;
         case 2: add_columns(row, first, 2, coefficients, step, sources, count); break;
@@ -292,10 +219,11 @@ typedef struct {
 /* Replace the scores of n rows by the errors E = η (Y - σ(S)), and add the loss, the sum of -log σ(± S).
  *
  * With y = sign · score, the error is sign · (1 - σ(y)) = sign / (1 + e^y), and the loss log(1 + e^y) - y. NaN stays NaN. */
-static inline void errors_of(float *scores, size_t stride, size_t n, const output_list *outputs, float rate, loss_sum *loss) {
+static inline void errors_of(float *scores, size_t stride, size_t n, const float *signs, size_t m, float rate,
+                             loss_sum *loss) {
     for (size_t i = 0; i < n; i++) {
-        for (size_t v = 0; v < (outputs->count + LANES - 1) / LANES; v++) {
-            floats sign = load(outputs->signs, v);
+        for (size_t v = 0; v < (m + LANES - 1) / LANES; v++) {
+            floats sign = load(signs, v);
             floats y = sign * load(scores + i * stride, v), limit = (floats){0} + 87.0f;
             y = choose(y > limit, limit, y);
             floats above = 1.0f + exponential(choose(y < -limit, -limit, y));
@@ -321,56 +249,54 @@ static double take_loss(loss_sum *loss) {
 
 /* ---- a block ---- */
 
-int64_t tk_train(tk_trainer *trainer, const tk_block *block, double *loss) {
-    const tk_skipgram *settings = &trainer->settings;
-    size_t dim = settings->dim, stride = trainer->stride;
-    kept_tokens *kept = &trainer->kept;
-    if (block->first > block->last || block->last - block->first > TK_BLOCK_TOKENS || block->last > block->num_ids)
+int64_t tk_train(const tk_skipgram *settings, const tk_block *block, double *loss) {
+    size_t dim = settings->dim, window_size = settings->window_size, stride = round_up(1 + settings->num_negatives, LINE);
+    if (block->first > block->last || block->last - block->first > TK_BLOCK_TOKENS || block->last > block->num_ids ||
+        window_size > TK_MAX_WINDOW || settings->num_negatives > TK_MAX_NEGATIVES)
         return TK_TOO_LONG;
-    gather_kept(settings, block, kept);
+    size_t num_rows = round_up(2 * window_size, TILE_U), size = sizeof(scratch) + num_rows * (dim + stride) * sizeof(float);
+    scratch *s = aligned_alloc(LINE * sizeof(float), round_up(size, LINE * sizeof(float)));
+    if (!s) return TK_NO_MEMORY;
+    memset(s->rows, 0, num_rows * (dim + stride) * sizeof(float)); /* the rows that fill up a tile are numbers, too */
+    float *scores = s->rows + num_rows * dim;                      /* (n, stride): S, then E */
+    for (size_t row = 0; row < num_rows; row++) s->inputs[row] = s->rows + row * dim;
+    gather_kept(s, settings, block);
 
+    const int32_t *tokens = s->tokens;
+    size_t first = s->first, last = s->last, num_padding = 0, next_m = 0;
     int64_t num_pairs = 0;
     uint64_t state = block->seed;
-    size_t num_padding = 0;
     loss_sum sum = no_loss();
     *loss = 0.0;
-    if (kept->first < kept->last) draw_outputs(settings, kept->tokens[kept->first], &state, &trainer->next_outputs, stride);
-    for (size_t i = kept->first; i < kept->last; i++) {
-        /* The outputs of the next position are drawn now, so that their rows come from memory in the meantime. */
-        output_list outputs = trainer->next_outputs;
-        trainer->next_outputs = trainer->outputs;
-        trainer->outputs = outputs;
-        size_t m = outputs.count, window = (size_t)kept->windows[i], n = 0;
-        if (i + 1 < kept->last) draw_outputs(settings, kept->tokens[i + 1], &state, &trainer->next_outputs, stride);
-        if (i + settings->window_size < kept->count) {
-            const float *row = settings->target_table + (size_t)kept->tokens[i + settings->window_size] * dim;
-            for (size_t d = 0; d < dim; d += LINE) __builtin_prefetch(row + d, 1);
-        }
+    if (first < last) next_m = draw_outputs(settings, tokens[first], &state, s->ids[first % 2], s->signs[first % 2]);
+    for (size_t i = first; i < last; i++) {
+        /* Draw the outputs of the next position now, so that their rows come from memory in the meantime. */
+        size_t m = next_m, n = 0, window = (size_t)s->windows[i];
+        const int32_t *ids = s->ids[i % 2];
+        if (i + 1 < last) next_m = draw_outputs(settings, tokens[i + 1], &state, s->ids[(i + 1) % 2], s->signs[(i + 1) % 2]);
+        if (i + window_size < s->count) prefetch_row(settings->target_table + (size_t)tokens[i + window_size] * dim, dim);
 
-        size_t left = i > window ? i - window : 0, right = i + window + 1 < kept->count ? i + window + 1 : kept->count;
-        for (size_t neighbour = left; neighbour < right; neighbour++)
-            if (neighbour != i) trainer->targets[n++] = settings->target_table + (size_t)kept->tokens[neighbour] * dim;
+        for (size_t neighbour = i > window ? i - window : 0; neighbour < s->count && neighbour <= i + window; neighbour++)
+            if (neighbour != i) s->targets[n++] = settings->target_table + (size_t)tokens[neighbour] * dim;
         if (n == 0) continue;
-        for (size_t j = 0; j < m; j++) trainer->contexts[j] = settings->context_table + (size_t)outputs.ids[j] * dim;
-        /* Copy U, which is needed as it was after the table has moved. A tile of rows is filled up with the last one. */
-        for (size_t row = 0; row < n; row++) memcpy(trainer->input_rows[row], trainer->targets[row], dim * sizeof(float));
-        for (size_t j = m; j % TILE_V; j++) trainer->contexts[j] = trainer->contexts[m - 1];
+        for (size_t j = 0; j < m; j++) s->contexts[j] = settings->context_table + (size_t)ids[j] * dim;
+        for (size_t j = m; j % TILE_V; j++) s->contexts[j] = s->contexts[m - 1]; /* a tile of rows is filled up */
+        for (size_t row = 0; row < n; row++) memcpy(s->inputs[row], s->targets[row], dim * sizeof(float)); /* U, as it was before */
 
-        for (size_t row = 0; row < n; row += TILE_U)
-            for (size_t j = 0; j < m; j += TILE_V)
-                score_tile(trainer->input_rows + row, trainer->contexts + j, dim, trainer->scores + row * stride + j, stride);
-        float progress = (float)(i - kept->first) / (float)(kept->last - kept->first);
-        float rate = block->first_rate + (block->last_rate - block->first_rate) * progress;
-        errors_of(trainer->scores, stride, n, &outputs, rate, &sum);
+        for (size_t row = 0; row < n; row += TILE_U) /* S = U Vᵀ */
+            for (size_t j = 0; j < m; j += TILE_V) score_tile(s->inputs + row, s->contexts + j, dim, scores + row * stride + j, stride);
+        float progress = (float)(i - first) / (float)(last - first);
+        errors_of(scores, stride, n, s->signs[i % 2], m, block->first_rate + (block->last_rate - block->first_rate) * progress, &sum);
         num_padding += n * (round_up(m, LANES) - m);
         num_pairs += (int64_t)n;
         if (i % LOSS_POSITIONS == 0) *loss += take_loss(&sum);
 
         for (size_t row = 0; row < n; row++) /* U += E V */
-            add_product(trainer->targets[row], dim, trainer->scores + row * stride, 1, trainer->contexts, m);
+            add_product(s->targets[row], dim, scores + row * stride, 1, s->contexts, m);
         for (size_t j = 0; j < m; j++) /* V += Eᵀ U */
-            add_product(trainer->contexts[j], dim, trainer->scores + j, stride, trainer->input_rows, n);
+            add_product(s->contexts[j], dim, scores + j, stride, s->inputs, n);
     }
     *loss += take_loss(&sum) - (double)num_padding * log(2.0); /* a score that is padding counts log(1 + e^0) */
+    free(s);
     return num_pairs;
 }

@@ -3,9 +3,9 @@
  *     split.c      where the pieces of a text are
  *     merge.c      the symbols of one piece to its tokens
  *     encode.c     a text to token ids
- *     learn.c      a text to counts of its pieces, and those to merges
+ *     learn.c      counted words to merges
  *     skipgram.c   token ids to vectors
- *     pieces.h/.c  shared by the first four: the hash table of pieces
+ *     pieces.h/.c  shared by these four: the hash table of pieces
  *
  * Rules for all of them. Text is valid UTF-8. Pointers in settings are borrowed: what they point to outlives the object. Whatever a
  * `_new` function returns is freed by its `_free`; it returns NULL if there is no memory. There is no global state and there are no
@@ -45,6 +45,7 @@ typedef struct {
     int32_t end_of_word;          /* the id of </w> */
     int32_t byte_base, unknown;   /* the id of byte 0's token, or -1; then that of <unk> */
     int32_t ids_are_ranks;        /* whether made ids follow the order of the merges, and equal ids are one rank */
+    int32_t numbers_pieces;       /* whether to count: a piece's token is its number, by first occurrence, and none is forgotten */
     int32_t checks_pieces;        /* whether `pieces` may hold some that merges make something else of, which are left out */
     const int32_t *merges;        /* (num_merges, 3): the ids of the left half, the right half and what they make */
     const uint8_t *pieces;        /* the pieces that are a token each: piece t is bytes piece_starts[t] to piece_starts[t + 1] */
@@ -84,6 +85,9 @@ tk_encoder *tk_encoder_new(const tk_vocab *vocab, size_t max_bytes, const tk_pyt
 void tk_encoder_free(tk_encoder *encoder);
 size_t tk_encoder_bytes(const tk_encoder *encoder);
 
+/* Return how many pieces were numbered. With `ends`: where each one ends in `octets`, which may be NULL, and how often it occurs. */
+size_t tk_encoder_read(const tk_encoder *encoder, uint8_t *octets, int64_t *ends, int64_t *counts);
+
 /* Write the ids of a text of `size` bytes, at most TK_MAX_TOKENS(size); return their number, or a code. */
 #define TK_MAX_TOKENS(size) (2 * (size) + 4)
 ptrdiff_t tk_encode(tk_encoder *encoder, const uint8_t *text, size_t size, int32_t *ids);
@@ -97,21 +101,6 @@ ptrdiff_t tk_encode_str(tk_encoder *encoder, void *text);
 
 /* Write code points as UTF-8, at most 4 bytes each, and TK_UTF8_SLACK; return the number of bytes, or TK_SURROGATE - i. */
 ptrdiff_t tk_utf8(const uint32_t *characters, size_t count, uint8_t *octets);
-
-/* ---- counting ---- */
-
-typedef struct tk_counter tk_counter;
-tk_counter *tk_counter_new(const tk_rule *rule);
-void tk_counter_free(tk_counter *counter);
-
-/* Count the pieces of a text, on top of those before; return false if there is no memory, or the text has 4 GiB or more. */
-bool tk_count(tk_counter *counter, const uint8_t *text, size_t size);
-
-/* Return how many distinct pieces there are, and in `num_octets` their bytes. */
-size_t tk_counter_size(const tk_counter *counter, size_t *num_octets);
-
-/* Write the distinct pieces by first occurrence: piece i ends at octets[ends[i]] and occurs counts[i] times. */
-void tk_counter_read(const tk_counter *counter, uint8_t *octets, int64_t *ends, int64_t *counts);
 
 /* ---- learning ---- */
 
@@ -136,7 +125,7 @@ void tk_learner_read(const tk_learner *learner, int32_t *merges, int64_t *applic
 
 /* ---- skip-gram ---- */
 
-enum { TK_BLOCK_TOKENS = 8192 }; /* in a block at most */
+enum { TK_BLOCK_TOKENS = 8192, TK_MAX_WINDOW = 10000, TK_MAX_NEGATIVES = 10000 }; /* at most */
 
 /* What all threads share. V tokens; D = `dim` is a multiple of 16, and rows start at cache lines. */
 typedef struct {
@@ -156,11 +145,7 @@ typedef struct {
     float first_rate, last_rate;
 } tk_block;
 
-typedef struct tk_trainer tk_trainer;
-tk_trainer *tk_trainer_new(const tk_skipgram *settings);
-void tk_trainer_free(tk_trainer *trainer);
-
-/* Train on a block; return the number of pairs, and in `loss` the sum of their losses, or TK_TOO_LONG. */
-int64_t tk_train(tk_trainer *trainer, const tk_block *block, double *loss);
+/* Train on a block; return the number of pairs, and in `loss` the sum of their losses, or a code. */
+int64_t tk_train(const tk_skipgram *settings, const tk_block *block, double *loss);
 
 #endif

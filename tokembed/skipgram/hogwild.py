@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tokembed.skipgram.settings import Report, TrainingConfig
     from tokembed.skipgram.stream import TokenStream
 
-TrainBlock = Callable[[npt.NDArray[np.int32], int, int, int, int, float, float], tuple[int, float]]
+TrainBlock = Callable[[npt.NDArray[Any], int, int, int, int, float, float], tuple[int, float]]
 
 
 class HogwildEngine:

@@ -7,6 +7,7 @@ D is the vectors' dimension, K the number of negatives, B the pairs of a batch, 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,10 @@ import numpy.typing as npt
 # ---------------------------------------------------------------- skip-gram with negative sampling
 
 
-def softplus(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def softplus(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return log(1 + e^x) without overflow; -log σ(x) is softplus(-x)."""
-    return np.logaddexp(0.0, x)
+    result: npt.NDArray[Any] = np.logaddexp(0.0, x)
+    return result
 
 
 def skipgram_loss(
@@ -33,8 +35,8 @@ def skipgram_loss(
 
 
 def skipgram_step(
-    target_vectors: npt.NDArray[np.float64],
-    context_vectors: npt.NDArray[np.float64],
+    target_vectors: npt.NDArray[Any],
+    context_vectors: npt.NDArray[Any],
     targets: list[int],
     positive: int,
     negatives: list[int],

@@ -41,7 +41,8 @@ class ReferenceEngine(HogwildEngine):
                 continue
             rate = first_rate + (last_rate - first_rate) * (i - begin) / (end - begin)
             loss += skipgram_step(
-                self._targets[:, :dim], self._contexts[:, :dim], around.tolist(), int(tokens[i]), negatives[i - begin].tolist(), rate
+                self._targets[:, :dim], self._contexts[:, :dim], around.tolist(), int(tokens[i]), negatives[i - begin].tolist(),
+                rate,
             )  # fmt: skip
             num_pairs += len(around)
         return num_pairs, loss

@@ -13,6 +13,7 @@ from tokembed import device as devices
 MAX_LEARNING_RATE = 1e6  # far beyond any that learns, and far below what 32 bits hold
 MAX_EXPONENT = 100.0  # by then one token alone is drawn; far beyond, the powers of counts overflow
 MAX_INT = 2**31 - 1
+MAX_DRAWN = 10_000  # neighbours on a side, and negatives, for which the C library has room
 MAX_WORKERS = 1024
 MIN_BATCH, MAX_BATCH = 512, 16_384  # pairs per step on an accelerator
 TOKENS_PER_BATCHED_PAIR = 128
@@ -67,8 +68,8 @@ class TrainingConfig:
     """
 
     embedding_dim: int = _setting(100, "numbers in a vector", 1, MAX_INT)
-    window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many", 1, MAX_INT)
-    num_negative_samples: int = _setting(10, "noise tokens a position is told apart from", 1, MAX_INT)
+    window_size: int = _setting(5, "neighbours on either side at most; each position draws 1 to this many", 1, MAX_DRAWN)
+    num_negative_samples: int = _setting(10, "noise tokens a position is told apart from", 1, MAX_DRAWN)
     batch_size: int = _setting(512, "pairs per step, by default more on an accelerator; torch engine only", 1, MAX_INT)
     epochs: int = _setting(10, "passes over the tokens", 1, MAX_INT)
     learning_rate: float = _setting(0.025, "at the start; falls linearly", high=MAX_LEARNING_RATE)

@@ -104,7 +104,7 @@ class TrainingResult:
 
 
 class Choice(NamedTuple):
-    """Who trains, "hogwild", "torch" or "reference", and where; `speeds`, in tokens per second, are of all that were timed for it."""
+    """Who trains ("hogwild", "torch" or "reference"), and where; `speeds`, in tokens per second, are of all that were timed."""
 
     engine: str
     device: str
@@ -115,8 +115,8 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
     """Return (engine, device) for a configuration, without importing torch unless torch may train.
 
     With an accelerator and neither engine nor device given, the engine is "auto" still: training measures what is faster,
-    threads or torch on that device. On the CPU threads train or, without the C library, the reference. An engine of the CPU with
-    another device is a `ValueError`, and so is a device that is not here, or the hogwild engine without the library.
+    threads or torch on that device. On the CPU threads train or, without the C library, the reference. An engine of the CPU
+    with another device is a `ValueError`, and so is a device that is not here, or the hogwild engine without the library.
     """
     kind = devices.check_device_name(config.device)
     is_accelerator = kind not in ("auto", "cpu")
