@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from tokembed import native
 from tokembed.bpe.splitting import SPLITTINGS
 from tokembed.skipgram.settings import SettingError, TrainingConfig, TrainingDivergedError, batch_size_for_accelerator
 
@@ -375,7 +376,8 @@ def describe_training(config: TrainingConfig, choice: Choice, num_processes: int
         "training",
         f"{choice.engine} engine on {choice.device}" + (f", {num_processes} processes" if num_processes > 1 else ""),
         f"the faster here, in tokens/s: {speeds}" if speeds else "",
-        "--batch-size is ignored" if choice.engine == "hogwild" else f"batches of {config.batch_size}",
+        f"in Python ({native.why_not() or 'as asked'})" if choice.engine == "reference" else "",
+        f"batches of {config.batch_size}" if choice.engine == "torch" else "--batch-size is ignored",
         f"{config.embedding_dim} dimensions, window {config.window_size}, {config.num_negative_samples} negatives",
         "words composed of n-grams, too" if config.composition != "off" else "",
     )

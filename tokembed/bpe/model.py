@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed import files
-from tokembed.bpe.splitting import BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WORD, Splitting, bytes_of, rule_of
+from tokembed.bpe.splitting import BYTE_CHARACTERS, BYTE_OF_CHARACTER, END_OF_WORD, Splitting, bytes_of_all, rule_of
 
 FORMAT = "tokembed-bpe"
 WORDS_VERSION, FORMAT_VERSION = 1, 2  # files of the rule "words" are written as they always were
@@ -127,8 +127,8 @@ class BPEModel:
     def whole_pieces(self) -> dict[bytes, int]:
         """The tokens that can be whole pieces, as the pieces' bytes, and their ids."""
         if self.rule.is_lossless:
-            special = self.special_tokens
-            return {bytes_of(token): index for token, index in self.vocab.items() if token not in special}
+            ids = {token: index for token, index in self.vocab.items() if token not in self.special_tokens}
+            return dict(zip(bytes_of_all(ids), ids.values(), strict=True))
         words = (token for token in map("".join, self.merges) if token.endswith(END_OF_WORD))
         return {token.removesuffix(END_OF_WORD).encode(): self.vocab[token] for token in words}
 

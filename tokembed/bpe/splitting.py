@@ -15,8 +15,9 @@ pieces in "words").
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -32,6 +33,7 @@ _CHARACTER_OF = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + i) f
 #: The character that stands for each byte in the tokens of byte-level rules.
 BYTE_CHARACTERS = [_CHARACTER_OF[byte] for byte in range(256)]
 BYTE_OF_CHARACTER = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
+_FROM_BYTE_CHARACTERS = {ord(character): byte for character, byte in BYTE_OF_CHARACTER.items() if ord(character) != byte}
 _TO_BYTE_CHARACTERS = {byte: character for byte, character in enumerate(BYTE_CHARACTERS) if ord(character) != byte}
 
 
@@ -42,6 +44,20 @@ def byte_characters(octets: bytes) -> str:
     'ĠÃ©'
     """
     return octets.decode("latin-1").translate(_TO_BYTE_CHARACTERS)
+
+
+def bytes_of_all(tokens: Iterable[str]) -> list[bytes]:
+    """Undo `byte_characters` for many tokens, at once."""
+    tokens = list(tokens)
+    octets = "".join(tokens).translate(_FROM_BYTE_CHARACTERS).encode("latin-1")
+    return [octets[end - len(token) : end] for token, end in zip(tokens, itertools.accumulate(map(len, tokens)), strict=True)]
+
+
+def byte_characters_of_all(tokens: Iterable[bytes]) -> list[str]:
+    """Write the bytes of many tokens as characters, at once."""
+    tokens = list(tokens)
+    written = byte_characters(b"".join(tokens))
+    return [written[end - len(token) : end] for token, end in zip(tokens, itertools.accumulate(map(len, tokens)), strict=True)]
 
 
 def bytes_of(token: str) -> bytes:
