@@ -19,7 +19,7 @@ from tokembed.corpora.vocabularies import PUBLISHED
 REPOSITORY = Path(__file__).resolve().parent.parent
 RAW = Path(os.environ.get("TOKEMBED_RAW_DIR") or REPOSITORY / "data/raw/01_tokenization").resolve()
 
-# Time is never asserted: an example's first call may compile a kernel.
+# Time is never asserted.
 settings.register_profile("tokembed", deadline=None)
 settings.load_profile("tokembed")
 

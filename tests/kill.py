@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name, server() as address:
         folder = Path(name)
         files.project_root = lambda: folder  # type: ignore[assignment]
-        num_events = _events_of_a_job(address)  # compiles the kernels too, which the jobs then have
+        num_events = _events_of_a_job(address)
         start = time.perf_counter()
         job(0, address)
         seconds = time.perf_counter() - start

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import psutil
 import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tokembed import TrainingConfig
 from tokembed.skipgram import sampling
-from tokembed.skipgram.stream import FORGET_TOKENS, TokenStream, forget
 
 
 def test_counts_below_the_minimum_are_dropped() -> None:
@@ -73,34 +69,3 @@ def test_expected_updates_are_those_that_pairs_make() -> None:
     negatives = random.choice(20, size=(len(pairs), 4), p=sampling.noise_distribution(counts))
     expected = np.bincount(pairs[:, 1], minlength=20) + np.bincount(negatives.ravel(), minlength=20)
     assert contexts == pytest.approx(expected, rel=0.05)
-
-
-def test_a_mapped_stream_takes_no_memory_behind_what_is_read(tmp_path: Path) -> None:
-    ids = np.arange(12 * FORGET_TOKENS, dtype=np.int32)
-    np.save(tmp_path / "ids.npy", ids)
-    mapped = np.load(tmp_path / "ids.npy", mmap_mode="r")
-    before = resident_of_files()
-    assert sum(part.sum(dtype=np.int64) for part in sampling.parts(mapped)) == ids.sum(dtype=np.int64)
-    assert resident_of_files() - before < ids.nbytes / 8
-    stream = TokenStream([mapped[:5000], mapped[5000:]])
-    total, most = 0, 0
-    for first, last in stream.blocks(0, stream.size, 8192):
-        array, start = stream.locate(first)
-        total, most = total + array[first - start : last - start].sum(dtype=np.int64), max(most, resident_of_files() - before)
-    assert (total, most < ids.nbytes / 2) == (ids.sum(dtype=np.int64), True)
-
-
-def test_a_map_that_was_written_to_is_not_forgotten(tmp_path: Path) -> None:
-    np.save(tmp_path / "ids.npy", np.zeros(5000, dtype=np.int32))
-    own = np.load(tmp_path / "ids.npy", mmap_mode="c")
-    own[7] = 7
-    forget(own)
-    forget(np.arange(3))
-    assert own[7] == 7
-
-
-def resident_of_files() -> int:
-    """Return the bytes of mapped files that this process has in memory."""
-    if not hasattr(psutil.Process().memory_info(), "shared"):
-        pytest.skip("this system does not say which memory is of files")
-    return int(psutil.Process().memory_info().shared)

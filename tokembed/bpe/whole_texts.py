@@ -62,11 +62,8 @@ class BulkEncoder:
 
     def _encode_part(self, text: str, worker: int, start: int, end: int) -> Output:
         encoder = self._take_encoder(worker)
-        buffer = None
-        with contextlib.suppress(IndexError):
-            buffer = self._buffers.pop()
         try:
-            return encoder.encode_part(text, start, end, buffer)
+            return encoder.encode_part(text, start, end, self._take_buffer())
         finally:
             self._put_back(encoder, worker)
 
@@ -80,7 +77,8 @@ class BulkEncoder:
         def encode_part(worker: int, first: int, last: int) -> Output:
             encoder = self._take_encoder(worker)
             try:
-                return encoder.encode_texts(octets, byte_starts[first : last + 1], offsets[first + 1 : last + 1])
+                starts, ends = byte_starts[first : last + 1], offsets[first + 1 : last + 1]
+                return encoder.encode_texts(octets, starts, ends, self._take_buffer())
             finally:
                 self._put_back(encoder, worker)
 
@@ -100,6 +98,11 @@ class BulkEncoder:
 
     def _put_back(self, encoder: Encoder, worker: int) -> None:
         self._encoders.insert(len(self._encoders) if worker else 0, encoder)
+
+    def _take_buffer(self) -> Int32s | None:
+        with contextlib.suppress(IndexError):
+            return self._buffers.pop()
+        return None
 
     def _encode_parts(
         self, size: int, bounds: list[int], num_threads: int | None, encode_part: Callable[[int, int, int], Output]

@@ -99,7 +99,7 @@ static bool make_room(tk_encoder *encoder, size_t length) {
     }
     if (encoder->tokens_used + num_tokens > encoder->tokens_size) {
         size_t size = encoder->tokens_size ? 2 * encoder->tokens_size : 1 << 14;
-        int32_t *tokens = realloc(encoder->tokens, size * sizeof *tokens);
+        int32_t *tokens = grow_memory(encoder->tokens, encoder->tokens_size * sizeof *tokens, size * sizeof *tokens);
         if (!tokens) return false;
         encoder->tokens = tokens;
         encoder->tokens_size = size;

@@ -77,11 +77,12 @@ static size_t merge_few(const tk_vocab *vocab, int32_t *symbols, size_t size) {
                                                   : find_merge(merges, symbols[i], symbols[i + 1]);
         candidates[i] = candidate(value, i);
     }
-    candidates[size - 1] = NO_PAIR;
+    size_t padded = (size + 14) / 16 * 16; /* whole vectors: what is left over would be compared one by one */
+    for (size_t i = size - 1; i < padded; i++) candidates[i] = NO_PAIR;
     uint64_t left = ALL_BITS >> (64 - size);
     for (;;) {
         int32_t best = NO_PAIR;
-        for (size_t i = 0; i + 1 < size; i++) best = candidates[i] < best ? candidates[i] : best;
+        for (size_t i = 0; i < padded; i++) best = candidates[i] < best ? candidates[i] : best;
         if (best == NO_PAIR) break;
         int index = best & 63;
         int32_t symbol = made_ids ? made_ids[best >> 6] : best >> 6;
@@ -182,44 +183,68 @@ static ptrdiff_t merge_many(const tk_vocab *vocab, int32_t *symbols, size_t leng
 
 /* ---- one piece ---- */
 
-/* Append a character's symbol. An unknown one becomes its bytes' tokens or <unk>, which no merge holds; return the new size. */
-static inline size_t append_character(const tk_vocab_settings *settings, uint32_t character, int32_t *symbols, size_t size) {
-    int32_t known = settings->symbol_ids[character];
-    if (known > 0 || settings->byte_base < 0) {
-        symbols[size++] = known > 0 ? known - 1 : settings->unknown;
-        return size;
-    }
-    uint8_t octets[4];
-    size_t num_octets = write_character(character, octets);
-    for (size_t i = 0; i < num_octets; i++) symbols[size++] = settings->byte_base + octets[i];
-    return size;
+/* The tokens of a piece so far. Those from `start` on are symbols that are not merged yet. */
+typedef struct {
+    int32_t *tokens;
+    size_t start, size;
+} token_list;
+
+/* Merge the symbols; false: no memory. */
+static bool merge_symbols(const tk_vocab *vocab, token_list *list) {
+    size_t count = list->size - list->start;
+    int32_t *symbols = list->tokens + list->start;
+    ptrdiff_t merged = (ptrdiff_t)count;
+    if (count > FEW)
+        merged = merge_many(vocab, symbols, count);
+    else if (count > 1)
+        merged = (ptrdiff_t)merge_few(vocab, symbols, count);
+    list->start = list->size = list->start + (size_t)merged;
+    return merged >= 0;
 }
 
-/* Write a word's characters, lowered, and the end of a word; return their number. */
-static size_t write_characters(const tk_vocab_settings *settings, const uint8_t *text, size_t length, int32_t *symbols) {
-    size_t size = 0, num_bytes;
+/* Append a character. An unknown one becomes its bytes' tokens, or <unk>: no merge reaches over those. */
+static inline bool append_character(const tk_vocab *vocab, uint32_t character, token_list *list) {
+    const tk_vocab_settings *settings = &vocab->settings;
+    int32_t known = settings->symbol_ids[character];
+    if (known > 0) {
+        list->tokens[list->size++] = known - 1;
+        return true;
+    }
+    if (!merge_symbols(vocab, list)) return false;
+    uint8_t octets[4];
+    size_t num_octets = settings->byte_base < 0 ? 0 : write_character(character, octets);
+    for (size_t i = 0; i < num_octets; i++) list->tokens[list->size++] = settings->byte_base + octets[i];
+    if (num_octets == 0) list->tokens[list->size++] = settings->unknown;
+    list->start = list->size;
+    return true;
+}
+
+/* Append a word's characters, lowered, and the end of a word. */
+static bool append_word(const tk_vocab *vocab, const uint8_t *text, size_t length, token_list *list) {
+    const int32_t *lower_steps = vocab->settings.lower_steps;
+    size_t num_bytes;
     for (const uint8_t *end = text + length; text < end; text += num_bytes) {
         uint32_t character = character_at(text, &num_bytes);
-        if (settings->lower_steps && character == 0x130) { /* the one character that lowers to two: i and a combining dot */
-            size = append_character(settings, 'i', symbols, size);
+        if (lower_steps && character == 0x130) { /* the one character that lowers to two: i and a combining dot */
+            if (!append_character(vocab, 'i', list)) return false;
             character = 0x307;
-        } else if (settings->lower_steps) {
-            character += (uint32_t)settings->lower_steps[character];
+        } else if (lower_steps) {
+            character += (uint32_t)lower_steps[character];
         }
-        size = append_character(settings, character, symbols, size);
+        if (!append_character(vocab, character, list)) return false;
     }
-    symbols[size++] = settings->end_of_word;
-    return size;
+    list->tokens[list->size++] = vocab->settings.end_of_word;
+    return true;
 }
 
 ptrdiff_t tokens_of(const tk_vocab *vocab, const uint8_t *text, size_t length, int32_t *tokens) {
-    const tk_vocab_settings *settings = &vocab->settings;
-    size_t size = length;
-    if (settings->rule.family == TK_WORDS)
-        size = write_characters(settings, text, length, tokens);
-    else
-        for (size_t i = 0; i < length; i++) tokens[i] = settings->symbol_ids[text[i]];
-    return size > FEW ? merge_many(vocab, tokens, size) : (ptrdiff_t)merge_few(vocab, tokens, size);
+    token_list list = {.tokens = tokens};
+    if (vocab->settings.rule.family == TK_WORDS) {
+        if (!append_word(vocab, text, length, &list)) return TK_NO_MEMORY;
+    } else {
+        for (size_t i = 0; i < length; i++) tokens[list.size++] = vocab->settings.symbol_ids[text[i]];
+    }
+    return merge_symbols(vocab, &list) ? (ptrdiff_t)list.size : TK_NO_MEMORY;
 }
 
 /* ---- vocabularies ---- */

@@ -57,6 +57,11 @@ def _address(array: npt.NDArray[Any], dtype: type) -> int:
     return array.ctypes.data
 
 
+def _with_room(ids: Int32s | None, size: int) -> Int32s:
+    """Return an array of `size` or more: the given one, or a new one that other parts of a text fit in, too."""
+    return ids if ids is not None and ids.size >= size else np.empty(1 << size.bit_length(), dtype=np.int32)
+
+
 def checked(count: int) -> int:
     """Return a count; raise what a code of the library's stands for."""
     if count >= 0:
@@ -204,16 +209,15 @@ class Encoder(_Object):
     def encode_part(self, text: str, start: int, end: int, ids: Int32s | None) -> tuple[Int32s, int]:
         """Encode a part of a text into `ids`, or a new array if that is too small; return the array and the number of ids."""
         address, size = self._reader.read(text, start, end)
-        if ids is None or ids.size < max_tokens(size):
-            ids = np.empty(1 << max_tokens(size).bit_length(), dtype=np.int32)  # which other parts fit in, too
+        ids = _with_room(ids, max_tokens(size))
         return ids, checked(self._library.tk_encode(self.handle, address, size, _address(ids, np.int32)))
 
-    def encode_texts(self, texts: bytes, starts: Int64s, ends: Int64s) -> tuple[Int32s, int]:
+    def encode_texts(self, texts: bytes, starts: Int64s, ends: Int64s, ids: Int32s | None) -> tuple[Int32s, int]:
         """Encode texts that follow one another, starts[i] to starts[i + 1]; ends[i] becomes where the ids of text i end."""
         assert len(starts) == len(ends) + 1
         assert starts[0] >= 0
         assert starts[-1] <= len(texts)
-        ids = np.empty(max_tokens(int(starts[-1] - starts[0])) + 4 * len(ends), dtype=np.int32)
+        ids = _with_room(ids, max_tokens(int(starts[-1] - starts[0])) + 4 * len(ends))
         octets = np.frombuffer(texts, dtype=np.uint8)
         count = self._library.tk_encode_texts(
             self.handle, _address(octets, np.uint8), _address(starts, np.int64), len(ends), _address(ids, np.int32),

@@ -17,6 +17,14 @@ void *table_memory(size_t size) {
     return memory;
 }
 
+void *grow_memory(void *old, size_t old_size, size_t size) {
+    void *memory = table_memory(size);
+    if (!memory) return NULL;
+    if (old_size) memcpy(memory, old, old_size);
+    free(old);
+    return memory;
+}
+
 /* Return zeroed entries, two to a cache line, or NULL. */
 static entry *make_entries(size_t num_slots) {
     entry *entries = table_memory(num_slots * sizeof *entries);
@@ -44,7 +52,7 @@ bool grow_table(piece_table *table, size_t length) {
     if (length > MAX_INLINE && table->octets_used + sizeof(uint32_t) + length > table->octets_size) {
         size_t size = table->octets_size ? table->octets_size : 1 << 14;
         while (size < table->octets_used + sizeof(uint32_t) + length) size *= 2;
-        uint8_t *octets = size <= UINT32_MAX ? realloc(table->octets, size) : NULL; /* an entry has 32 bits for the offset */
+        uint8_t *octets = size <= UINT32_MAX ? grow_memory(table->octets, table->octets_size, size) : NULL; /* an entry has 32 bits for the offset */
         if (!octets) return false;
         table->octets = octets;
         table->octets_size = size;

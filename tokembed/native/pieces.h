@@ -7,6 +7,10 @@
 
 #include "tokembed.h"
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "keys of pieces are their bytes as numbers, and tokens are stored two at a time: little-endian processors only"
+#endif
+
 enum { BLOCK_PIECES = 4096 }; /* pieces found before anything is done with them */
 enum { MAX_INLINE = 15 };     /* bytes of a piece that fit into an entry */
 
@@ -50,16 +54,11 @@ static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 static inline uint32_t character_at(const uint8_t *text, size_t *length) {
     uint32_t first = text[0];
     *length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    switch (*length) {
-        case 1: return first;
-        case 2: return (first & 0x1F) << 6 | (text[1] & 0x3Fu);
-        case 3: return (first & 0x0F) << 12 | (text[1] & 0x3Fu) << 6 | (text[2] & 0x3Fu);
-        default: return (first & 0x07) << 18 | (text[1] & 0x3Fu) << 12 | (text[2] & 0x3Fu) << 6 | (text[3] & 0x3Fu);
-    }
+    if (*length == 1) return first;
+    uint32_t character = first & (0x7F >> *length);
+    for (size_t i = 1; i < *length; i++) character = character << 6 | (text[i] & 0x3F);
+    return character;
 }
-
-/* 16 bytes from &KEPT_BYTES[16 - length] on are a mask of the first `length` bytes. */
-static const uint8_t KEPT_BYTES[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 
 /* Write a character as UTF-8; return the number of its bytes. */
 static inline size_t write_character(uint32_t c, uint8_t *octets) {
@@ -68,6 +67,9 @@ static inline size_t write_character(uint32_t c, uint8_t *octets) {
     octets[0] = (uint8_t)(more ? ((0xFF00 >> (more + 1)) & 0xFF) | c : c);
     return more + 1;
 }
+
+/* 16 bytes from &KEPT_BYTES[16 - length] on are a mask of the first `length` bytes. */
+static const uint8_t KEPT_BYTES[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 
 /* Return the key of a piece of up to 15 bytes from which 16 may be read: no branch depends on the length. */
 static inline piece_key short_key(const uint8_t *text, size_t length) {
@@ -128,6 +130,8 @@ static inline entry *find_entry(const piece_table *table, piece_key key, const u
 
 /* Return memory for a hash table, aligned to cache lines, or NULL; on huge pages if it is large. */
 void *table_memory(size_t size);
+/* Return such memory with the contents of an old one, which is freed; NULL, and the old one stays. */
+void *grow_memory(void *old, size_t old_size, size_t size);
 
 bool make_table(piece_table *table, size_t num_slots); /* false: no memory */
 void free_table(piece_table *table);

@@ -5,7 +5,8 @@
  *     encode.c     a text to token ids
  *     learn.c      counted words to merges
  *     skipgram.c   token ids to vectors
- *     pieces.h/.c  shared by these four: the hash table of pieces
+ *     pieces.h/.c  shared by the first four: the hash table of pieces
+ *     level.c      what the processor can do
  *
  * Rules for all of them. Text is valid UTF-8. Pointers in settings are borrowed: what they point to outlives the object. Whatever a
  * `_new` function returns is freed by its `_free`; it returns NULL if there is no memory. There is no global state and there are no

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tokembed.skipgram.settings import TrainingConfig
-from tokembed.skipgram.stream import forget
 
 
 def count_tokens(token_ids: npt.NDArray[np.integer[Any]], vocab_size: int, min_count: int = 1) -> npt.NDArray[np.int64]:
@@ -24,11 +23,9 @@ def count_tokens(token_ids: npt.NDArray[np.integer[Any]], vocab_size: int, min_c
 
 
 def parts(token_ids: npt.NDArray[np.integer[Any]], size: int = 1 << 22) -> Iterator[npt.NDArray[np.integer[Any]]]:
-    """Yield a stream in parts of `size` ids, and forget each: a memory-mapped one may be larger than memory."""
+    """Yield a stream in parts of `size` ids: a memory-mapped one may be larger than memory."""
     for start in range(0, len(token_ids), size):
-        part = token_ids[start : start + size]
-        yield part
-        forget(part)
+        yield token_ids[start : start + size]
 
 
 def noise_distribution(counts: npt.NDArray[np.int64], exponent: float = 0.75) -> npt.NDArray[np.float64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import mmap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.integer[Any]]
-FORGET_TOKENS = 1 << 20  # at a time: 4 MB
 
 
 class TokenStream:
@@ -33,17 +31,10 @@ class TokenStream:
         return self._starts[-1]
 
     def blocks(self, first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of blocks of at most `size` tokens of `first` to `last` (exclusive), none across two arrays.
-
-        The memory of mapped tokens that lie far enough behind is given back: some thread may still be on the last of them.
-        """
+        """Yield the bounds of blocks of at most `size` tokens of `first` to `last` (exclusive), none across two arrays."""
         while first < last:
             end = min(first + size, last, self._starts[bisect.bisect_right(self._starts, first)])
             yield first, end
-            if end // FORGET_TOKENS > first // FORGET_TOKENS:
-                behind = (end // FORGET_TOKENS - 1) * FORGET_TOKENS
-                for array in self._between(behind - FORGET_TOKENS, behind):
-                    forget(array)
             first = end
 
     def locate(self, first: int) -> tuple[Ids, int]:
@@ -66,19 +57,3 @@ class TokenStream:
             array[max(first - start, 0) : max(last - start, 0)] for array, start in zip(self.arrays, self._starts, strict=False)
         ]
         return [array for array in arrays if len(array)]
-
-
-def forget(ids: Ids) -> None:
-    """Give the memory of a memory-mapped array, (N,), back to the system, which reads it from the file again when it is needed.
-
-    Other arrays stay, and so do maps that can be written to: theirs may be the only copy.
-    """
-    owner: Any = ids
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    if isinstance(owner, np.memmap) and owner.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-        # A map begins at a page, less than one before the array.
-        first_page = owner.ctypes.data // mmap.PAGESIZE
-        place = ids.ctypes.data // mmap.PAGESIZE - first_page
-        num_bytes = ids.ctypes.data + ids.nbytes - (first_page + place) * mmap.PAGESIZE
-        owner.base.madvise(mmap.MADV_DONTNEED, place * mmap.PAGESIZE, num_bytes)
