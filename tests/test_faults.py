@@ -205,7 +205,6 @@ def interrupted(
         (SCRIPT, ("--dataset", "pydocs", "--epochs", "400")),
         pytest.param(SCRIPT.with_name("report.py"), ("--dataset", "pydocs"), marks=endurance),
         pytest.param(VISUALIZE_EMBEDDINGS, ("--dataset", "pydocs", "--softmax"), marks=endurance),
-        pytest.param(TRAIN_BPE, ("--dataset", "pydocs"), marks=endurance),
         pytest.param(BENCHMARK, ("--dataset", "pydocs"), marks=endurance),
     ],
     ids=lambda value: getattr(value, "stem", ""),

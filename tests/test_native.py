@@ -72,7 +72,7 @@ def test_a_read_only_package_keeps_its_library_in_the_users_cache(site: Path, tm
 
 
 def test_a_compiler_that_fails_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", f"{sys.executable} -c 'raise SystemExit(3)'")
+    monkeypatch.setenv("CC", f"{sys.executable} -c 'import sys; sys.exit(\"--version\" not in sys.argv)'")
     with pytest.raises(build.CompilerError, match="failed"):
         build.build(tmp_path / "built")
     assert not list((tmp_path / "built").iterdir())

@@ -142,7 +142,7 @@ def compare_learners(
     }
     learners = {name: learn for name, learn in learners.items() if _is_installed(name)}
     given = text.lower() if lowercase else text
-    for learn in learners.values():  # compilation is not timed
+    for learn in learners.values():  # a first call is not timed
         learn(given)
     return time_alternating(learners, {name: lambda _: fresh(given) for name in learners}, rounds)
 

@@ -21,7 +21,7 @@ OF_VERSION_2 = ("splitting", "special_tokens", "token_ids", "ignore_merges", "me
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 UNKNOWN_TOKEN = "<unk>"
 MAX_FILE_BYTES = 64 << 20  # a million merges fit; a file is read whole, so its size must have a limit
-MAX_IDS = 1 << 21  # which the compiled encoder can tell apart
+MAX_IDS = 1 << 21  # which the C library can tell apart
 
 
 class ModelFileError(ValueError):

@@ -84,7 +84,7 @@ class Splitting:
     pattern : str
         What finds pieces: by `re` in "words", by `regex` in the others.
     family : str
-        Which compiled scanner finds the same pieces: "words", "gpt2", "cl100k", "o200k", or "" for none.
+        Which scanner of the C library finds the same pieces: "words", "gpt2", "cl100k", "o200k", or "" for none.
     max_digits : int
         Digits in a piece, at most.
     keeps_last_spaces : bool

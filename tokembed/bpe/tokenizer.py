@@ -235,7 +235,7 @@ class BPETokenizerLoader:
     def encode_array(
         self, text: str, num_threads: int | None = None, *, allowed_special: AllowedSpecial = ()
     ) -> npt.NDArray[np.int32]:
-        """Return the token ids of a text as an array, shape (number of tokens,), by the compiled encoder.
+        """Return the token ids of a text as an array, shape (number of tokens,), by the C library.
 
         The ids are those of `encode`; large texts are encoded on `num_threads` threads (default: one per core). Pieces seen in
         earlier calls are remembered, in `max_table_bytes` per thread. A pattern of one's own as splitting rule is not compiled:

@@ -29,14 +29,16 @@ class CompilerError(Exception):
 
 
 def find_compiler() -> list[str] | None:
-    """Return the command of a C compiler: `$CC`, cc, gcc, clang, or the one in the package ziglang."""
-    if given := os.environ.get("CC"):
-        command = shlex.split(given)
-        return command if shutil.which(command[0]) else None
-    for name in ("cc", "gcc", "clang"):
-        if path := shutil.which(name):
-            return [path]
-    return [sys.executable, "-m", "ziglang", "cc"] if importlib.util.find_spec("ziglang") else None
+    """Return the command of a C compiler that runs: `$CC`, or else cc, gcc, clang, or the one in the package ziglang."""
+    candidates = [shlex.split(given)] if (given := os.environ.get("CC")) else [["cc"], ["gcc"], ["clang"]]
+    if not given and importlib.util.find_spec("ziglang"):
+        candidates.append([sys.executable, "-m", "ziglang", "cc"])
+    return next((command for command in candidates if shutil.which(command[0]) and _runs(command)), None)
+
+
+def _runs(command: list[str]) -> bool:
+    """Tell whether a compiler is one: macOS has a `cc` that only says how to install it."""
+    return subprocess.run([*command, "--version"], capture_output=True, check=False).returncode == 0
 
 
 def levels() -> list[str]:

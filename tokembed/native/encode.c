@@ -11,24 +11,20 @@
 
 #include "pieces.h"
 
-enum { LOOK_AHEAD = 32 };     /* pieces whose entries are prefetched together */
-enum { FIRST_SLOTS = 4096 };
-enum { INLINE_TOKENS = 3 };   /* that fit into an entry; of more the entry has the offset in `tokens` */
+enum { LOOK_AHEAD = 32 };   /* pieces whose entries are prefetched together */
+enum { INLINE_TOKENS = 3 }; /* that fit into an entry; of more the entry has the offset in `tokens` */
 
 struct tk_encoder {
     const tk_vocab *vocab;
     tk_python python;
     piece_table seen; /* value and more: three tokens, or the offset of more, and above 32 bits of `more` their number */
     int32_t *tokens;
-    size_t tokens_size, tokens_used;
-    size_t max_bytes, max_kept; /* of the table, and of a piece in it */
-    uint32_t *characters; /* room for a short text's code points, and for their UTF-8 */
-    uint8_t *octets;
+    size_t tokens_size, tokens_used, max_bytes, max_kept; /* of the table, and of a piece in it */
     piece pieces[BLOCK_PIECES];
-    struct {
-        piece_key key;
-        entry *entry;
-    } ahead[LOOK_AHEAD];
+    piece_key keys[LOOK_AHEAD]; /* of the next pieces, and where their entries may be */
+    entry *entries[LOOK_AHEAD];
+    uint32_t characters[TK_SHORT_TEXT]; /* a short text's code points, and their UTF-8 */
+    uint8_t octets[4 * TK_SHORT_TEXT + TK_UTF8_SLACK];
 };
 
 tk_encoder *tk_encoder_new(const tk_vocab *vocab, size_t max_bytes, const tk_python *python) {
@@ -38,9 +34,7 @@ tk_encoder *tk_encoder_new(const tk_vocab *vocab, size_t max_bytes, const tk_pyt
     encoder->max_bytes = vocab->settings.numbers_pieces ? SIZE_MAX : max_bytes;
     encoder->max_kept = vocab->settings.numbers_pieces ? SIZE_MAX : TK_MAX_KEPT;
     encoder->python = *python;
-    encoder->characters = malloc(TK_SHORT_TEXT * sizeof *encoder->characters);
-    encoder->octets = malloc(4 * TK_SHORT_TEXT + TK_UTF8_SLACK);
-    if (make_table(&encoder->seen, FIRST_SLOTS) && encoder->characters && encoder->octets) return encoder;
+    if (make_table(&encoder->seen, BLOCK_PIECES)) return encoder;
     tk_encoder_free(encoder);
     return NULL;
 }
@@ -49,12 +43,9 @@ void tk_encoder_free(tk_encoder *encoder) {
     if (!encoder) return;
     free_table(&encoder->seen);
     free(encoder->tokens);
-    free(encoder->characters);
-    free(encoder->octets);
     free(encoder);
 }
 
-/* Return the bytes that the table of pieces takes. */
 size_t tk_encoder_bytes(const tk_encoder *encoder) {
     return encoder->seen.num_slots * sizeof(entry) + encoder->seen.octets_size + encoder->tokens_size * sizeof(int32_t);
 }
@@ -149,8 +140,8 @@ static inline void look_ahead(tk_encoder *encoder, const uint8_t *block, const u
             key = key_of(text, length);
         entry *found = seen->entries + first_slot(key, seen->num_slots);
         __builtin_prefetch(found);
-        encoder->ahead[i].key = key;
-        encoder->ahead[i].entry = found;
+        encoder->keys[i] = key;
+        encoder->entries[i] = found;
     }
 }
 
@@ -158,8 +149,8 @@ static inline void look_ahead(tk_encoder *encoder, const uint8_t *block, const u
 static inline void look_further_ahead(tk_encoder *encoder, size_t count) {
     const piece_table *whole = &encoder->vocab->whole_pieces;
     for (size_t i = 0; i < count; i++) {
-        piece_key key = encoder->ahead[i].key;
-        const entry *found = encoder->ahead[i].entry;
+        piece_key key = encoder->keys[i];
+        const entry *found = encoder->entries[i];
         if (!is_of(found, key) && !is_of(found + 1, key)) __builtin_prefetch(whole->entries + first_slot(key, whole->num_slots));
     }
 }
@@ -175,8 +166,8 @@ static int32_t *encode_block(tk_encoder *encoder, const uint8_t *block, const ui
         if (encoder->seen.num_entries != num_seen) look_further_ahead(encoder, count); /* new pieces come in swarms */
         num_seen = encoder->seen.num_entries;
         for (i = 0; i < count; i++) {
-            piece_key key = encoder->ahead[i].key;
-            entry *found = encoder->ahead[i].entry;
+            piece_key key = encoder->keys[i];
+            entry *found = encoder->entries[i];
             if (!is_of(found, key)) found++; /* the other one of the cache line */
             if (!is_of(found, key)) {
                 const uint8_t *text = block + pieces[i].start;

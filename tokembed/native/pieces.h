@@ -18,21 +18,15 @@ static const uint64_t ALL_BITS = UINT64_MAX;
 static const uint64_t HASH_MULTIPLIER = 0x9E3779B97F4A7C15;
 
 /* A piece within a block of text: its first byte, counted from the block's start, and its length in bytes. */
-typedef struct {
-    uint32_t start, length;
-} piece;
+typedef struct { uint32_t start, length; } piece;
 
 /* What a piece is found by. Up to 15 bytes: the bytes, and the length in the highest byte. More: their hash, 0xFF in the highest
  * byte, and the lowest 32 bits free for the offset at which a table keeps the bytes, after their number. */
-typedef struct {
-    uint64_t low, high;
-} piece_key;
+typedef struct { uint64_t low, high; } piece_key;
 static const uint64_t LONG_PIECE = 0xFFULL << 56;
 
 /* Half a cache line: a key (`high` is 0 in an empty entry), and two numbers that the table's user keeps there. */
-typedef struct {
-    uint64_t low, high, value, more;
-} entry;
+typedef struct { uint64_t low, high, value, more; } entry;
 
 /* A hash table with linear probing, at most half full. No piece is kept at offset 0 of `octets`: lookup keys carry 0. */
 typedef struct {

@@ -20,14 +20,10 @@ enum { WINDOW = 64, STEP = 40 }; /* bytes in a window, and how many of them are 
 typedef uint8_t octets __attribute__((vector_size(WINDOW)));
 
 /* A window's masks of the kinds, of some bytes, and of bytes beyond ASCII and those of them that continue a character. */
-typedef struct {
-    uint64_t upper, lower, letters, digits, spaces, newlines, other, blanks, apostrophes, high, continuing;
-} window_masks;
+typedef struct { uint64_t upper, lower, letters, digits, spaces, newlines, other, blanks, apostrophes, high, continuing; } window_masks;
 
 /* Where pieces start in a window, and what is odd. In TK_WORDS: the bytes that continue a piece. */
-typedef struct {
-    uint64_t starts, odd;
-} window_starts;
+typedef struct { uint64_t starts, odd; } window_starts;
 
 static inline int trailing_zeros(uint64_t bits) { return bits ? __builtin_ctzll(bits) : 64; }
 static inline int leading_zeros(uint64_t bits) { return bits ? __builtin_clzll(bits) : 64; }
@@ -86,10 +82,8 @@ static const uint8_t *follow(const uint8_t *text, const uint8_t *end, const tk_r
 static inline window_masks masks_of(const uint8_t *base, const uint8_t *end, const tk_rule *rule) {
     octets bytes = {0};
     size_t size = min_size((size_t)(end - base), WINDOW);
-    if (size == WINDOW)
-        memcpy(&bytes, base, WINDOW);
-    else
-        memcpy(&bytes, base, size); /* a call, which reads no further */
+    if (size == WINDOW) memcpy(&bytes, base, WINDOW);
+    else memcpy(&bytes, base, size); /* a call, which reads no further */
     window_masks masks = {
         .upper = in_range(bytes, 'A', 26),
         .lower = in_range(bytes, 'a', 26),

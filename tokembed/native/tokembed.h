@@ -84,7 +84,7 @@ typedef struct {
 typedef struct tk_encoder tk_encoder;
 tk_encoder *tk_encoder_new(const tk_vocab *vocab, size_t max_bytes, const tk_python *python);
 void tk_encoder_free(tk_encoder *encoder);
-size_t tk_encoder_bytes(const tk_encoder *encoder);
+size_t tk_encoder_bytes(const tk_encoder *encoder); /* that what it remembers takes */
 
 /* Return how many pieces were numbered. With `ends`: where each one ends in `octets`, which may be NULL, and how often it occurs. */
 size_t tk_encoder_read(const tk_encoder *encoder, uint8_t *octets, int64_t *ends, int64_t *counts);
