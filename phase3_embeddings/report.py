@@ -70,9 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     began = math.floor(time.time())  # some file systems keep whole seconds
     for script, *flags in jobs:
         cli.describe_row("running", " ".join([script, *flags]))
-        done = subprocess.run([sys.executable, str(ROOT / script), *flags], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise OSError(f"{script} failed: {done.stderr.strip()[-300:]}")
+        command = [sys.executable, str(ROOT / script), *flags]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+            try:
+                _, errors = job.communicate()
+            except KeyboardInterrupt:
+                job.terminate()  # not a kill, which would leave half a picture
+                job.communicate()
+                raise
+        if job.returncode:
+            raise OSError(f"{script} failed: {errors.strip()[-300:]}")
     path, embeddings = workspace.trained_embeddings(args.dataset, splitting=args.splitting, text_field=args.text_field)
     facts = [
         f"corpus: {corpus.name}, {corpus.num_characters:,} characters",

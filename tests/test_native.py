@@ -71,6 +71,15 @@ def test_a_read_only_package_keeps_its_library_in_the_users_cache(site: Path, tm
     assert list((tmp_path / "tokembed").glob("libtokembed-baseline-*.so"))
 
 
+def test_a_damaged_library_is_said_and_done_without(site: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tokembed"
+    folder.mkdir()
+    (folder / build.library_name("baseline")).write_bytes(b"no library")
+    _, lines = run_job(site, XDG_CACHE_HOME=str(tmp_path), CC="no-compiler")
+    assert len(lines) == 1
+    assert lines[0].startswith("no C library: ")
+
+
 def test_a_compiler_that_fails_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", f"{sys.executable} -c 'import sys; sys.exit(\"--version\" not in sys.argv)'")
     with pytest.raises(build.CompilerError, match="failed"):

@@ -110,9 +110,13 @@ def library() -> Any:
     folder = _find() or _build()
     if folder is None:
         return None
-    loaded = _load(folder / build.library_name("baseline"))
-    better = [folder / build.library_name(level) for level in build.levels()[1 : 1 + loaded.tk_level()]]
-    return next((_load(path) for path in reversed(better) if path.exists()), loaded)
+    try:
+        loaded = _load(folder / build.library_name("baseline"))
+        better = [folder / build.library_name(level) for level in build.levels()[1 : 1 + loaded.tk_level()]]
+        return next((_load(path) for path in reversed(better) if path.exists()), loaded)
+    except OSError as error:  # as of a library that was damaged
+        _log.warning("no C library: %s", error)
+        return None
 
 
 @cache
@@ -125,7 +129,7 @@ def why_not() -> str:
     """Return why there is no library, for people; "" if there is one."""
     if library() is not None:
         return ""
-    return "TOKEMBED_NATIVE=0" if os.environ.get("TOKEMBED_NATIVE") == "0" else f"no C library: {build.ADVICE}"
+    return "TOKEMBED_NATIVE=0" if os.environ.get("TOKEMBED_NATIVE") == "0" else "nothing could compile the C library"
 
 
 def _folders() -> Iterator[Path]:

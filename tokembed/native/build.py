@@ -20,7 +20,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parent
 #: What is compiled for x86-64, the oldest level of processor first; there is one level of others.
 X86_LEVELS = {"baseline": "x86-64", "v3": "x86-64-v3", "v4": "x86-64-v4"}
-FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fPIC", "-shared", "-g", "-Wno-psabi"]
+FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fPIC", "-shared", "-s", "-Wno-psabi"]
 ADVICE = "install a C compiler (gcc or clang; or `pip install ziglang`) to run some hundred times faster"
 
 
@@ -48,14 +48,14 @@ def levels() -> list[str]:
 
 @cache
 def _digest() -> str:
-    sources = hashlib.sha256()
+    sources = hashlib.sha256(f"{sys.platform} {platform.machine()}".encode())
     for path in sorted([*SOURCES.glob("*.[ch]"), Path(__file__)]):
         sources.update(path.read_bytes())
     return sources.hexdigest()[:12]
 
 
 def library_name(level: str) -> str:
-    """Return the file name of a level's library. It tells versions of the sources apart: no stale library is ever loaded."""
+    """Return the file name of a level's library. It tells sources and machines apart: no stale library is ever loaded."""
     return f"libtokembed-{level}-{_digest()}.so"
 
 

@@ -132,7 +132,7 @@ def choose_engine(config: TrainingConfig) -> tuple[str, str]:
     if config.engine == "reference" or (config.engine == "auto" and native.library() is None):
         return "reference", "cpu"
     if native.library() is None:
-        raise ValueError(f"the hogwild engine needs the C library ({native.why_not()}): choose the reference engine")
+        raise ValueError(f"the hogwild engine runs in C ({native.why_not()}): choose the reference engine")
     return "hogwild", "cpu"
 
 
