@@ -71,7 +71,8 @@ def main(path: str) -> None:
         for text in some:
             assert counting.count_pieces(text, SPLITTINGS[name]) == Counter(SPLITTINGS[name].pieces(text))
         long = "".join(dice.choice(["word", " ", "未来", "\n", "é"]) for _ in range(80_000))
-        assert tokenizer.encode_array(long).tolist() == tokenizer.encode(long)
+        for text in (long, long[:100_000]):  # in parts, and in one call of many blocks of pieces
+            assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
         with ThreadPoolExecutor(16) as threads:
             assert len({tuple(ids.tolist()) for ids in threads.map(tokenizer.encode_array, [long[:5000]] * 64)}) == 1
         num_texts += 2 * len(some) + 65

@@ -20,11 +20,11 @@ struct tk_encoder {
     piece_table seen; /* value and more: three tokens, or the offset of more, and above 32 bits of `more` their number */
     int32_t *tokens;
     size_t tokens_size, tokens_used, max_bytes, max_kept; /* of the table, and of a piece in it */
-    piece pieces[BLOCK_PIECES];
     piece_key keys[LOOK_AHEAD]; /* of the next pieces, and where their entries may be */
     entry *entries[LOOK_AHEAD];
     uint32_t characters[TK_SHORT_TEXT]; /* a short text's code points, and their UTF-8 */
     uint8_t octets[4 * TK_SHORT_TEXT + TK_UTF8_SLACK];
+    piece pieces[BLOCK_PIECES];
 };
 
 tk_encoder *tk_encoder_new(const tk_vocab *vocab, size_t max_bytes, const tk_python *python) {
