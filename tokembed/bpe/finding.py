@@ -21,7 +21,7 @@ NUM_CODE_POINTS = 0x110000
 PART, MIN_PART = 1 << 18, 1 << 17  # characters: of half a millisecond, and of what waking a second thread costs
 MAX_HELPERS = 256  # threads, in a process
 
-# What a character may be; see `native/split.c`.
+# Kinds of characters, as bits; see `native/split.c`.
 UPPER, LOWER, LETTER, DIGIT, SPACE, NEWLINE, OTHER = (np.uint8(1 << bit) for bit in range(7))
 
 # A boundary in every rule: white space or a mark that never joins what is before it, if that is a letter or a digit. (An

@@ -197,7 +197,7 @@ class BPETokenizerLoader:
 
     @cached_property
     def _bulk(self) -> BulkEncoder | None:
-        """The C library's encoder; none for a pattern of one's own, or without the library."""
+        """The C library's encoder; None for a custom pattern, or without the library."""
         if not self.rule.family or native.library() is None:
             return None
         from tokembed.bpe.whole_texts import BulkEncoder

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
-#: What is compiled for x86-64, the oldest level of processor first; there is one level of others.
+#: Levels of x86-64 to compile for, the oldest processors first. Other processors have one level.
 X86_LEVELS = {"baseline": "x86-64", "v3": "x86-64-v3", "v4": "x86-64-v4"}
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fPIC", "-shared", "-s", "-Wno-psabi"]
 ADVICE = "install a C compiler (gcc or clang; or `pip install ziglang`) to run some hundred times faster"

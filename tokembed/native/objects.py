@@ -38,7 +38,7 @@ class SurrogateError(ValueError):
 
 
 def max_tokens(num_bytes: int) -> int:
-    """Return how many tokens a text of so many bytes may have."""
+    """Return the most tokens that a text of `num_bytes` can have."""
     return 2 * num_bytes + 4
 
 
@@ -183,7 +183,7 @@ class Encoder(_Object):
 
     def __init__(self, vocab: Vocab, max_bytes: int) -> None:
         self._vocab = vocab
-        #: Where the ids of a short text are written; not resident until it is used.
+        #: The ids of a short text are written here. Pages become resident when they are used.
         self.ids = np.empty(max_tokens(4 * native.SHORT_TEXT), dtype=np.int32)
         self._own("encoder", vocab.handle, max_bytes, native.PythonFunctions(*_FUNCTIONS, self.ids.ctypes.data))
         #: `encode_ascii(handle, text)`, `encode_str(handle, text)`: write a short text's ids; return their number or a code.
